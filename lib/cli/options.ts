@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * The program's command line: a list of words in, a decision out.
+ *
+ * @module
+ */
+
+import { parseArgs } from 'node:util'
+import { parseDuration, parseSize } from './quantity.ts'
+
+/** What `longhaul` serves, and how. */
+export interface ServeOptions {
+  readonly dir: string
+  readonly host: string
+  readonly port: number
+  readonly path: string
+  readonly maxSize: number
+  readonly graceMs: number
+  readonly idleTimeoutMs: number
+  readonly sync: 'none' | 'finish' | 'append'
+}
+
+/** What a command line asks for. */
+export type Command =
+  | { readonly kind: 'serve'; readonly options: ServeOptions }
+  | { readonly kind: 'help' | 'version' }
+  | { readonly kind: 'invalid'; readonly message: string }
+
+export const HELP = `Usage: longhaul [dir] [options]
+
+Serves resumable uploads (tus 1.0.0) and stores them in a directory.
+
+  --dir DIR            where uploads are stored            (./uploads)
+  --host HOST          address to listen on                (127.0.0.1)
+  --port PORT          port to listen on, 0 for any        (1080)
+  --path PATH          where uploads are created           (/files/)
+  --max-size SIZE      most that one upload may hold       (100GiB)
+  --grace TIME         for saving when a client has gone   (10s)
+  --idle-timeout TIME  silence that ends a request         (60s)
+  --sync WHEN          flush to the device: none, finish or append  (finish)
+  --help, --version
+
+Sizes: 4096, 10MiB, 2GB. Times: 500ms, 30s, 5m, 24h.
+SIGTERM or SIGINT saves what is under way and exits 0; a second one forces and exits 1.
+`
+
+const MAX_TIMER_MS = 2 ** 31 - 1
+const SYNCS = ['none', 'finish', 'append'] as const
+
+/** Reads the words after the program's name. Every mistake is one line that names the flag. */
+export function parseCommand(words: readonly string[]): Command {
+  try {
+    return read(words)
+  } catch (error) {
+    const [firstLine = ''] = (error as Error).message.split('\n')
+    return { kind: 'invalid', message: firstLine }
+  }
+}
+
+function read(words: readonly string[]): Command {
+  const text = { type: 'string' } as const
+  const { values, positionals } = parseArgs({
+    args: [...words],
+    allowPositionals: true,
+    options: {
+      dir: text, host: text, port: text, path: text, sync: text,
+      'max-size': text, grace: text, 'idle-timeout': text,
+      help: { type: 'boolean' }, version: { type: 'boolean' },
+    },
+  })
+  if (values.help) return { kind: 'help' }
+  if (values.version) return { kind: 'version' }
+  if (positionals.length > (values.dir === undefined ? 1 : 0)) throw new Error(`Unexpected argument '${positionals.at(-1)}'`)
+  const options: ServeOptions = {
+    dir: values.dir ?? positionals[0] ?? './uploads',
+    host: values.host ?? '127.0.0.1',
+    port: value('port', values.port ?? '1080', parsePort, 'a number from 0 to 65535'),
+    path: value('path', values.path ?? '/files/', parsePath, 'a path such as /files/'),
+    maxSize: value('max-size', values['max-size'] ?? '100GiB', parseSize, 'a size such as 10MiB or 2GB'),
+    graceMs: value('grace', values.grace ?? '10s', parseTimer, 'a time such as 500ms or 30s, at most 24 days'),
+    idleTimeoutMs: value('idle-timeout', values['idle-timeout'] ?? '60s', parseTimer, 'a time such as 500ms or 30s, at most 24 days'),
+    sync: value('sync', values.sync ?? 'finish', (word) => SYNCS.find((sync) => sync === word), 'none, finish or append'),
+  }
+  return { kind: 'serve', options }
+}
+
+function value<T>(flag: string, word: string, parse: (word: string) => T | undefined, expected: string): T {
+  const parsed = parse(word)
+  if (parsed === undefined) throw new Error(`--${flag} must be ${expected}: received '${word}'`)
+  return parsed
+}
+
+function parsePort(word: string): number | undefined {
+  const port = /^[0-9]{1,5}$/.test(word) ? Number(word) : NaN
+  return port <= 65535 ? port : undefined
+}
+
+/** A path of unreserved characters (RFC 3986 section 2.3); the slashes at its ends may be left out. */
+function parsePath(word: string): string | undefined {
+  if (!/^[A-Za-z0-9._~/-]*$/.test(word) || word.includes('//')) return undefined
+  const inner = word.replace(/^\/|\/$/g, '')
+  return inner === '' ? '/' : `/${inner}/`
+}
+
+function parseTimer(word: string): number | undefined {
+  const durationMs = parseDuration(word)
+  return durationMs !== undefined && durationMs >= 1 && durationMs <= MAX_TIMER_MS ? durationMs : undefined
+}

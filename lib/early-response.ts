@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * Answers a request before its body was read, so that the answer arrives.
+ *
+ * A server that refuses an upload after reading its head has two bad choices in plain Node: end the
+ * response and have Node read and discard the body, however long it is; or close the connection,
+ * which resets it while the client is still sending, and the reset destroys the answer on its way.
+ *
+ * Design. The third choice is to linger: send the whole answer with `Connection: close`, go on
+ * reading for a bounded time and number of bytes, and only then close. A client that reads its
+ * answer closes first, so lingering costs nothing; the bounds are for the others. Over HTTP/2 a
+ * stream is closed without harm to the connection (RFC 9113 section 8.1), so there is no need.
+ *
+ * Self-contained: this file uses Node's globals only, and types of `node:`.
+ *
+ * @module
+ */
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
+
+/** The answer. It is sent with a `Content-Length`, and with `Connection: close` where needed. */
+export interface EarlyResponse {
+  readonly status: number
+  readonly headers?: Readonly<Record<string, string | number>> | undefined
+  /** Default: empty. */
+  readonly body?: string | undefined
+}
+
+/** Options of {@link respondEarly}. */
+export interface EarlyResponseOptions {
+  /** How long to go on reading, in milliseconds. 0 does not linger. Default: 5000. */
+  readonly lingerMs?: number | undefined
+  /** How many bytes to discard at most; it does not bound `drain`. Default: 64 MiB. */
+  readonly lingerBytes?: number | undefined
+  /** Reads the rest of the body in place of discarding it; must settle soon after `signal` aborts. */
+  readonly drain?: ((signal: AbortSignal) => Promise<unknown>) | undefined
+}
+
+/** RFC 9113 section 7: the stream is closed, nothing is wrong. */
+const HTTP2_NO_ERROR = 0
+
+/**
+ * Sends an answer to a client that may still be sending its body.
+ *
+ * 1. If the whole body was received, this is an ordinary answer; the connection can be used again.
+ *    (With `drain` it is not: what was received may not have been read.)
+ * 2. Otherwise the answer goes out at once, complete, with `Connection: close`.
+ * 3. The rest of the body is discarded (or given to `drain`) until it ends, the client closes,
+ *    `lingerMs` have passed or `lingerBytes` were discarded.
+ * 4. The response ends and the connection closes. Over HTTP/2 only the stream does.
+ *
+ * Resolves after step 4. If the client is gone already it does nothing. It does not wait for the
+ * client to have read the answer, and cannot help one that reads nothing before all is sent and
+ * sends more than the bounds allow.
+ *
+ * @throws whatever `drain` rejects with, after the response was ended. RFC 9112 section 9.6.
+ *
+ * @example Refuse an upload that is too large
+ * ```ts
+ * import { createServer } from 'node:http'
+ * import { respondEarly } from 'longhaul/early-response'
+ *
+ * createServer(async (req, res) => {
+ *   if (Number(req.headers['content-length']) > 1_000_000) {
+ *     await respondEarly(req, res, { status: 413, body: 'At most 1 MB\n' })
+ *   } else {
+ *     req.resume().on('end', () => res.end('thank you\n'))
+ *   }
+ * }).listen(8080)
+ * ```
+ */
+export async function respondEarly(
+  req: IncomingMessage | Http2ServerRequest,
+  res: ServerResponse | Http2ServerResponse,
+  response: EarlyResponse,
+  options: EarlyResponseOptions = {},
+): Promise<void> {
+  const { status, headers = {}, body = '' } = response
+  const { lingerMs = 5000, lingerBytes = 64 * 1024 * 1024, drain } = options
+  const out = res as ServerResponse // the HTTP/2 compatibility API has the same methods
+  const http2Stream = 'stream' in res ? res.stream : undefined
+  if (http2Stream ? http2Stream.closed : out.destroyed) return
+
+  out.statusCode = status
+  for (const [name, value] of Object.entries(headers)) out.setHeader(name, value)
+  if (status !== 204 && status !== 304) out.setHeader('Content-Length', Buffer.byteLength(body))
+
+  await undefined // Node parses all of the packet that brought the head before it runs microtasks
+  if (isReceived(req) && !drain) {
+    req.resume() // what is buffered would keep the next request on this connection waiting
+    out.end(body)
+    return
+  }
+  if (http2Stream) {
+    out.end(body)
+  } else {
+    out.setHeader('Connection', 'close')
+    if (body === '') out.flushHeaders()
+    else out.write(body)
+  }
+  try {
+    if (lingerMs > 0 && (drain || !http2Stream)) await linger(req, lingerMs, lingerBytes, drain)
+  } finally {
+    if (!http2Stream) out.end()
+    else if (http2Stream.writableFinished) http2Stream.close(HTTP2_NO_ERROR)
+    else http2Stream.once('finish', () => http2Stream.close(HTTP2_NO_ERROR))
+  }
+}
+
+function isReceived(req: IncomingMessage | Http2ServerRequest): boolean {
+  if ('stream' in req) return req.readableEnded || req.stream.endAfterHeaders // `complete` is not to be trusted here
+  const { 'content-length': length = '0', 'transfer-encoding': coding } = req.headers
+  return req.complete || (length === '0' && coding === undefined)
+}
+
+async function linger(
+  req: IncomingMessage | Http2ServerRequest,
+  maxMs: number,
+  maxBytes: number,
+  drain: EarlyResponseOptions['drain'],
+): Promise<void> {
+  const controller = new AbortController()
+  const timer = setTimeout(() => controller.abort(), maxMs)
+  try {
+    await (drain?.(controller.signal) ?? discard(req, maxBytes, controller.signal))
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function discard(req: IncomingMessage | Http2ServerRequest, maxBytes: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    let bytes = 0
+    const onData = (chunk: Buffer): void => {
+      bytes += chunk.length
+      if (bytes >= maxBytes) stop()
+    }
+    const stop = (): void => {
+      req.off('data', onData).off('end', stop).off('close', stop)
+      signal.removeEventListener('abort', stop)
+      resolve()
+    }
+    if (req.readableEnded || req.destroyed) return resolve()
+    req.on('data', onData).on('end', stop).on('close', stop)
+    signal.addEventListener('abort', stop)
+    req.resume() // on its own, 'data' does not restart a source that was paused explicitly
+  })
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * Reads a request body to a clean end: the failure is kept, not thrown.
+ *
+ * A client that drops its connection makes Node fail the request stream, and whatever was
+ * reading it usually throws away what had arrived. `HappyReader` stands between the two. Its
+ * consumer sees bytes and then an ordinary end, whatever became of the source, and so saves what
+ * it has; why the body ended is in `error`, to be looked at afterwards.
+ *
+ * Design. The source is read in flowing mode, because a paused-mode `read()` joins buffered chunks
+ * and thereby copies them. Flowing mode loses what is buffered when a source fails (a late 'data'
+ * listener of a destroyed stream hears nothing), but `read()` still returns it, so a failure is
+ * followed by a `read()` loop: no byte that Node had received is lost. A source is only ever
+ * paused, never destroyed: the request must stay alive so that an answer can go out.
+ *
+ * Self-contained: this file imports `node:` builtins only.
+ *
+ * @module
+ */
+
+import { Readable } from 'node:stream'
+
+/**
+ * Why a body ended before its time.
+ *
+ * - `ABORTED`: the source failed or was closed; the client is gone. `cause` is the source's error.
+ * - `SHORT`: the source ended cleanly with fewer than `expectedBytes`.
+ * - `TOO_LARGE`: the source held more than `maxBytes`; exactly `maxBytes` were delivered.
+ * - `IDLE`: the source was silent for `idleTimeoutMs` while it was waited for.
+ * - `INTERRUPTED`: this side stopped reading; `cause` is the reason given.
+ */
+export type HappyReaderErrorCode = 'ABORTED' | 'SHORT' | 'TOO_LARGE' | 'IDLE' | 'INTERRUPTED'
+
+/** What a {@link HappyReader} keeps instead of throwing. Compare `code`, not the class. */
+export class HappyReaderError extends Error {
+  override readonly name: string = 'HappyReaderError'
+  readonly code: HappyReaderErrorCode
+
+  constructor(code: HappyReaderErrorCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.code = code
+  }
+}
+
+/** Options of {@link HappyReader}. */
+export interface HappyReaderOptions {
+  /** Deliver at most this many bytes; one more ends the body with `TOO_LARGE`. Default: no limit. */
+  readonly maxBytes?: number | undefined
+  /** The length that was announced; a clean end before it is `SHORT`. Default: not known. */
+  readonly expectedBytes?: number | undefined
+  /** How long the source may be silent, in milliseconds, 1 to 2^31-1 or Infinity. Default: Infinity. */
+  readonly idleTimeoutMs?: number | undefined
+  /** When it aborts, the reader is interrupted with its reason. */
+  readonly signal?: AbortSignal | undefined
+  /** Bytes to hold for a slow consumer before the source is paused. Default: 65536. */
+  readonly highWaterMark?: number | undefined
+}
+
+/** An interrupt gives up after this many turns of the event loop in which nothing arrived. */
+const SWEEP_QUIET_TURNS = 8
+/** An interrupt takes at most this much: more than the socket buffers of a Linux host hold. */
+const SWEEP_MAX_BYTES = 16 * 1024 * 1024
+/** Above this, Node's timers fire at once instead of late. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/**
+ * A readable that delivers every byte its source delivered, and then always ends.
+ *
+ * 1. Data passes through, with backpressure. Nothing is read before the consumer asks.
+ * 2. When the source ends, fails, closes, falls silent or exceeds `maxBytes`, everything that Node
+ *    had buffered for it is delivered, `error` is set (or stays `undefined`: success), and the
+ *    reader ends. The first ending wins.
+ * 3. `interrupt()`, or an aborted `signal`, sweeps what the kernel still holds: reading goes on
+ *    until nothing arrived for eight turns of the event loop, or 16 MiB came. A body that turns
+ *    out complete during the sweep is complete; one that fails during it is `ABORTED`.
+ *
+ * Success is a clean end that no abort preceded, with `expectedBytes` reached if that is known.
+ * `IncomingMessage.complete` is not trusted: over HTTP/2 it is true for a truncated body as well.
+ *
+ * The idle timer runs only while the source is waited for, never while the consumer is slow.
+ *
+ * It does not destroy or answer the request, and does not read again what somebody else has read
+ * already: it continues where the source stands. After the end the source is left paused, so a
+ * second reader can continue where this one stopped.
+ *
+ * @throws {TypeError} if the source is not a stream of bytes, {@link RangeError} if a number is out
+ * of bounds. Source: "Resilient uploads", FOSDEM 2026 (there: `happyReader`).
+ *
+ * @example Save what came, then look at how it ended
+ * ```ts
+ * import { createServer } from 'node:http'
+ * import { createWriteStream } from 'node:fs'
+ * import { pipeline } from 'node:stream/promises'
+ * import { HappyReader } from 'longhaul/happy-reader'
+ *
+ * createServer(async (req, res) => {
+ *   const body = new HappyReader(req, { maxBytes: 1024 ** 3, idleTimeoutMs: 30_000 })
+ *   await pipeline(body, createWriteStream('upload.bin')) // never fails because of the client
+ *   console.log(`${body.bytesRead} bytes saved; ${body.error?.code ?? 'complete'}`)
+ *   res.end()
+ * }).listen(8080)
+ * ```
+ */
+export class HappyReader extends Readable {
+  readonly #source: Readable
+  readonly #http2Stream: Readable | undefined
+  readonly #maxBytes: number
+  readonly #expectedBytes: number | undefined
+  readonly #idleTimeoutMs: number
+  readonly #signal: AbortSignal | undefined
+  #phase: 'reading' | 'sweeping' | 'over' = 'reading'
+  #bytesRead = 0
+  #error: HappyReaderError | undefined
+  #idleTimer: NodeJS.Timeout | undefined
+  #interruption: HappyReaderError | undefined
+  #sweepUntilBytes = Infinity
+  #quietTurns = 0
+  #turn: NodeJS.Immediate | undefined
+
+  constructor(source: Readable, options: HappyReaderOptions = {}) {
+    super({ highWaterMark: options.highWaterMark ?? 64 * 1024 })
+    if (source.readableObjectMode || source.readableEncoding) {
+      throw new TypeError('Cannot read the source as it must be a stream of bytes: it has an encoding or is in object mode')
+    }
+    this.#source = source
+    this.#http2Stream = http2StreamOf(source)
+    this.#maxBytes = count('maxBytes', options.maxBytes) ?? Infinity
+    this.#expectedBytes = count('expectedBytes', options.expectedBytes)
+    this.#idleTimeoutMs = duration('idleTimeoutMs', options.idleTimeoutMs) ?? Infinity
+    this.#signal = options.signal
+
+    source.pause() // else a 'data' listener would start it before the consumer asks
+    source.on('data', this.#onData).on('end', this.#onEnd).on('error', this.#onFailure).on('close', this.#onFailure)
+    if (options.signal?.aborted) this.#onSignal()
+    else options.signal?.addEventListener('abort', this.#onSignal)
+  }
+
+  /** Why the body ended early; `undefined` while it lasts and after a success. Set before 'end'. */
+  get error(): HappyReaderError | undefined {
+    return this.#error
+  }
+
+  /** Bytes taken from the source and handed on so far. */
+  get bytesRead(): number {
+    return this.#bytesRead
+  }
+
+  /**
+   * Ends the body soon, keeping what has arrived: see step 3 above. The request stays alive.
+   * A second call, or one after the end, does nothing.
+   */
+  interrupt(reason?: unknown): void {
+    if (this.#phase !== 'reading') return
+    this.#phase = 'sweeping'
+    this.#interruption = new HappyReaderError('INTERRUPTED', 'The body was interrupted before its end', reason)
+    this.#sweepUntilBytes = this.#bytesRead + SWEEP_MAX_BYTES
+    this.#stopWaiting()
+    if (!this.#source.isPaused()) this.#wait()
+  }
+
+  override _read(): void {
+    if (this.#phase === 'over') return
+    // Nothing more is announced by a source that was over before it got here.
+    if (this.#source.destroyed || this.#source.readableEnded || this.#http2Stream?.closed) return this.#onFailure()
+    if (!this.#source.isPaused()) return
+    this.#source.resume()
+    this.#wait()
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    if (this.#phase !== 'over') {
+      this.#leave(new HappyReaderError('INTERRUPTED', 'The reader was destroyed before the body ended', error ?? undefined))
+    }
+    callback(error)
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    const room = this.#maxBytes - this.#bytesRead
+    if (chunk.length > room) {
+      if (room > 0) this.#deliver(chunk.subarray(0, room))
+      this.#end(new HappyReaderError('TOO_LARGE', `The body is larger than ${this.#maxBytes} bytes`))
+      return
+    }
+    const wantsMore = this.#deliver(chunk)
+    if (this.#bytesRead >= this.#sweepUntilBytes) return this.#end(this.#interruption)
+    this.#stopWaiting()
+    if (wantsMore) this.#wait()
+    else this.#source.pause()
+  }
+
+  readonly #onEnd = (): void => {
+    if (wasAborted(this.#source)) return this.#onFailure()
+    const missing = (this.#expectedBytes ?? 0) - this.#bytesRead
+    this.#end(missing > 0 ? new HappyReaderError('SHORT', `The body ended ${missing} bytes too soon`) : undefined)
+  }
+
+  /** The source failed or closed, now or before it was given to us. */
+  readonly #onFailure = (cause?: Error): void => {
+    this.#source.off('data', this.#onData) // read() would emit to it as well
+    this.#drain(this.#source)
+    if (this.#http2Stream) this.#drain(this.#http2Stream)
+    if (this.#phase === 'over') return // the drained bytes exceeded a limit
+    if (this.#source.readableEnded && !wasAborted(this.#source)) return this.#onEnd()
+    this.#end(new HappyReaderError('ABORTED', 'The source failed before its end', cause ?? this.#source.errored ?? undefined))
+  }
+
+  readonly #onSignal = (): void => this.interrupt(this.#signal?.reason)
+
+  #drain(stream: Readable): void {
+    for (let chunk; this.#phase !== 'over' && (chunk = stream.read()) !== null; ) this.#onData(chunk)
+  }
+
+  #deliver(chunk: Buffer): boolean {
+    this.#bytesRead += chunk.length
+    return this.push(chunk)
+  }
+
+  /** The source is to speak next: watch for silence. */
+  #wait(): void {
+    if (this.#phase === 'sweeping') {
+      this.#quietTurns = 0
+      this.#turn = setImmediate(this.#onQuietTurn)
+    } else if (this.#idleTimeoutMs !== Infinity) {
+      this.#idleTimer = setTimeout(this.#onIdle, this.#idleTimeoutMs)
+    }
+  }
+
+  #stopWaiting(): void {
+    clearTimeout(this.#idleTimer)
+    clearImmediate(this.#turn)
+  }
+
+  readonly #onQuietTurn = (): void => {
+    if (++this.#quietTurns === SWEEP_QUIET_TURNS) this.#end(this.#interruption)
+    else this.#turn = setImmediate(this.#onQuietTurn)
+  }
+
+  readonly #onIdle = (): void => {
+    this.#end(new HappyReaderError('IDLE', `The source was silent for ${this.#idleTimeoutMs} ms`))
+  }
+
+  #end(error: HappyReaderError | undefined): void {
+    this.#leave(error)
+    this.push(null)
+  }
+
+  /** Lets go of the source; only what swallows a late 'error' stays with it. */
+  #leave(error: HappyReaderError | undefined): void {
+    this.#phase = 'over'
+    this.#error = error
+    this.#stopWaiting()
+    this.#signal?.removeEventListener('abort', this.#onSignal)
+    const source = this.#source
+    source.off('data', this.#onData).off('end', this.#onEnd).off('error', this.#onFailure).off('close', this.#onFailure)
+    source.on('error', ignore).pause()
+  }
+}
+
+function ignore(): void {}
+
+/** The HTTP/2 compatibility request is a view of a stream that has a buffer, and a fate, of its own. */
+function http2StreamOf(source: Readable): Readable | undefined {
+  const { httpVersionMajor, stream } = source as { httpVersionMajor?: number; stream?: Readable }
+  return httpVersionMajor === 2 ? stream : undefined
+}
+
+/** Over HTTP/2 an aborted body ends cleanly: 'end' without 'error'. */
+function wasAborted(source: Readable): boolean {
+  return (source as { aborted?: boolean }).aborted === true
+}
+
+function count(name: string, value: number | undefined): number | undefined {
+  if (value === undefined || value === Infinity || (Number.isSafeInteger(value) && value >= 0)) return value
+  throw new RangeError(`Cannot read the source as ${name} must be a whole number of bytes: received ${value}`)
+}
+
+function duration(name: string, value: number | undefined): number | undefined {
+  if (value === undefined || value === Infinity || (value >= 1 && value <= MAX_TIMER_MS)) return value
+  throw new RangeError(`Cannot read the source as ${name} must be 1 to ${MAX_TIMER_MS} milliseconds or Infinity: received ${value}`)
+}

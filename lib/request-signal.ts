@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * An `AbortSignal` that follows one request: what Go calls `r.Context()`, and Node lacks.
+ *
+ * Design. The one event that every way of losing a client has in common is the response's
+ * 'close'. It comes after a success too, so the response is asked whether it was written out. Both
+ * `writableEnded` and `writableFinished` are needed: a response of the HTTP/2 compatibility API
+ * claims to be finished when its stream was reset before anything had been written. `req`'s own
+ * events do not serve: none of them comes when the client leaves after its body was read.
+ *
+ * Self-contained: this file uses Node's globals only, and types of `node:`.
+ *
+ * @module
+ */
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
+
+/**
+ * When the client went away.
+ *
+ * - `REQUEST_ABORTED`: while its request was still being received.
+ * - `RESPONSE_ABORTED`: the request was complete; its answer was not.
+ */
+export type RequestAbortedCode = 'REQUEST_ABORTED' | 'RESPONSE_ABORTED'
+
+/** The reason with which a request's signal aborts. Compare `code`, not the class. */
+export class RequestAbortedError extends Error {
+  override readonly name: string = 'RequestAbortedError'
+  readonly code: RequestAbortedCode
+
+  constructor(code: RequestAbortedCode, cause?: unknown) {
+    const during = code === 'REQUEST_ABORTED' ? 'its request was received' : 'its response was finished'
+    super(`The client went away before ${during}`, cause === undefined ? undefined : { cause })
+    this.code = code
+  }
+}
+
+/**
+ * Returns a signal that aborts when the client goes away before the response was finished.
+ *
+ * 1. It aborts with a {@link RequestAbortedError} when the connection or the HTTP/2 stream closes
+ *    before the response was written out; also if that happened before the call.
+ * 2. It never aborts after a response that was finished: there is nothing to dispose of.
+ *
+ * It does not notice a client that is gone while nothing is read from it and nothing written to it:
+ * no server can. A pipelined request that waits for its turn aborts only if its body was not
+ * complete. "Finished" means handed to the operating system, not received by the client.
+ *
+ * @example Stop a query whose client has left
+ * ```ts
+ * import { createServer } from 'node:http'
+ * import { setTimeout as query } from 'node:timers/promises'
+ * import { requestSignal } from 'longhaul/request-signal'
+ *
+ * createServer(async (req, res) => {
+ *   const signal = requestSignal(req, res)
+ *   const rows = await query(1000, 'rows', { signal }).catch(() => undefined)
+ *   if (rows === undefined) console.log(`stopped: ${signal.reason.message}`)
+ *   res.end(rows)
+ * }).listen(8080)
+ * ```
+ */
+export function requestSignal(
+  req: IncomingMessage | Http2ServerRequest,
+  res: ServerResponse | Http2ServerResponse,
+): AbortSignal {
+  const controller = new AbortController()
+
+  const onClose = (): void => {
+    req.off('aborted', onClose)
+    res.off('close', onClose)
+    if (res.writableEnded && res.writableFinished) return
+    const code = req.aborted || !req.complete ? 'REQUEST_ABORTED' : 'RESPONSE_ABORTED'
+    controller.abort(new RequestAbortedError(code, req.errored ?? undefined))
+  }
+
+  if (req.aborted || isClosed(res)) {
+    onClose()
+  } else {
+    req.on('aborted', onClose) // a response that waits for its turn in a pipeline never hears 'close'
+    res.on('close', onClose)
+  }
+  return controller.signal
+}
+
+function isClosed(res: ServerResponse | Http2ServerResponse): boolean {
+  return 'stream' in res ? res.stream.closed : res.destroyed
+}

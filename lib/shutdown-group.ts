@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * Shuts servers and long work down together: stop, save, wait, force.
+ *
+ * `server.close()` waits for an endless upload for ever, and cutting its connection loses what it
+ * sent. The way out is to tell the handlers: a signal aborts, bodies end as if the client had
+ * stopped there (`HappyReader` does that), the handlers save what came and answer, and then the
+ * connections are idle and can be closed.
+ *
+ * Design. *Signal* and *wait* are two things: `signal` tells whoever listens, and the group waits
+ * for responses, sessions and tracked work by their own events; nothing polls. Connections are
+ * tracked here because Node's own list forgets connections that never sent a request, upgraded
+ * sockets and HTTP/2 sessions. The process is never exited: when the last handle is closed it
+ * ends by itself, and if it does not, something else is still at work that ought to be known.
+ *
+ * Self-contained: this file imports `node:` builtins only.
+ *
+ * @module
+ */
+
+import { setMaxListeners } from 'node:events'
+import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node:http'
+import type { Http2SecureServer, Http2Server, ServerHttp2Session } from 'node:http2'
+import type { Server as HttpsServer } from 'node:https'
+import type { Socket } from 'node:net'
+import { Server as TlsServer, type TLSSocket } from 'node:tls'
+
+/**
+ * `running`; `draining`: not ready any more, still serving; `closing`: no new connections, `signal`
+ * has aborted; `closed`: everything has ended or was forced to.
+ */
+export type ShutdownState = 'running' | 'draining' | 'closing' | 'closed'
+
+/** Options of {@link ShutdownGroup}. */
+export interface ShutdownGroupOptions {
+  /** From the call of `shutdown` until everything is forced, in milliseconds. Default: 10000. */
+  readonly deadlineMs?: number | undefined
+  /** How long to go on serving so that load balancers notice, in milliseconds. Default: 0. */
+  readonly readinessDelayMs?: number | undefined
+  /** Called on entering each state, in a microtask of its own. */
+  readonly onPhase?: ((state: ShutdownState) => void) | undefined
+}
+
+/** How a shutdown went. */
+export interface ShutdownReport {
+  /** What was given to `shutdown`; the signal's name if a signal began it. */
+  readonly reason: unknown
+  readonly durationMs: number
+  /** HTTP/1 responses that ended during the shutdown. */
+  readonly responses: number
+  /** Promises given to `run` that settled during the shutdown. */
+  readonly work: number
+  /** What made an end of it, if something had to: the deadline, or a second signal. */
+  readonly forced: 'deadline' | 'signal' | undefined
+  /** Connections and HTTP/2 sessions that were cut by force. */
+  readonly forcedConnections: number
+  /** Promises given to `run` that had not settled. */
+  readonly abandonedWork: number
+}
+
+/** The reason with which {@link ShutdownGroup.signal} aborts; `cause` is what `shutdown` was given. */
+export class ShutdownError extends Error {
+  override readonly name: string = 'ShutdownError'
+  readonly code = 'SHUTDOWN'
+}
+
+/** A server that can be added to a {@link ShutdownGroup}. */
+export type ShutdownServer = HttpServer | HttpsServer | Http2Server | Http2SecureServer
+
+interface Connection {
+  /** Responses that are not finished yet, in the order of their requests. */
+  readonly open: Set<ServerResponse>
+  /** The response that was given `Connection: close` by the group. */
+  last: ServerResponse | undefined
+}
+
+/** Above this, Node's timers fire at once instead of late. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+/** Events that hand a request to the application; a listener for all but the first changes what Node does. */
+const REQUEST_EVENTS = ['request', 'checkContinue', 'checkExpectation']
+const UPGRADE_EVENTS = ['upgrade', 'connect']
+
+/**
+ * Shuts down HTTP/1, HTTPS and HTTP/2 servers, and the work that belongs to them.
+ *
+ * 1. `draining`: the application reports that it is not ready (`onPhase`); for `readinessDelayMs`
+ *    requests are served as before, with `Connection: close`.
+ * 2. `closing`: the servers stop listening, HTTP/2 sessions say GOAWAY, and `signal` aborts.
+ * 3. Responses under way are waited for. Those not begun yet get `Connection: close`, of several
+ *    pipelined ones the last only. A connection is closed when nothing is left to answer on it;
+ *    one that never sent a whole request head is closed at once. Upgraded sockets are waited for.
+ * 4. `closed`: when all of this and all work given to `run` has ended.
+ *
+ * One deadline covers everything, the readiness delay included. When it passes, and also on a
+ * second signal, all that is left is cut: `forced` in the report says so.
+ *
+ * It does not end a body by itself: give `signal` to what reads one. It does not exit the process
+ * and cannot stop promises that it gave up on. A group is used once.
+ *
+ * @throws {RangeError} if a duration is not 0 to 2^31-1. Source: "Resilient uploads", FOSDEM 2026
+ * (there: `ShutdownGroup` and the server context).
+ *
+ * @example A server that stops well on SIGTERM
+ * ```ts
+ * import { createServer } from 'node:http'
+ * import { HappyReader } from 'longhaul/happy-reader'
+ * import { ShutdownGroup } from 'longhaul/shutdown-group'
+ *
+ * const group = new ShutdownGroup({ deadlineMs: 10_000 })
+ * const server = createServer(async (req, res) => {
+ *   const body = new HappyReader(req, { signal: group.signal })
+ *   for await (const chunk of body) await group.run(save(chunk))
+ *   res.writeHead(body.error ? 503 : 204).end()
+ * }).listen(8080)
+ * group.add(server).listen()
+ *
+ * async function save(chunk: Uint8Array) { console.log(`${chunk.length} bytes saved`) }
+ * ```
+ */
+export class ShutdownGroup {
+  readonly #deadlineMs: number
+  readonly #readinessDelayMs: number
+  readonly #onPhase: ((state: ShutdownState) => void) | undefined
+  readonly #controller = new AbortController()
+  readonly #servers = new Set<ShutdownServer>()
+  readonly #connections = new Map<Socket, Connection>()
+  readonly #handshakes = new Map<string, Socket>()
+  readonly #upgraded = new Set<Socket>()
+  readonly #sessions = new Set<ServerHttp2Session>()
+  readonly #work = new Set<Promise<unknown>>()
+  readonly #force = withResolvers<'deadline' | 'signal'>()
+  #state: ShutdownState = 'running'
+  #report: Promise<ShutdownReport> | undefined
+  #responsesEnded = 0
+  #workEnded = 0
+
+  constructor(options: ShutdownGroupOptions = {}) {
+    this.#deadlineMs = duration('deadlineMs', options.deadlineMs ?? 10_000)
+    this.#readinessDelayMs = duration('readinessDelayMs', options.readinessDelayMs ?? 0)
+    this.#onPhase = options.onPhase
+    setMaxListeners(0, this.signal) // one listener a request is what it is for
+  }
+
+  /** Aborts with a {@link ShutdownError} when the group begins to close: the server's context. */
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  get state(): ShutdownState {
+    return this.#state
+  }
+
+  /**
+   * Takes a server into the group, before it accepts connections.
+   *
+   * @throws {Error} if the shutdown has begun.
+   */
+  add(server: ShutdownServer): this {
+    if (this.#state !== 'running') throw new Error(`Cannot add a server as the group must be running: it is ${this.#state}`)
+    this.#servers.add(server)
+    const events = server as HttpServer // one set of overloads for the four kinds
+    if (!(server instanceof TlsServer)) {
+      if (!isHttp2(server)) events.on('connection', (socket: Socket) => this.#track(socket))
+    } else {
+      events.on('connection', (socket: Socket) => this.#onHandshakeBegin(socket))
+      events.on('secureConnection', (socket: TLSSocket) => this.#onHandshakeEnd(socket))
+    }
+    if (isHttp2(server)) events.on('session', (session: ServerHttp2Session) => this.#onSession(session))
+    prependOnceListenedTo(events, REQUEST_EVENTS, this.#onRequest)
+    prependOnceListenedTo(events, UPGRADE_EVENTS, this.#onUpgrade)
+    return this
+  }
+
+  /**
+   * Has the shutdown wait for `work`, and returns its promise. Work begun after `closed` is not
+   * waited for. A rejection is the caller's to handle.
+   */
+  run<T>(work: Promise<T> | (() => Promise<T>)): Promise<T> {
+    const promise = typeof work === 'function' ? work() : work
+    this.#work.add(promise)
+    const settled = (): void => {
+      this.#work.delete(promise)
+      if (this.#state !== 'running') this.#workEnded++
+    }
+    promise.then(settled, settled)
+    return promise
+  }
+
+  /**
+   * Begins the shutdown at the first of these signals and forces it at the second. Default:
+   * SIGTERM and SIGINT. The listeners go when the group is closed, or when the result is disposed of.
+   */
+  listen(signals: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT']): Disposable & { dispose(): void } {
+    const onSignal = (signal: NodeJS.Signals): void => {
+      if (this.#state !== 'running') this.#force.resolve('signal')
+      else void this.shutdown(signal).then(dispose)
+    }
+    const dispose = (): void => {
+      for (const signal of signals) process.off(signal, onSignal)
+    }
+    for (const signal of signals) process.on(signal, onSignal)
+    return { dispose, [Symbol.dispose]: dispose }
+  }
+
+  /** Shuts down as described above. Every call returns the same promise; it does not reject. */
+  shutdown(reason?: unknown): Promise<ShutdownReport> {
+    this.#report ??= this.#shutdown(reason)
+    return this.#report
+  }
+
+  async #shutdown(reason: unknown): Promise<ShutdownReport> {
+    const startedAtMs = performance.now()
+    const timer = setTimeout(() => this.#force.resolve('deadline'), this.#deadlineMs)
+    this.#enter('draining')
+    for (const connection of this.#connections.values()) announceClose(connection)
+
+    const forced = await Promise.race([this.#force.promise, this.#drainAndClose(reason)])
+    clearTimeout(timer)
+    const forcedConnections = forced ? this.#cut() : 0
+    this.#enter('closed')
+    return {
+      reason,
+      durationMs: performance.now() - startedAtMs,
+      responses: this.#responsesEnded,
+      work: this.#workEnded,
+      forced,
+      forcedConnections,
+      abandonedWork: this.#work.size,
+    }
+  }
+
+  async #drainAndClose(reason: unknown): Promise<undefined> {
+    if (this.#readinessDelayMs > 0) await this.#readinessDelay()
+    await twoTurns() // requests that have arrived get read, and are not reset by close()
+    if (this.#state === 'closed') return
+    this.#enter('closing')
+    const servers = [...this.#servers].map((server) => new Promise<unknown>((resolve) => server.close(resolve)))
+    for (const session of this.#sessions) session.close()
+    this.#controller.abort(new ShutdownError('The server is shutting down', reason === undefined ? undefined : { cause: reason }))
+    for (const socket of this.#handshakes.values()) socket.destroy()
+    for (const socket of this.#connections.keys()) void this.#closeWhenIdle(socket)
+    await Promise.all(servers)
+    while (this.#work.size > 0) await Promise.allSettled(this.#work)
+  }
+
+  async #readinessDelay(): Promise<void> {
+    const { promise, resolve } = withResolvers<void>()
+    const timer = setTimeout(resolve, this.#readinessDelayMs)
+    await Promise.race([promise, this.#force.promise])
+    clearTimeout(timer)
+  }
+
+  #enter(state: ShutdownState): void {
+    this.#state = state
+    const onPhase = this.#onPhase
+    if (onPhase) queueMicrotask(() => onPhase(state)) // if it throws, the shutdown goes on
+  }
+
+  #track(socket: Socket): Connection {
+    const connection: Connection = { open: new Set(), last: undefined }
+    this.#connections.set(socket, connection)
+    socket.once('close', () => this.#connections.delete(socket))
+    return connection
+  }
+
+  /** A TLS server shows a connection twice, first bare, then secured; what they share is the peer. */
+  #onHandshakeBegin(socket: Socket): void {
+    const peer = peerOf(socket)
+    this.#handshakes.set(peer, socket)
+    socket.once('close', () => {
+      if (this.#handshakes.get(peer) === socket) this.#handshakes.delete(peer)
+    })
+  }
+
+  #onHandshakeEnd(socket: TLSSocket): void {
+    this.#handshakes.delete(peerOf(socket))
+    if (socket.alpnProtocol !== 'h2') this.#track(socket)
+  }
+
+  #onSession(session: ServerHttp2Session): void {
+    this.#sessions.add(session)
+    session.once('close', () => this.#sessions.delete(session))
+    if (this.#state === 'closing') session.close()
+  }
+
+  readonly #onRequest = (req: IncomingMessage, res: ServerResponse): void => {
+    if (req.httpVersionMajor === 2) return // its session is waited for
+    const { socket } = req
+    const connection = this.#connections.get(socket) ?? this.#track(socket)
+    if (connection.open.has(res)) return // handed on, as from 'checkContinue' to 'request'
+    connection.open.add(res)
+    if (this.#state !== 'running') announceClose(connection)
+    res.once('close', () => {
+      connection.open.delete(res)
+      if (this.#state === 'running') return
+      this.#responsesEnded++
+      if (this.#state === 'closing') void this.#closeWhenIdle(socket)
+    })
+  }
+
+  readonly #onUpgrade = (_req: IncomingMessage, socket: Socket): void => {
+    this.#connections.delete(socket)
+    this.#upgraded.add(socket)
+    socket.once('close', () => this.#upgraded.delete(socket))
+  }
+
+  async #closeWhenIdle(socket: Socket): Promise<void> {
+    await twoTurns()
+    if (this.#connections.get(socket)?.open.size === 0) socket.destroySoon()
+  }
+
+  /** Destroys whatever is left and returns how many connections that were. */
+  #cut(): number {
+    const left = [...this.#handshakes.values(), ...this.#connections.keys(), ...this.#upgraded, ...this.#sessions]
+    for (const connection of left) connection.destroy()
+    for (const server of this.#servers) {
+      server.close()
+      if ('closeAllConnections' in server) server.closeAllConnections() // those older than add()
+    }
+    if (!this.signal.aborted) this.#controller.abort(new ShutdownError('The server was shut down by force'))
+    return left.length
+  }
+}
+
+/**
+ * Only the last of several pipelined responses may say `Connection: close`: Node closes after the
+ * first that does, and the others would be dropped.
+ */
+function announceClose(connection: Connection): void {
+  const last = [...connection.open].at(-1)
+  if (connection.last === last) return
+  if (connection.last && !connection.last.headersSent) connection.last.removeHeader('Connection')
+  connection.last = last?.headersSent ? undefined : last
+  connection.last?.setHeader('Connection', 'close')
+}
+
+/** Prepends `listener` to those of `events` that the application listens to, now or later. */
+function prependOnceListenedTo(server: HttpServer, events: readonly string[], listener: (...args: never[]) => void): void {
+  const prepended = new Set<string>()
+  const prepend = (event: string): void => {
+    if (!events.includes(event) || prepended.has(event)) return
+    prepended.add(event)
+    server.prependListener(event, listener as (...args: unknown[]) => void)
+  }
+  for (const event of events) if (server.listenerCount(event) > 0) prepend(event)
+  server.on('newListener', prepend)
+}
+
+function peerOf(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort}`
+}
+
+function isHttp2(server: ShutdownServer): server is Http2Server | Http2SecureServer {
+  return 'updateSettings' in server
+}
+
+/** After the second of two immediates, every socket that had data was read once. */
+async function twoTurns(): Promise<void> {
+  for (let turn = 0; turn < 2; turn++) await new Promise(setImmediate)
+}
+
+/** `Promise.withResolvers`, which Node 20 lacks. */
+function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve!: (value: T) => void
+  const promise = new Promise<T>((settle) => (resolve = settle))
+  return { promise, resolve }
+}
+
+function duration(name: string, value: number): number {
+  if (value >= 0 && value <= MAX_TIMER_MS) return value
+  throw new RangeError(`Cannot plan a shutdown as ${name} must be 0 to ${MAX_TIMER_MS} milliseconds: received ${value}`)
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * One request on its way through the tus handler: what its headers say, and how it is answered.
+ *
+ * Every answer goes through `respondEarly`, because any request may have a body that is still on
+ * its way.
+ *
+ * @module
+ */
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
+import { respondEarly, type EarlyResponse, type EarlyResponseOptions } from '../early-response.ts'
+import { UploadError } from '../upload/errors.ts'
+import { APPEND_MEDIA_TYPE, TUS_VERSION } from './protocol.ts'
+
+/** A request of `node:http`, or of the compatibility API of `node:http2`. */
+export type TusRequest = IncomingMessage | Http2ServerRequest
+/** The response that belongs to a {@link TusRequest}. */
+export type TusResponse = ServerResponse | Http2ServerResponse
+
+/** One request on its way through the handler. */
+export interface Exchange {
+  readonly req: TusRequest
+  readonly res: TusResponse
+  readonly path: string
+  /** Aborts some time after the client has gone. */
+  readonly signal: AbortSignal
+  /** Whether the client holds its body back until it hears `100 Continue`. */
+  awaitsContinue: boolean
+}
+
+/** A feature that is not offered is refused: a client that relies on it must not think it was heard. */
+export function refuseHeaders(req: TusRequest, names: readonly string[]): void {
+  for (const name of names) {
+    if (header(req, name.toLowerCase()) !== undefined) throw new UploadError('BAD_REQUEST', `${name} is not supported here`)
+  }
+}
+
+export function respondError(exchange: Exchange, error: UploadError, options?: EarlyResponseOptions): Promise<void> {
+  const headers: Record<string, string> = {}
+  if (error.code === 'UNSUPPORTED_VERSION') headers['Tus-Version'] = TUS_VERSION
+  if (error.code === 'LOCKED' || error.code === 'SHUTTING_DOWN') headers['Retry-After'] = '1'
+  return respond(exchange, error.status, headers, error.message, options)
+}
+
+export function respond(
+  exchange: Exchange,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  text = '',
+  options: EarlyResponseOptions = exchange.awaitsContinue ? { lingerMs: 0 } : {},
+): Promise<void> {
+  const response: EarlyResponse = {
+    status,
+    headers: {
+      'Tus-Resumable': TUS_VERSION,
+      'Cache-Control': 'no-store',
+      ...(text === '' ? {} : { 'Content-Type': 'text/plain; charset=utf-8', 'X-Content-Type-Options': 'nosniff' }),
+      ...headers,
+    },
+    body: text === '' || isHead(exchange.req) ? '' : `${text}\n`,
+  }
+  return respondEarly(exchange.req, exchange.res, response, options)
+}
+
+/** Whether an answer must not have content: HEAD, meant or sent. */
+function isHead(req: TusRequest): boolean {
+  return req.method === 'HEAD' || header(req, 'x-http-method-override') === 'HEAD'
+}
+
+/** Media types are compared without regard to case, and without parameters (RFC 9110 section 8.3.1). */
+export function isAppendMediaType(req: TusRequest): boolean {
+  const [mediaType = ''] = (header(req, 'content-type') ?? '').split(';', 1)
+  return mediaType.trim().toLowerCase() === APPEND_MEDIA_TYPE
+}
+
+/** Whether the request has a body, or may have one (RFC 9112 section 6.3). */
+export function hasBody(req: TusRequest): boolean {
+  const length = header(req, 'content-length')
+  if (length !== undefined) return length !== '0'
+  return 'stream' in req ? !req.stream.endAfterHeaders : header(req, 'transfer-encoding') !== undefined
+}
+
+/** A header's value. Node has joined repeated ones by then, so that a parser refuses them. */
+export function header(req: TusRequest, name: string): string | undefined {
+  const value = req.headers[name]
+  return Array.isArray(value) ? value.join(', ') : value
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * The `Upload-Metadata` header (tus section "Upload-Metadata").
+ *
+ * @module
+ */
+
+/**
+ * ```
+ * metadata = entry *( "," entry )
+ * entry    = key [ SP [ base64 ] ]
+ * key      = 1*( %x21-2B / %x2D-7E )     ; visible ASCII without the comma
+ * ```
+ */
+const ENTRY = /^([!-+\--~]+)(?: ([A-Za-z0-9+/]*={0,2}))?$/
+
+/** Base64 with its padding: whole groups of four (RFC 4648 section 4). */
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
+
+/**
+ * Reads the header into a map, whose keys may be anything a client thought of. `undefined` means
+ * malformed: an empty or repeated key, a value that is not base64, spaces elsewhere.
+ *
+ * Values are read as UTF-8. One that is not text is kept in the header's own encoding only.
+ */
+export function parseMetadata(header: string): Map<string, string> | undefined {
+  const metadata = new Map<string, string>()
+  for (const entry of header.split(',')) {
+    const [, key, value = ''] = ENTRY.exec(entry) ?? []
+    if (key === undefined || metadata.has(key) || !BASE64.test(value)) return undefined
+    metadata.set(key, Buffer.from(value, 'base64').toString('utf8'))
+  }
+  return metadata
+}
+
+/** Writes metadata as a header; `undefined` where there are none. */
+export function formatMetadata(metadata: ReadonlyMap<string, string>): string | undefined {
+  if (metadata.size === 0) return undefined
+  return Array.from(metadata, ([key, value]) => `${key} ${Buffer.from(value).toString('base64')}`.trimEnd()).join(',')
+}

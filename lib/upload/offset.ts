@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * The arithmetic of offsets: pure, total, and exact up to `Number.MAX_SAFE_INTEGER`.
+ *
+ * @module
+ */
+
+/** What an append asks for, and where the upload stands. All in bytes. */
+export interface AppendPlanInput {
+  /** Bytes stored so far. */
+  readonly offset: number
+  /** Bytes in all; `undefined` if that is not known yet. */
+  readonly length: number | undefined
+  /** The most that an upload may grow to. */
+  readonly maxSize: number
+  /** The offset at which the client wants to append. */
+  readonly claimedOffset: number
+  /** The length of the request's body; `undefined` if it was not announced. */
+  readonly bodyLength: number | undefined
+}
+
+/** `accepted`: read at most `maxBytes`. Otherwise the reason for refusing, before anything is read. */
+export type AppendPlan =
+  | { readonly kind: 'accepted'; readonly maxBytes: number }
+  | { readonly kind: 'refused'; readonly code: 'OFFSET_CONFLICT' | 'TOO_LARGE' | 'MAX_SIZE_EXCEEDED' }
+
+/**
+ * Decides about an append: the claimed offset must be the stored one, and the body must fit into
+ * what is left. Sums are never formed, only differences of numbers that are ordered already, so
+ * nothing can leave the range in which numbers are exact.
+ */
+export function planAppend(input: AppendPlanInput): AppendPlan {
+  const { offset, length, maxSize, claimedOffset, bodyLength } = input
+  if (claimedOffset !== offset) return { kind: 'refused', code: 'OFFSET_CONFLICT' }
+  const maxBytes = remainingBytes(offset, length, maxSize)
+  if (bodyLength !== undefined && bodyLength > maxBytes) {
+    return { kind: 'refused', code: length === undefined ? 'MAX_SIZE_EXCEEDED' : 'TOO_LARGE' }
+  }
+  return { kind: 'accepted', maxBytes }
+}
+
+/** How many bytes an upload still takes; never negative. */
+export function remainingBytes(offset: number, length: number | undefined, maxSize: number): number {
+  return Math.max(0, (length ?? maxSize) - offset)
+}
+
+/** Whether all bytes of an upload are stored. */
+export function isComplete(upload: { readonly offset: number; readonly length: number | undefined }): boolean {
+  return upload.offset === upload.length
+}
