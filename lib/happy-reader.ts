@@ -110,6 +110,8 @@ export class HappyReader extends Readable {
   readonly #idleTimeoutMs: number
   readonly #signal: AbortSignal | undefined
   #phase: 'reading' | 'sweeping' | 'over' = 'reading'
+  /** Whether the source was asked for data. `isPaused()` is no help: Node 26 does not pause a destroyed one. */
+  #flowing = false
   #bytesRead = 0
   #error: HappyReaderError | undefined
   #idleTimer: NodeJS.Timeout | undefined
@@ -156,14 +158,15 @@ export class HappyReader extends Readable {
     this.#interruption = new HappyReaderError('INTERRUPTED', 'The body was interrupted before its end', reason)
     this.#sweepUntilBytes = this.#bytesRead + SWEEP_MAX_BYTES
     this.#stopWaiting()
-    if (!this.#source.isPaused()) this.#wait()
+    if (this.#flowing) this.#wait()
   }
 
   override _read(): void {
     if (this.#phase === 'over') return
     // Nothing more is announced by a source that was over before it got here.
     if (this.#source.destroyed || this.#source.readableEnded || this.#http2Stream?.closed) return this.#onFailure()
-    if (!this.#source.isPaused()) return
+    if (this.#flowing) return
+    this.#flowing = true
     this.#source.resume()
     this.#wait()
   }
@@ -185,8 +188,9 @@ export class HappyReader extends Readable {
     const wantsMore = this.#deliver(chunk)
     if (this.#bytesRead >= this.#sweepUntilBytes) return this.#end(this.#interruption)
     this.#stopWaiting()
-    if (wantsMore) this.#wait()
-    else this.#source.pause()
+    if (wantsMore) return this.#wait()
+    this.#flowing = false
+    this.#source.pause()
   }
 
   readonly #onEnd = (): void => {
