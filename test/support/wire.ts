@@ -27,18 +27,17 @@ export class WireClient {
 
   constructor(socket: Socket) {
     this.socket = socket
-    const wake = (): void => this.#wake?.()
+    const onEnd = (): void => {
+      this.#ended = true
+      this.#wake?.()
+    }
     socket.on('data', (chunk: Buffer) => {
       this.#received = Buffer.concat([this.#received, chunk])
-      wake()
+      this.#wake?.()
     })
     socket.on('error', () => {}) // a reset shows as the end of the answers
-    socket.on('end', wake)
-    socket.on('close', () => {
-      this.#ended = true
-      wake()
-    })
-    socket.on('end', () => (this.#ended = true))
+    socket.on('end', onEnd)
+    socket.on('close', onEnd)
   }
 
   static async connect(port: number): Promise<WireClient> {
