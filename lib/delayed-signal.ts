@@ -45,8 +45,8 @@ const followersByParent = new WeakMap<AbortSignal, Set<() => void>>()
  *
  * It does not shorten anything: the delay is counted from the parent's abort, not from the call.
  *
- * @throws {TypeError} if `parent` is not an `AbortSignal`, {@link RangeError} if `delayMs` is not
- * 0 to 2^31-1 or Infinity. Source: "Resilient uploads", FOSDEM 2026 (there: `newDelayedContext`).
+ * @throws {TypeError} if `parent` is not an `AbortSignal` or `delayMs` not a number,
+ * {@link RangeError} if that is not 0 to 2^31-1 or Infinity. Source: "Resilient uploads", FOSDEM 2026 (there: `newDelayedContext`).
  *
  * @example Ten more seconds for a save whose client has gone
  * ```ts
@@ -66,6 +66,9 @@ const followersByParent = new WeakMap<AbortSignal, Set<() => void>>()
 export function delayedSignal(parent: AbortSignal, delayMs: number, options: DelayedSignalOptions = {}): DelayedSignal {
   if (typeof parent?.addEventListener !== 'function' || typeof parent.aborted !== 'boolean') {
     throw new TypeError(`Cannot follow the parent as it must be an AbortSignal: received ${typeof parent}`)
+  }
+  if (typeof delayMs !== 'number') {
+    throw new TypeError(`Cannot delay an abort as delayMs must be a number: received ${typeof delayMs}`)
   }
   if (!(delayMs >= 0 && (delayMs <= MAX_TIMER_MS || delayMs === Infinity))) {
     throw new RangeError(`Cannot delay an abort as delayMs must be 0 to ${MAX_TIMER_MS} or Infinity: received ${delayMs}`)

@@ -332,7 +332,8 @@ function codeOf(error: unknown): unknown {
   return (error as { code?: unknown } | undefined)?.code
 }
 
+/** Disk, quota, or the file system's limit on one file: in each case the store takes no more. */
 function asStoreFull(error: unknown): unknown {
-  const full = codeOf(error) === 'ENOSPC' || codeOf(error) === 'EDQUOT'
+  const full = ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(String(codeOf(error)))
   return full ? new FileStoreError('STORE_FULL', 'There is no space left to store uploads', error) : error
 }

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { test } from 'node:test'
+import { promisify } from 'node:util'
+import fc from 'fast-check'
+import { FileStore, type StoredUpload } from '../lib/file-store.ts'
+import { temporaryFolder } from './support/temporary.ts'
+
+const bytes = (text: string): Readable => Readable.from([Buffer.from(text)], { objectMode: false })
+
+test('an upload that was created is found, with everything that was said of it', async (t) => {
+  const directory = temporaryFolder(t)
+  const metadata = new Map([['filename', 'plan.pdf'], ['__proto__', 'a key like any other'], ['empty', '']])
+  const created = await new FileStore(directory).create({ length: 11, metadata, encodedMetadata: 'filename cGxhbi5wZGY=' })
+  assert.match(created.id, /^[0-9a-f]{32}$/)
+  const found = await new FileStore(directory).find(created.id)
+  assert.deepEqual(found, created)
+  assert.deepEqual(found, { id: created.id, offset: 0, length: 11, metadata, encodedMetadata: 'filename cGxhbi5wZGY=' })
+})
+
+test('however a body is split into appends, the file is the body and each offset is exact', async (t) => {
+  const directory = temporaryFolder(t)
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 3000 }), { maxLength: 6 }), fc.constantFrom('none', 'finish', 'append'), async (parts, sync) => {
+      const store = new FileStore(directory, { sync: sync as 'none' })
+      const body = Buffer.concat(parts)
+      let upload: StoredUpload | undefined = await store.create({ length: body.length })
+      for (const part of parts) {
+        const offset = await store.append(upload!, Readable.from([Buffer.from(part)], { objectMode: false }))
+        assert.equal(offset, upload!.offset + part.length)
+        upload = await store.find(upload!.id)
+        assert.equal(upload?.offset, offset)
+      }
+      assert.deepEqual(readFileSync(join(directory, upload!.id)), body)
+    }),
+    { numRuns: 40 },
+  )
+})
+
+test('a large body goes through in bounded pieces and arrives whole', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory)
+  const piece = randomBytes(100_003)
+  const upload = await store.create({ length: piece.length * 300 })
+  const body = Readable.from((function* () { for (let i = 0; i < 300; i++) yield piece })(), { objectMode: false })
+  assert.equal(await store.append(upload, body), piece.length * 300)
+  const stored = readFileSync(join(directory, upload.id))
+  for (let i = 0; i < 300; i++) assert.ok(stored.subarray(i * piece.length, (i + 1) * piece.length).equals(piece))
+})
+
+test('bytes that reached the file stay when the body fails, and the upload goes on behind them', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await store.create({ length: 100 })
+  const failing = new Readable({ read() {} })
+  failing.push('hello ')
+  const appended = store.append(upload, failing)
+  while ((await store.find(upload.id))?.offset !== 6) await new Promise((resolve) => setImmediate(resolve))
+  failing.destroy(new Error('connection reset'))
+  await assert.rejects(appended, { message: 'connection reset' })
+  const found = await store.find(upload.id)
+  assert.equal(await store.append(found!, bytes('world')), 11)
+})
+
+test('an abort rejects with its reason once nothing is written any more', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await store.create({ length: undefined })
+  const controller = new AbortController()
+  const endless = new Readable({ read() { this.push(Buffer.alloc(64 * 1024)) } })
+  const appended = store.append(upload, endless, { signal: controller.signal })
+  while (((await store.find(upload.id))?.offset ?? 0) < 5_000_000) await new Promise((resolve) => setImmediate(resolve))
+  controller.abort(new Error('took too long'))
+  await assert.rejects(appended, { message: 'took too long' })
+  const { offset } = (await store.find(upload.id))!
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
+  assert.equal((await store.find(upload.id))?.offset, offset)
+})
+
+test('an append at another offset than the stored one is refused and changes nothing', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory)
+  const upload = await store.create({ length: 10 })
+  await store.append(upload, bytes('hello'))
+  await assert.rejects(store.append(upload, bytes('HELLO')), { code: 'UPLOAD_MOVED_ON' })
+  assert.equal(readFileSync(join(directory, upload.id), 'utf8'), 'hello')
+})
+
+test('truncate takes back what was appended, and no more', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory)
+  const upload = await store.create({ length: 10 })
+  await store.append(upload, bytes('hello'))
+  await store.truncate(upload, 2)
+  assert.equal((await store.find(upload.id))?.offset, 2)
+  assert.equal(readFileSync(join(directory, upload.id), 'utf8'), 'he')
+})
+
+test('a terminated upload is gone with all its files, and may be terminated again', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory)
+  const upload = await store.create({ length: 10 })
+  await store.append(upload, bytes('hello'))
+  await store.terminate(upload)
+  await store.terminate(upload)
+  assert.equal(await store.find(upload.id), undefined)
+  assert.deepEqual(readdirSync(directory), [])
+})
+
+test('an id is taken once, and the upload that has it is not touched by a second create', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await store.create({ id: 'mine', length: 5 })
+  await store.append(upload, bytes('hello'))
+  await assert.rejects(store.create({ id: 'mine', length: 7 }), { code: 'UPLOAD_EXISTS' })
+  assert.deepEqual(await store.find('mine'), { ...upload, offset: 5 })
+})
+
+test('every method refuses an id that could be a path', async (t) => {
+  const folder = temporaryFolder(t)
+  const store = new FileStore(join(folder, 'uploads'))
+  writeFileSync(join(folder, 'secret'), 'secret')
+  writeFileSync(join(folder, 'secret.info'), JSON.stringify({ ID: 'secret', Size: 6 }))
+  const upload = await store.create({ length: 1 })
+  for (const id of ['../secret', '..', '.', '', 'a/b', 'a\\b', 'a\0', `${upload.id}.info`, 'é', 'a'.repeat(129), ' a', 'a\n']) {
+    await assert.rejects(store.create({ id, length: 1 }), TypeError)
+    await assert.rejects(store.find(id), TypeError)
+    await assert.rejects(store.append({ ...upload, id }, bytes('x')), TypeError)
+    await assert.rejects(store.truncate({ ...upload, id }, 0), TypeError)
+    await assert.rejects(store.terminate({ ...upload, id }), TypeError)
+  }
+  assert.equal(readFileSync(join(folder, 'secret'), 'utf8'), 'secret')
+})
+
+test('the sidecar has the layout of tusd, and our keys under one name', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory)
+  const { id } = await store.create({ length: 11, metadata: new Map([['filename', 'a.txt']]), encodedMetadata: 'filename YS50eHQ=' })
+  const { Longhaul, ...tusd } = JSON.parse(readFileSync(join(directory, `${id}.info`), 'utf8'))
+  assert.deepEqual(tusd, {
+    ID: id, Size: 11, SizeIsDeferred: false, Offset: 0, MetaData: { filename: 'a.txt' },
+    IsPartial: false, IsFinal: false, PartialUploads: null, Storage: { Type: 'filestore' },
+  })
+  const { createdAt, ...rest } = Longhaul
+  assert.ok(Math.abs(Date.now() - Date.parse(createdAt)) < 60_000)
+  assert.deepEqual(rest, { version: 1, state: 'receiving', encodedMetadata: 'filename YS50eHQ=' })
+})
+
+test('an upload that tusd wrote is found and continued; a path in its sidecar is not followed', async (t) => {
+  const folder = temporaryFolder(t)
+  const directory = join(folder, 'uploads')
+  const store = new FileStore(directory)
+  writeFileSync(join(folder, 'elsewhere'), 'not ours')
+  writeFileSync(join(directory, '24e533e02ec3bc40c387f1a0e460e216'), 'hello')
+  writeFileSync(
+    join(directory, '24e533e02ec3bc40c387f1a0e460e216.info'),
+    `{"ID":"24e533e02ec3bc40c387f1a0e460e216","Size":11,"SizeIsDeferred":false,"Offset":0,"MetaData":{"filename":"a.txt"},
+      "IsPartial":false,"IsFinal":false,"PartialUploads":null,
+      "Storage":{"InfoPath":"../elsewhere.info","Path":"../elsewhere","Type":"filestore"}}`,
+  )
+  const upload = await store.find('24e533e02ec3bc40c387f1a0e460e216')
+  assert.deepEqual(upload, {
+    id: '24e533e02ec3bc40c387f1a0e460e216', offset: 5, length: 11, metadata: new Map([['filename', 'a.txt']]), encodedMetadata: undefined,
+  })
+  assert.equal(await store.append(upload!, bytes(' world')), 11)
+  assert.equal(readFileSync(join(folder, 'elsewhere'), 'utf8'), 'not ours')
+})
+
+test('an upload of unknown length is found as such', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const { id } = await store.create({ length: undefined })
+  assert.equal((await store.find(id))?.length, undefined)
+})
+
+test('every prefix of a sidecar, and whatever else is no sidecar, is an error of its own and not a missing upload', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory)
+  const { id } = await store.create({ length: 11 })
+  const path = join(directory, `${id}.info`)
+  const whole = readFileSync(path, 'utf8')
+  for (let length = 0; length < whole.length; length++) {
+    writeFileSync(path, whole.slice(0, length))
+    await assert.rejects(store.find(id), { code: 'UPLOAD_CORRUPT' })
+  }
+  const hostile = ['null', '[]', '7', '"x"', '{}', '{"ID":7,"Size":1}', '{"ID":"x","Size":-1}', '{"ID":"x","Size":1.5}', '{"ID":"x","Size":"1"}',
+    '{"ID":"x","Size":9007199254740993}', '{"ID":"x","Size":1,"SizeIsDeferred":"no"}', '{"ID":"x","Size":1,"MetaData":[]}',
+    '{"ID":"x","Size":1,"MetaData":{"a":7}}', '{"ID":"x","Size":1,"Longhaul":7}', '{"ID":"x","Size":1,"Longhaul":{"encodedMetadata":7}}']
+  for (const text of hostile) {
+    writeFileSync(path, text)
+    await assert.rejects(store.find(id), { code: 'UPLOAD_CORRUPT' }, text)
+  }
+  await fc.assert(
+    fc.asyncProperty(fc.oneof(fc.json(), fc.string()), async (text) => {
+      writeFileSync(path, text)
+      await store.find(id).catch((error: { code?: string }) => assert.equal(error.code, 'UPLOAD_CORRUPT'))
+    }),
+  )
+  assert.equal(({} as Record<string, unknown>)['polluted'], undefined)
+})
+
+test('data that do not fit their sidecar are an error: missing, or more than the length', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory)
+  const upload = await store.create({ length: 3 })
+  truncateSync(join(directory, upload.id), 4)
+  await assert.rejects(store.find(upload.id), { code: 'UPLOAD_CORRUPT' })
+  await store.terminate(upload)
+  const lonely = await store.create({ length: 3 })
+  await store.terminate(lonely)
+  writeFileSync(join(directory, `${lonely.id}.info`), JSON.stringify({ ID: lonely.id, Size: 3 }))
+  await assert.rejects(store.find(lonely.id), { code: 'UPLOAD_CORRUPT' })
+})
+
+test('a data file without a sidecar, as a crash may leave it, is no upload', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory)
+  writeFileSync(join(directory, 'orphan'), 'bytes')
+  assert.equal(await store.find('orphan'), undefined)
+  await assert.rejects(store.create({ id: 'orphan', length: 1 }), { code: 'UPLOAD_EXISTS' })
+})
+
+test('links planted in the directory are not followed', async (t) => {
+  const folder = temporaryFolder(t)
+  const directory = join(folder, 'uploads')
+  const store = new FileStore(directory)
+  const secret = join(folder, 'secret')
+  writeFileSync(secret, 'secret')
+  writeFileSync(`${secret}.info`, JSON.stringify({ ID: 'x', Size: 100 }))
+
+  symlinkSync(secret, join(directory, 'taken'))
+  await assert.rejects(store.create({ id: 'taken', length: 100 }), { code: 'UPLOAD_EXISTS' })
+  symlinkSync(`${secret}.info`, join(directory, 'described.info'))
+  await assert.rejects(store.find('described'), { code: 'ELOOP' })
+  const upload = { id: 'taken', offset: 6, length: 100, metadata: new Map(), encodedMetadata: undefined }
+  await assert.rejects(store.append(upload, bytes('x')), { code: 'ELOOP' })
+  assert.equal(readFileSync(secret, 'utf8'), 'secret')
+})
+
+test('files are readable by their owner only', async (t) => {
+  const directory = join(temporaryFolder(t), 'new', 'uploads')
+  const { id } = await new FileStore(directory).create({ length: 1 })
+  assert.equal(statSync(directory).mode & 0o777, 0o700)
+  for (const name of [id, `${id}.info`]) assert.equal(statSync(join(directory, name)).mode & 0o777, 0o600)
+})
+
+test('a create whose sidecar cannot be written leaves nothing behind', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory)
+  mkdirSync(join(directory, 'blocked.info'))
+  await assert.rejects(store.create({ id: 'blocked', length: 1 }))
+  assert.deepEqual(readdirSync(directory), ['blocked.info'])
+})
+
+test('where the disk takes no more, the error says so, and what fitted is kept', async (t) => {
+  const directory = temporaryFolder(t)
+  // A limit on the size of files stands for a full disk: the system takes a part of a write, then refuses.
+  const script = `
+    import { Readable } from 'node:stream'
+    import { FileStore } from '${new URL('../lib/file-store.ts', import.meta.url)}'
+    const store = new FileStore(${JSON.stringify(directory)})
+    const upload = await store.create({ id: 'large', length: 200_000 })
+    const body = Readable.from(Array.from({ length: 20 }, (_, i) => Buffer.alloc(10_000, i)), { objectMode: false })
+    await store.append(upload, body).then(console.log, (error) => console.log(error.code, error.cause.code))
+    console.log((await store.find('large')).offset)`
+  const shell = `ulimit -f 100 && exec "$0" --import tsx --input-type=module --eval "$1"`
+  const { stdout } = await promisify(execFile)('sh', ['-c', shell, process.execPath, script])
+  assert.equal(stdout, 'STORE_FULL EFBIG\n51200\n')
+  const expected = Buffer.concat(Array.from({ length: 20 }, (_, i) => Buffer.alloc(10_000, i))).subarray(0, 51_200)
+  assert.deepEqual(readFileSync(join(directory, 'large')), expected)
+})
+
+test('a directory that cannot be used is told at once', (t) => {
+  const folder = temporaryFolder(t)
+  writeFileSync(join(folder, 'file'), '')
+  assert.throws(() => new FileStore(join(folder, 'file')), { code: 'EEXIST' })
+})

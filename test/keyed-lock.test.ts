@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { KeyedLock, type KeyedLockHold } from '../lib/keyed-lock.ts'
+
+test('a free key is granted at once, and again after its release', async () => {
+  const locks = new KeyedLock()
+  for (let round = 0; round < 3; round++) {
+    using _hold = await locks.acquire('a')
+  }
+})
+
+test('keys do not know of each other', async () => {
+  const locks = new KeyedLock()
+  using _a = await locks.acquire('a')
+  using _b = await locks.acquire('b')
+})
+
+test('a newcomer reaches the holder before acquire returns, and gets the lock when the holder releases', async () => {
+  const locks = new KeyedLock()
+  let asked = 0
+  const first = await locks.acquire('a', { onReleaseRequest: () => asked++ })
+  const second = locks.acquire('a')
+  assert.equal(asked, 1)
+  let granted = false
+  void second.then(() => (granted = true))
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(granted, false)
+  first.release()
+  await second
+})
+
+test('a holder is asked once, however many come', async () => {
+  const locks = new KeyedLock()
+  let asked = 0
+  const first = await locks.acquire('a', { onReleaseRequest: () => asked++ })
+  const others = Array.from({ length: 5 }, () => locks.acquire('a'))
+  assert.equal(asked, 1)
+  first.release()
+  for (const other of others) (await other).release()
+})
+
+test('one who gets the lock while others wait is asked for it at the grant', async () => {
+  const locks = new KeyedLock()
+  const first = await locks.acquire('a')
+  let asked = false
+  const second = locks.acquire('a', { onReleaseRequest: () => (asked = true) })
+  const third = locks.acquire('a')
+  assert.equal(asked, false)
+  first.release()
+  assert.equal(asked, true)
+  ;(await second).release()
+  ;(await third).release()
+})
+
+test('a holder may release while it is being asked', async () => {
+  const locks = new KeyedLock()
+  const first: KeyedLockHold = await locks.acquire('a', { onReleaseRequest: () => first.release() })
+  await locks.acquire('a')
+})
+
+test('releasing twice does not take the lock from the next holder', async () => {
+  const locks = new KeyedLock()
+  const first = await locks.acquire('a')
+  const second = locks.acquire('a')
+  first.release()
+  first.release()
+  await second
+  let granted = false
+  void locks.acquire('a').then(() => (granted = true))
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(granted, false)
+})
+
+test('one who gives up loses its place and leaves no listener', async (t) => {
+  const locks = new KeyedLock()
+  const first = await locks.acquire('a')
+  const controller = new AbortController()
+  const removed = t.mock.method(controller.signal, 'removeEventListener')
+  const second = locks.acquire('a', { signal: controller.signal })
+  const third = locks.acquire('a')
+  controller.abort(new Error('client went away'))
+  await assert.rejects(second, { message: 'client went away' })
+  assert.equal(removed.mock.callCount(), 1)
+  first.release()
+  await third
+})
+
+test('an aborted signal is refused before it queues, and without effect once the lock is held', async () => {
+  const locks = new KeyedLock()
+  await assert.rejects(locks.acquire('a', { signal: AbortSignal.abort(new Error('too late')) }), { message: 'too late' })
+  const controller = new AbortController()
+  using _hold = await locks.acquire('a', { signal: controller.signal })
+  controller.abort()
+  await assert.rejects(locks.acquire('a', { signal: AbortSignal.abort(new Error('held')) }), { message: 'held' })
+})
+
+test('the wait ends at timeoutMs with a code, and no timer outlives a grant', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const locks = new KeyedLock()
+  const first = await locks.acquire('a', { timeoutMs: 1000 })
+  const second = locks.acquire('a', { timeoutMs: 1000 })
+  t.mock.timers.tick(999)
+  const third = locks.acquire('a', { timeoutMs: 1000 })
+  t.mock.timers.tick(1)
+  await assert.rejects(second, { code: 'LOCK_TIMEOUT', message: /1000 ms/ })
+  first.release()
+  const held = await third
+  t.mock.timers.tick(10_000)
+  held.release()
+})
+
+test('whatever happens, there is one holder a key, in the order of arrival among those who stayed', async () => {
+  type Step = { readonly kind: 'acquire' | 'release' | 'giveUp'; readonly which: number }
+  const steps = fc.array(fc.record({ kind: fc.constantFrom<Step['kind']>('acquire', 'release', 'giveUp'), which: fc.nat(20) }), { maxLength: 60 })
+  await fc.assert(
+    fc.asyncProperty(steps, async (sequence) => {
+      const locks = new KeyedLock()
+      const model: number[] = [] // who holds, then who waits
+      const holds = new Map<number, KeyedLockHold>()
+      const controllers = new Map<number, AbortController>()
+      let arrivals = 0
+      for (const { kind, which } of sequence) {
+        if (kind === 'acquire') {
+          const me = arrivals++
+          const controller = new AbortController()
+          controllers.set(me, controller)
+          model.push(me)
+          locks.acquire('key', { signal: controller.signal }).then((hold) => holds.set(me, hold), () => {})
+        } else if (kind === 'release' && model.length > 0) {
+          holds.get(model[0]!)?.release()
+          holds.delete(model.shift()!)
+        } else if (kind === 'giveUp' && model.length > 1) {
+          const place = 1 + (which % (model.length - 1))
+          const [leaver] = model.splice(place, 1)
+          controllers.get(leaver!)?.abort(new Error('left'))
+        }
+        await new Promise((resolve) => setImmediate(resolve))
+        assert.deepEqual([...holds.keys()], model.slice(0, 1))
+      }
+    }),
+    { numRuns: 100 },
+  )
+})
