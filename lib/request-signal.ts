@@ -45,7 +45,7 @@ export class RequestAbortedError extends Error {
  * 2. It never aborts after a response that was finished: there is nothing to dispose of.
  *
  * It does not notice a client that is gone while nothing is read from it and nothing written to it:
- * no server can. A pipelined request that waits for its turn aborts only if its body was not
+ * no server can. Over HTTP/2 a body counts as received when it was read. A pipelined request that waits for its turn aborts only if its body was not
  * complete. "Finished" means handed to the operating system, not received by the client.
  *
  * @example Stop a query whose client has left
@@ -72,7 +72,7 @@ export function requestSignal(
     req.off('aborted', onClose)
     res.off('close', onClose)
     if (res.writableEnded && res.writableFinished) return
-    const code = req.aborted || !req.complete ? 'REQUEST_ABORTED' : 'RESPONSE_ABORTED'
+    const code = wasReceived(req) ? 'RESPONSE_ABORTED' : 'REQUEST_ABORTED'
     controller.abort(new RequestAbortedError(code, req.errored ?? undefined))
   }
 
@@ -83,6 +83,11 @@ export function requestSignal(
     res.on('close', onClose)
   }
   return controller.signal
+}
+
+/** `aborted` does not tell: a request without a body that nobody read counts as aborted as well. */
+function wasReceived(req: IncomingMessage | Http2ServerRequest): boolean {
+  return 'stream' in req ? req.readableEnded || req.stream.endAfterHeaders : req.complete
 }
 
 function isClosed(res: ServerResponse | Http2ServerResponse): boolean {

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { copyFileSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { builtinModules } from 'node:module'
+import { dirname, join, normalize } from 'node:path'
+import { test } from 'node:test'
+import { promisify } from 'node:util'
+import { ROOT } from './support/examples.ts'
+import { temporaryFolder } from './support/temporary.ts'
+
+const run = promisify(execFile)
+const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+const sources = readdirSync(join(ROOT, 'lib'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
+const primitives = sources.filter((name) => !name.includes('/') && name !== 'index.ts')
+
+/** A source without its comments, and what it imports or re-exports. */
+function read(name: string): { readonly code: string; readonly imports: readonly string[] } {
+  const code = readFileSync(join(ROOT, 'lib', name), 'utf8').replace(/\/\*[^]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '')
+  const statements = code.matchAll(/^(?:import|export)\s[^'"]*?\sfrom\s+['"]([^'"]+)['"]|^import\s+['"]([^'"]+)['"]/gm)
+  return { code, imports: Array.from(statements, ([, from, bare]) => from ?? bare ?? '') }
+}
+
+test('a primitive imports builtins of Node only, each by its node: name', () => {
+  assert.ok(primitives.length >= 7)
+  for (const name of primitives) {
+    const { code, imports } = read(name)
+    for (const specifier of imports) {
+      assert.ok(specifier.startsWith('node:') && builtinModules.includes(specifier.slice(5)), `lib/${name} imports ${specifier}`)
+    }
+    assert.doesNotMatch(code, /\bimport\s*\(|\brequire\s*\(/, `lib/${name} imports at run time`)
+    assert.match(readFileSync(join(ROOT, 'lib', name), 'utf8'), /Self-contained: this file/)
+  }
+})
+
+test('imports point one way: cli to tus to upload to primitives', () => {
+  const layers = ['primitive', 'upload', 'tus', 'cli']
+  const layerOf = (name: string): string => (dirname(name) === '.' ? 'primitive' : dirname(name))
+  for (const name of sources.filter((source) => source !== 'index.ts')) {
+    for (const specifier of read(name).imports.filter((imported) => !imported.startsWith('node:'))) {
+      const imported = normalize(join(dirname(name), specifier))
+      assert.ok(sources.includes(imported), `lib/${name} imports ${specifier}, which is not a source of ours`)
+      assert.notEqual(imported, 'index.ts', `lib/${name} imports the index`)
+      const [from, to] = [layers.indexOf(layerOf(name)), layers.indexOf(layerOf(imported))]
+      assert.ok(from >= 0 && to >= 0 && to <= from, `lib/${name} must not import ${specifier}`)
+    }
+  }
+})
+
+test('the core knows no header of any protocol', () => {
+  for (const name of sources.filter((source) => source.startsWith('upload/'))) {
+    assert.doesNotMatch(read(name).code, /['"`](?:upload|tus|content|x)-[a-z-]+['"`]|Upload-|Tus-/i, `lib/${name} names a header`)
+  }
+})
+
+test('nothing but the program writes to the console, ends the process or reads its environment', () => {
+  for (const name of sources.filter((source) => !source.startsWith('cli/'))) {
+    assert.doesNotMatch(read(name).code, /\bconsole\.|\bprocess\.(?:exit|env|argv|std)|\beval\b|new Function/, `lib/${name}`)
+  }
+})
+
+test('every source says its licence and what it is, and exports by name', () => {
+  for (const name of sources) {
+    const text = readFileSync(join(ROOT, 'lib', name), 'utf8')
+    assert.match(text, /^(?:#!.*\n)?\/\/ SPDX-License-Identifier: MIT\n/, `lib/${name}`)
+    if (name !== 'index.ts') assert.match(text, /^\/\*\*\n[^]*?@module\n \*\/$/m, `lib/${name}`)
+    assert.doesNotMatch(read(name).code, /export default/, `lib/${name}`)
+  }
+})
+
+test('the package depends on nothing, and its tools are the five that are allowed', () => {
+  for (const kind of ['dependencies', 'peerDependencies', 'optionalDependencies', 'bundledDependencies']) assert.equal(manifest[kind], undefined)
+  assert.deepEqual(Object.keys(manifest.devDependencies).sort(), ['@types/node', 'c8', 'fast-check', 'tsx', 'typescript'])
+  for (const hook of ['preinstall', 'install', 'postinstall', 'prepare']) assert.equal(manifest.scripts[hook], undefined)
+})
+
+test('each primitive has a subpath of its own, named after its file', () => {
+  for (const name of primitives) {
+    const path = `./dist/${name.replace(/\.ts$/, '')}`
+    assert.deepEqual(manifest.exports[`./${name.replace(/\.ts$/, '')}`], { types: `${path}.d.ts`, default: `${path}.js` })
+  }
+  for (const subpath of Object.keys(manifest.exports)) assert.doesNotMatch(subpath, /\*/)
+})
+
+test('the top level holds what belongs there and nothing else', async () => {
+  const { stdout } = await run('git', ['ls-files'], { cwd: ROOT })
+  const top = new Set(stdout.trim().split('\n').map((path) => path.split('/')[0]!))
+  const expected = ['.ci', '.gitignore', 'CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'bench', 'lib', 'package-lock.json', 'package.json', 'test', 'tsconfig.json']
+  assert.deepEqual([...top].sort(), expected)
+})
+
+test("the README's commands are those that CI runs, and its table counts the lines as they are", () => {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
+  assert.match(readme, /^npm ci && npm start$/m)
+  assert.match(readme, /^npm ci && npm test$/m)
+  assert.match(readFileSync(join(ROOT, '.ci', 'run'), 'utf8'), /npm ci && npm test|npm test/)
+  const rows = new Map(Array.from(readme.matchAll(/^\| \[`([^`]+)`\]\([^)]*\) \|.*\| (\d+) \| [^|]+ \|$/gm), ([, name, lines]) => [name!, Number(lines)]))
+  const linesOf = (name: string): number => read(name).code.split('\n').filter((line) => line.trim() !== '').length
+  for (const name of primitives) assert.equal(rows.get(name), linesOf(name), `lines of code of lib/${name} in the README`)
+  const tus = sources.filter((name) => name.startsWith('tus/')).reduce((sum, name) => sum + linesOf(name), 0)
+  assert.equal(rows.get('tus/'), tus, 'lines of code of lib/tus in the README')
+})
+
+for (const name of primitives) {
+  test(`${name}, copied alone into an empty folder, type-checks there and runs, in a module and in a CommonJS host`, async (t) => {
+    for (const type of ['module', 'commonjs']) {
+      const folder = temporaryFolder(t)
+      copyFileSync(join(ROOT, 'lib', name), join(folder, name))
+      writeFileSync(join(folder, 'package.json'), JSON.stringify({ type }))
+      const exported = name.replace(/\.ts$/, '')
+      writeFileSync(join(folder, 'use.mts'), `import * as all from './${exported}.js'\nconsole.log(Object.keys(all).join())\n`)
+      const compilerOptions = { ...VENDOR_OPTIONS, types: ['node'], typeRoots: [join(ROOT, 'node_modules/@types')] }
+      writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts', '*.mts'] }))
+      const { stdout: complaints } = await run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', folder]).catch(
+        (error: { stdout: string }) => error,
+      )
+      assert.equal(complaints, '')
+      const { stdout } = await run(process.execPath, [join(folder, 'out', 'use.mjs')])
+      assert.match(stdout, /\w/)
+    }
+  })
+}
+
+/** A host that is as strict as a host can be, and has nothing but Node's types. */
+const VENDOR_OPTIONS = {
+  target: 'es2022',
+  lib: ['es2022', 'esnext.disposable'],
+  module: 'nodenext',
+  outDir: 'out',
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  noImplicitOverride: true,
+  noImplicitReturns: true,
+  noPropertyAccessFromIndexSignature: true,
+  noUnusedLocals: true,
+  noUnusedParameters: true,
+  isolatedModules: true,
+  erasableSyntaxOnly: true,
+}
+
+test('a primitive that was copied alone runs from its source, where Node runs TypeScript', async (t) => {
+  const runsTypeScript = (process.features as { typescript?: unknown }).typescript
+  for (const name of primitives) {
+    const folder = temporaryFolder(t)
+    copyFileSync(join(ROOT, 'lib', name), join(folder, name))
+    symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+    writeFileSync(join(folder, 'use.mjs'), `import * as all from './${name}'\nconsole.log(Object.keys(all).join())\n`)
+    const loader = runsTypeScript ? [] : ['--import', 'tsx']
+    const { stdout } = await run(process.execPath, [...loader, 'use.mjs'], { cwd: folder })
+    assert.match(stdout, /\w/)
+  }
+})

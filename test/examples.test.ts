@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+
+import assert from 'node:assert/strict'
+import { execFile, fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
+import { readExamples, ROOT, sourceOf, type Example } from './support/examples.ts'
+import { temporaryFolder } from './support/temporary.ts'
+import { exchange, request, WireClient } from './support/wire.ts'
+
+/** An example at work. */
+interface Running {
+  readonly process: ChildProcess
+  /** The port on which its server listens. */
+  port(): Promise<number>
+  /** Waits until it has printed a line that matches. */
+  printed(pattern: RegExp): Promise<void>
+  /** Waits for its end; with all that it printed. */
+  ended(): Promise<{ readonly code: number | null; readonly stdout: string }>
+}
+
+/** What each example is there to show, by what it imports. */
+const DEMONSTRATIONS: Readonly<Record<string, (example: Running) => Promise<void>>> = {
+  async 'happy-reader'({ port, printed }) {
+    const client = await WireClient.connect(await port())
+    await client.send(request('POST /', ['Content-Length: 10'], 'hello'))
+    client.socket.end()
+    await printed(/^5 bytes saved; ABORTED$/m)
+    assert.equal((await exchange(await port(), request('POST /', ['Content-Length: 5'], 'hello'))).status, 200)
+    await printed(/^5 bytes saved; complete$/m)
+  },
+  async 'delayed-signal'({ ended }) {
+    assert.deepEqual(await ended(), { code: 0, stdout: 'saved\n' })
+  },
+  async 'request-signal'({ port, printed }) {
+    assert.equal((await exchange(await port(), request('GET /'))).status, 200)
+    const client = await WireClient.connect(await port())
+    await client.send(request('GET /'))
+    client.socket.end()
+    await printed(/^stopped: The client went away before its response was finished$/m)
+  },
+  async 'early-response'({ port }) {
+    const refused = await exchange(await port(), request('POST /', ['Content-Length: 2000000'], 'the beginning'))
+    assert.deepEqual([refused.status, refused.body], [413, 'At most 1 MB\n'])
+    assert.equal((await exchange(await port(), request('POST /', ['Content-Length: 5'], 'hello'))).body, 'thank you\n')
+  },
+  async 'keyed-lock'({ ended }) {
+    assert.deepEqual(await ended(), { code: 0, stdout: '' })
+  },
+  async 'file-store'({ ended }) {
+    assert.deepEqual(await ended(), { code: 0, stdout: '11\n' })
+  },
+  async 'happy-reader+shutdown-group'({ port, printed, ended, process }) {
+    const client = await WireClient.connect(await port())
+    await client.send(request('POST /', ['Content-Length: 10'], 'hello'))
+    await printed(/^5 bytes saved$/m)
+    process.kill('SIGTERM')
+    assert.equal((await client.response()).status, 503)
+    assert.equal((await ended()).code, 0)
+  },
+  async 'file-store+tus'({ port }) {
+    const { status, headers } = await exchange(await port(), request('POST /files/', ['Tus-Resumable: 1.0.0', 'Upload-Length: 5']))
+    assert.equal(status, 201)
+    const upload = await exchange(await port(), request(`HEAD ${headers.get('location')}`, ['Tus-Resumable: 1.0.0']), { toHead: true })
+    assert.equal(upload.headers.get('upload-offset'), '0')
+  },
+  async 'file-store+shutdown-group+tus'({ port, ended, process }) {
+    const patch = ['Tus-Resumable: 1.0.0', 'Content-Type: application/offset+octet-stream', 'Upload-Offset: 0', 'Content-Length: 10']
+    const { headers } = await exchange(await port(), request('POST /files/', ['Tus-Resumable: 1.0.0', 'Upload-Length: 10']))
+    const client = await WireClient.connect(await port())
+    await client.send(request(`PATCH ${headers.get('location')}`, [...patch, 'Expect: 100-continue']))
+    assert.equal((await client.response()).status, 100)
+    await client.send('hello')
+    process.kill('SIGTERM')
+    assert.equal((await client.response()).status, 503)
+    client.destroy()
+    assert.equal((await ended()).code, 0)
+  },
+}
+
+const examples = readExamples()
+
+for (const example of examples) {
+  test(`the example of ${example.file} (${example.imports}) does what it shows`, async (t) => {
+    const demonstrate = DEMONSTRATIONS[example.imports]
+    assert.ok(demonstrate, `nothing demonstrates an example that imports ${example.imports}`)
+    await demonstrate(run(t, example))
+  })
+}
+
+test('every primitive has an example of its own, and the README shows the same', () => {
+  const code = (file: string): string[] => examples.filter((example) => example.file === file).map((example) => example.code)
+  for (const name of ['happy-reader', 'delayed-signal', 'request-signal', 'shutdown-group', 'early-response', 'keyed-lock', 'file-store']) {
+    const [shown] = code(join('lib', `${name}.ts`))
+    assert.ok(shown, `lib/${name}.ts shows no example`)
+    assert.ok(code('README.md').includes(shown), `the README shows another example of ${name}`)
+  }
+})
+
+test('every example passes the type-checker under strict settings', async (t) => {
+  const folder = temporaryFolder(t)
+  symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  for (const [index, { code }] of examples.entries()) writeFileSync(join(folder, `example-${index}.ts`), code)
+  const subpaths = new Set(examples.flatMap(({ imports }) => imports.split('+')))
+  const paths = Object.fromEntries(Array.from(subpaths, (subpath) => [`longhaul/${subpath}`, [sourceOf(subpath)]]))
+  const compilerOptions = { noEmit: true, rootDir: '/', isolatedDeclarations: false, noImplicitReturns: false, paths }
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ extends: join(ROOT, 'tsconfig.json'), compilerOptions, include: ['*.ts'] }))
+  const { stdout } = await promisify(execFile)(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', folder]).catch(
+    (error: { stdout: string }) => error,
+  )
+  assert.equal(stdout, '')
+})
+
+/** Runs an example in an empty folder, with the package's sources in place of the package. */
+function run(t: TestContext, { code }: Example): Running {
+  const folder = temporaryFolder(t)
+  const path = join(folder, 'example.mts')
+  writeFileSync(path, code.replace(/'longhaul\/([^']+)'/g, (_, subpath: string) => JSON.stringify(pathToFileURL(sourceOf(subpath)).href)))
+  const execArgv = ['--import', import.meta.resolve('tsx'), '--import', new URL('support/any-port.ts', import.meta.url).href]
+  const child = fork(path, { cwd: folder, execArgv, stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
+  t.after(() => child.kill('SIGKILL'))
+
+  let stdout = ''
+  let wake: (() => void) | undefined
+  child.stdout?.on('data', (chunk) => {
+    stdout += chunk
+    wake?.()
+  })
+  const closed = once(child, 'close')
+  const listening = once(child, 'message').then(([port]) => port as number)
+  return {
+    process: child,
+    port: () => Promise.race([listening, closed.then(() => Promise.reject(new Error(`The example ended: ${stdout}`)))]),
+    printed: async (pattern) => {
+      while (!pattern.test(stdout)) await new Promise<void>((resolve) => (wake = resolve))
+    },
+    ended: async () => ({ code: (await closed)[0] as number | null, stdout }),
+  }
+}
