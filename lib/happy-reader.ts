@@ -132,8 +132,9 @@ export class HappyReader extends Readable {
     this.#idleTimeoutMs = duration('idleTimeoutMs', options.idleTimeoutMs) ?? Infinity
     this.#signal = options.signal
 
-    if (this.#http2Stream) source.read(0) // an abort throws away what no read has asked for
-    source.pause() // else a 'data' listener would start it before the consumer asks
+    // Else a 'data' listener would start it before the consumer asks; and HTTP/2 throws away on an abort
+    // what is buffered for a request that was neither read nor paused.
+    source.pause()
     source.on('data', this.#onData).on('end', this.#onEnd).on('error', this.#onFailure).on('close', this.#onFailure)
     if (options.signal?.aborted) this.#onSignal()
     else options.signal?.addEventListener('abort', this.#onSignal)

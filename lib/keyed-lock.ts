@@ -118,7 +118,7 @@ export class KeyedLock {
     const claims = this.#claimsByKey.get(key)
     if (!claims) return
     const held = first(claims) === claim
-    if (!claims.delete(claim)) return
+    claims.delete(claim)
     if (claims.size === 0) this.#claimsByKey.delete(key)
     else if (held) {
       first(claims)?.grant()

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { test } from 'node:test'
@@ -79,6 +80,56 @@ test('an abort rejects with its reason once nothing is written any more', async 
   const { offset } = (await store.find(upload.id))!
   for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
   assert.equal((await store.find(upload.id))?.offset, offset)
+})
+
+test('when an append has settled, however it did, no file of the upload is open any more', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory)
+  const openFiles = (id: string): string[] =>
+    readdirSync('/proc/self/fd').map((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`)
+      } catch {
+        return '' // the descriptor that listed the others
+      }
+    }).filter((path) => path.includes(id))
+
+  const upload = await store.create({ length: undefined })
+  const controller = new AbortController()
+  const endless = new Readable({ read() { this.push(Buffer.alloc(64 * 1024)) } })
+  const appended = store.append(upload, endless, { signal: controller.signal })
+  while (((await store.find(upload.id))?.offset ?? 0) < 5_000_000) await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(openFiles(upload.id).length, 1)
+  controller.abort()
+  await appended.catch(() => {})
+  assert.deepEqual(openFiles(upload.id), [])
+  await store.append((await store.find(upload.id))!, bytes('x'))
+  await assert.rejects(store.append(upload, bytes('x')))
+  assert.deepEqual(openFiles(upload.id), [])
+})
+
+test('sync decides what is flushed to the device, and when', async (t) => {
+  const probe = await open('/dev/null')
+  const sync = t.mock.method(Object.getPrototypeOf(probe) as FileHandle, 'sync')
+  await probe.close()
+  const flushes = async (mode: 'none' | 'finish' | 'append'): Promise<number[]> => {
+    const store = new FileStore(temporaryFolder(t), { sync: mode })
+    const counts: number[] = []
+    const count = (): void => {
+      counts.push(sync.mock.callCount())
+      sync.mock.resetCalls()
+    }
+    const upload = await store.create({ length: 6 })
+    count()
+    await store.append(upload, bytes('abc'))
+    count()
+    await store.append({ ...upload, offset: 3 }, bytes('def'))
+    count()
+    return counts
+  }
+  assert.deepEqual(await flushes('none'), [0, 0, 0])
+  assert.deepEqual(await flushes('finish'), [0, 0, 3]) // data, sidecar and directory, once all is there
+  assert.deepEqual(await flushes('append'), [2, 1, 1]) // sidecar and directory, then the data each time
 })
 
 test('an append at another offset than the stored one is refused and changes nothing', async (t) => {

@@ -188,3 +188,19 @@ test('HTTP/2: what was buffered before an abort is delivered, although nobody ha
   stream.write(pattern(1000))
   assert.deepEqual(await bodies.next(), { body: pattern(1000), code: 'ABORTED' })
 })
+
+test('HTTP/2: a request that was aborted before there was a reader ends at once', async (t) => {
+  const bodies = collector<Http2ServerRequest>()
+  const server = createHttp2Server((req) => void bodies.onRequest(req))
+  const port = await listen(t, server)
+  bodies.holdRequest(async (req) => {
+    const closed = once(req, 'close')
+    session.destroy()
+    await closed
+  })
+  const session = connectHttp2(`http://127.0.0.1:${port}`)
+  session.on('error', () => {})
+  session.request({ ':method': 'POST', ':path': '/' }).on('error', () => {})
+  const { code } = await bodies.next()
+  assert.equal(code, 'ABORTED')
+})

@@ -219,8 +219,35 @@ test('an interrupt before the first read still delivers what is there', async ()
   const source = silentSource()
   source.push('abc')
   const reader = new HappyReader(source, { signal: AbortSignal.abort() })
-  await nextTurn()
+  for (let turn = 0; turn < 20; turn++) await nextTurn()
   assert.equal(String(await CONSUMERS.iterator(reader)), 'abc')
+})
+
+test('an interrupt between two reads of a slow consumer still delivers what is there', async () => {
+  const source = silentSource()
+  const reader = new HappyReader(source, { highWaterMark: 1 })
+  source.push('abc')
+  await once(reader, 'readable')
+  source.push('def')
+  reader.interrupt()
+  for (let turn = 0; turn < 20; turn++) await nextTurn()
+  assert.equal(String(await CONSUMERS.iterator(reader)), 'abcdef')
+})
+
+test('a clean end of a source that says it was aborted is an abort', async () => {
+  const source = Object.assign(silentSource(), { aborted: true }) // as an HTTP/2 request would
+  const reader = new HappyReader(source)
+  const delivered = CONSUMERS.flowing(reader)
+  source.push('abc')
+  source.push(null)
+  assert.equal(String(await delivered), 'abc')
+  assert.equal(reader.error?.code, 'ABORTED')
+})
+
+test('one byte too few is too few', async () => {
+  const reader = new HappyReader(Readable.from([Buffer.from('abc')], { objectMode: false }), { expectedBytes: 4 })
+  await CONSUMERS.flowing(reader)
+  assert.equal(reader.error?.code, 'SHORT')
 })
 
 test('a source that failed before it was handed over delivers what Node had buffered', async () => {
@@ -243,6 +270,9 @@ test('a source that somebody else has consumed is an empty body, short of what w
   const unknown = new HappyReader(source)
   assert.equal(String(await CONSUMERS.flowing(unknown)), '')
   assert.equal(unknown.error, undefined)
+  const undestroyed = new Readable({ autoDestroy: false, read() { this.push(null) } })
+  await undestroyed.toArray()
+  await CONSUMERS.flowing(new HappyReader(undestroyed))
   const announced = new HappyReader(source, { expectedBytes: 3 })
   await CONSUMERS.flowing(announced)
   assert.equal(announced.error?.code, 'SHORT')

@@ -216,7 +216,7 @@ function incomingBody(
   const length = announced === undefined ? undefined : parseByteCount(announced)
   if (announced !== undefined && length === undefined) throw new UploadError('BAD_REQUEST', 'Content-Length must be a whole number of bytes')
   if (hasBody(req) && (req.readableDidRead || req.readableEnded)) throw new UploadError('BODY_CONSUMED')
-  if ('stream' in req) req.read(0) // an abort throws away what no read has asked for, and the lock comes first
+  req.pause() // the lock comes first; an abort meanwhile throws away what HTTP/2 holds for a request that is not paused
   return {
     source: req,
     length: length ?? (hasBody(req) ? undefined : 0),
