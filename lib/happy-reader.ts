@@ -82,7 +82,8 @@ const MAX_TIMER_MS = 2 ** 31 - 1
  *
  * It does not destroy or answer the request, and does not read again what somebody else has read
  * already: it continues where the source stands. After the end the source is left paused, so a
- * second reader can continue where this one stopped.
+ * second reader can continue where this one stopped. Who gives up before the end calls `destroy()`,
+ * which lets go of the source and leaves it alive as well.
  *
  * @throws {TypeError} if the source is not a stream of bytes, {@link RangeError} if a number is out
  * of bounds. Source: "Resilient uploads", FOSDEM 2026 (there: `happyReader`).

@@ -10,6 +10,7 @@
  */
 
 import { channel } from 'node:diagnostics_channel'
+import { setMaxListeners } from 'node:events'
 import { delayedSignal } from '../delayed-signal.ts'
 import { KeyedLock } from '../keyed-lock.ts'
 import { requestSignal } from '../request-signal.ts'
@@ -65,6 +66,9 @@ const SHUTDOWN_LINGER_MS = 250
 /** Above this, Node's timers fire at once instead of late. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
+/** `path-absolute` (RFC 3986 section 3.3) that ends with a slash; what `Location` begins with. */
+const PATH = /^\/(?:[A-Za-z0-9\-._~%!$&'()*+,;=:@]+\/)*$/
+
 const errorChannel = channel('longhaul:error')
 
 /**
@@ -85,7 +89,7 @@ const errorChannel = channel('longhaul:error')
  * It does not authenticate, offer downloads, or answer cross-origin preflights. `Location` is a path:
  * no header of the request is reflected in it.
  *
- * @throws {TypeError} if `path` lacks a slash at either end, {@link RangeError} if a number is out of
+ * @throws {TypeError} if `path` is not one that ends with a slash, {@link RangeError} if a number is out of
  * bounds. Source: tus.io/protocols, version 1.0.0.
  *
  * @example
@@ -101,7 +105,7 @@ const errorChannel = channel('longhaul:error')
  */
 export function tusHandler(options: TusHandlerOptions): TusHandler {
   const { path = '/files/', maxSize = 100 * 1024 ** 3 } = options
-  if (!/^\/(?:[^?#]*\/)?$/.test(path)) throw new TypeError(`Cannot mount uploads as path must begin and end with a slash: received ${path}`)
+  if (!PATH.test(path)) throw new TypeError(`Cannot mount uploads as path must begin and end with a slash, with plain segments between: received ${JSON.stringify(path)}`)
   if (!(Number.isSafeInteger(maxSize) && maxSize >= 0)) throw new RangeError(`Cannot limit uploads as maxSize must be a whole number of bytes: received ${maxSize}`)
   const graceMs = duration('graceMs', options.graceMs ?? 10_000)
   const context: UploadContext = {
@@ -110,7 +114,7 @@ export function tusHandler(options: TusHandlerOptions): TusHandler {
     maxSize,
     idleTimeoutMs: duration('idleTimeoutMs', options.idleTimeoutMs ?? 60_000),
     lockTimeoutMs: duration('lockTimeoutMs', options.lockTimeoutMs ?? 5000),
-    shutdownSignal: options.signal,
+    shutdownSignal: followOnce(options.signal),
   }
 
   const handle = async (req: TusRequest, res: TusResponse, awaitsContinue: boolean): Promise<void> => {
@@ -121,7 +125,7 @@ export function tusHandler(options: TusHandlerOptions): TusHandler {
       await route(context, exchange)
     } catch (cause) {
       const error = toUploadError(cause)
-      if (error.status >= 500 && !clientSignal.aborted) errorChannel.publish({ error, req })
+      if (error.status >= 500 && cause !== clientSignal.reason) errorChannel.publish({ error, req })
       if (!res.headersSent) await respondError(exchange, error)
     } finally {
       signal.dispose()
@@ -230,6 +234,15 @@ function incomingBody(
       return answer ? respond(exchange, ...answer, '', linger) : respondError(exchange, new UploadError('SHUTTING_DOWN'), linger)
     },
   }
+}
+
+/** A signal of our own, which takes a listener for each request, behind one listener on the one we were given. */
+function followOnce(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (!signal || signal.aborted) return signal
+  const controller = new AbortController()
+  setMaxListeners(0, controller.signal)
+  signal.addEventListener('abort', () => controller.abort(signal.reason), { once: true })
+  return controller.signal
 }
 
 function duration(name: string, value: number): number {

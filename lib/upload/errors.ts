@@ -17,9 +17,9 @@ const TABLE: Readonly<Record<UploadErrorCode, readonly [status: number, message:
   BAD_REQUEST: [400, 'The request is malformed'],
   NOT_FOUND: [404, 'There is no such upload'],
   METHOD_NOT_ALLOWED: [405, 'This method is not allowed here'],
-  IDLE: [408, 'Nothing was received for too long; what came before is stored'],
+  IDLE: [408, 'Nothing was received for too long'],
   OFFSET_CONFLICT: [409, 'The upload is at another offset'],
-  TAKEN_OVER: [409, 'Another request for this upload took over; what was received is stored'],
+  TAKEN_OVER: [409, 'Another request for this upload took over'],
   UNSUPPORTED_VERSION: [412, 'This version of the protocol is not supported'],
   TOO_LARGE: [413, 'The body is larger than what is left of the upload'],
   MAX_SIZE_EXCEEDED: [413, 'The upload is larger than this server allows'],
@@ -28,8 +28,8 @@ const TABLE: Readonly<Record<UploadErrorCode, readonly [status: number, message:
   BODY_CONSUMED: [500, 'The request body was read before it reached the upload handler'],
   INTERNAL: [500, 'The server failed'],
   UPLOAD_CORRUPT: [500, 'The stored upload is damaged'],
-  SHUTTING_DOWN: [503, 'The server is shutting down; what was received is stored'],
-  STORE_FULL: [507, 'There is no space left; what fitted is stored'],
+  SHUTTING_DOWN: [503, 'The server is shutting down'],
+  STORE_FULL: [507, 'There is no space left'],
 }
 
 /** A request that cannot be served; `code` decides the status. `cause` is never sent. */
@@ -45,18 +45,23 @@ export class UploadError extends Error {
   }
 }
 
-/** What stores and lockers throw, by its `code`, in the words of the table; all else is `INTERNAL`. */
+/**
+ * What stores and lockers throw, by its `code`, in the words of the table; all else is `INTERNAL`.
+ *
+ * Only an error of this very class keeps its message and status: those of anybody else's, however
+ * alike it looks, may say what must not be sent.
+ */
 export function toUploadError(error: unknown): UploadError {
-  const { code, status } = (error ?? {}) as { code?: unknown; status?: unknown }
-  if (typeof code === 'string' && Object.hasOwn(TABLE, code) && typeof status === 'number') return error as UploadError
-  switch (code) {
+  if (error instanceof UploadError) return error
+  switch ((error as { code?: unknown } | null | undefined)?.code) {
     case 'LOCK_TIMEOUT':
       return new UploadError('LOCKED', undefined, error)
     case 'UPLOAD_MOVED_ON':
       return new UploadError('OFFSET_CONFLICT', undefined, error)
     case 'UPLOAD_CORRUPT':
+      return new UploadError('UPLOAD_CORRUPT', undefined, error)
     case 'STORE_FULL':
-      return new UploadError(code, undefined, error)
+      return new UploadError('STORE_FULL', undefined, error)
     default:
       return new UploadError('INTERNAL', undefined, error)
   }

@@ -44,8 +44,3 @@ export function planAppend(input: AppendPlanInput): AppendPlan {
 export function remainingBytes(offset: number, length: number | undefined, maxSize: number): number {
   return Math.max(0, (length ?? maxSize) - offset)
 }
-
-/** Whether all bytes of an upload are stored. */
-export function isComplete(upload: { readonly offset: number; readonly length: number | undefined }): boolean {
-  return upload.offset === upload.length
-}

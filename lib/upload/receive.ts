@@ -9,7 +9,7 @@
 import { HappyReader, type HappyReaderError } from '../happy-reader.ts'
 import type { IncomingBody, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
-import type { Upload } from './types.ts'
+import type { Upload, UploadStore } from './types.ts'
 
 /**
  * How a body ended. `upload` is as it is stored now.
@@ -40,7 +40,7 @@ export async function receive(
   const { store, idleTimeoutMs } = context
   const { maxBytes, stop, signal } = limits
   const reader = new HappyReader(body.source, { maxBytes, expectedBytes: body.length, idleTimeoutMs, signal: stop })
-  const stored = { ...upload, offset: await store.append(upload, reader, { signal }) }
+  const stored = await append(store, upload, reader, signal)
 
   const error = whyEnded(reader.error, context, upload)
   if (error === undefined) return { kind: 'received', upload: stored }
@@ -54,12 +54,20 @@ export async function receive(
   let last: Upload = stored
   await body.answerShutdown(stored, async (until) => {
     const rest = new HappyReader(body.source, { maxBytes: maxBytes - reader.bytesRead, signal: until })
-    last = { ...stored, offset: await store.append(stored, rest, { signal }) }
+    last = await append(store, stored, rest, signal)
     if (rest.error?.code !== 'TOO_LARGE') return
     await store.truncate(last, upload.offset)
     last = upload
   })
   return { kind: 'answered', upload: last }
+}
+
+async function append(store: UploadStore, upload: Upload, reader: HappyReader, signal: AbortSignal): Promise<Upload> {
+  try {
+    return { ...upload, offset: await store.append(upload, reader, { signal }) }
+  } finally {
+    reader.destroy() // a store that failed has not read to the end, and the source is to be discarded by others
+  }
 }
 
 function whyEnded(error: HappyReaderError | undefined, context: UploadContext, upload: Upload): UploadError | 'gone' | undefined {
