@@ -81,13 +81,14 @@ export async function respondEarly(
   const { lingerMs = 5000, lingerBytes = 64 * 1024 * 1024, drain } = options
   const out = res as ServerResponse // the HTTP/2 compatibility API has the same methods
   const http2Stream = 'stream' in res ? res.stream : undefined
+  // Node hands a request over while it still parses the packet that brought it, perhaps with all of the body.
+  if (!isReceived(req)) await new Promise(setImmediate)
   if (http2Stream ? http2Stream.closed : out.destroyed) return
 
   out.statusCode = status
   for (const [name, value] of Object.entries(headers)) out.setHeader(name, value)
   if (status !== 204 && status !== 304) out.setHeader('Content-Length', Buffer.byteLength(body))
 
-  await undefined // Node parses all of the packet that brought the head before it runs microtasks
   if (isReceived(req) && !drain) {
     req.resume() // what is buffered would keep the next request on this connection waiting
     out.end(body)
@@ -97,8 +98,8 @@ export async function respondEarly(
     out.end(body)
   } else {
     out.setHeader('Connection', 'close')
-    if (body === '') out.flushHeaders()
-    else out.write(body)
+    if (body !== '') out.write(body)
+    out.flushHeaders() // write() sends nothing at all where an answer has no body, as to HEAD
   }
   try {
     if (lingerMs > 0 && (drain || !http2Stream)) await linger(req, lingerMs, lingerBytes, drain)

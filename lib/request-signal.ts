@@ -4,10 +4,9 @@
  * An `AbortSignal` that follows one request: what Go calls `r.Context()`, and Node lacks.
  *
  * Design. The one event that every way of losing a client has in common is the response's
- * 'close'. It comes after a success too, so the response is asked whether it was written out. Both
- * `writableEnded` and `writableFinished` are needed: a response of the HTTP/2 compatibility API
- * claims to be finished when its stream was reset before anything had been written. `req`'s own
- * events do not serve: none of them comes when the client leaves after its body was read.
+ * 'close'. It comes after a success too, so the response is asked whether it was written out: 'finish'
+ * was rejected, because it comes for a response that was cut off as well. `req`'s own events do not
+ * serve: none of them comes when the client leaves after its body was read.
  *
  * Self-contained: this file uses Node's globals only, and types of `node:`.
  *
@@ -67,22 +66,32 @@ export function requestSignal(
   res: ServerResponse | Http2ServerResponse,
 ): AbortSignal {
   const controller = new AbortController()
-
+  const settle = (received: boolean): void => {
+    if (wasFinished(req, res)) return
+    const code = received ? 'RESPONSE_ABORTED' : 'REQUEST_ABORTED'
+    controller.abort(new RequestAbortedError(code, req.errored ?? undefined))
+  }
   const onClose = (): void => {
     req.off('aborted', onClose)
     res.off('close', onClose)
-    if (res.writableEnded && res.writableFinished) return
-    const code = wasReceived(req) ? 'RESPONSE_ABORTED' : 'REQUEST_ABORTED'
-    controller.abort(new RequestAbortedError(code, req.errored ?? undefined))
+    settle(wasReceived(req))
   }
 
-  if (req.aborted || isClosed(res)) {
-    onClose()
+  if (isClosed(res)) {
+    settle(wasReceived(req) && !('stream' in req && req.aborted))
   } else {
     req.on('aborted', onClose) // a response that waits for its turn in a pipeline never hears 'close'
     res.on('close', onClose)
   }
   return controller.signal
+}
+
+/**
+ * The two properties are not enough: over HTTP/1, Node 20 to 24 call a response finished whose socket
+ * failed in the middle of it. Over HTTP/2 they tell the truth only together.
+ */
+function wasFinished(req: IncomingMessage | Http2ServerRequest, res: ServerResponse | Http2ServerResponse): boolean {
+  return res.writableEnded && res.writableFinished && ('stream' in req || !req.socket.errored)
 }
 
 /** `aborted` does not tell: a request without a body that nobody read counts as aborted as well. */

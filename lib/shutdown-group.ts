@@ -21,9 +21,9 @@
 
 import { setMaxListeners } from 'node:events'
 import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node:http'
-import type { Http2SecureServer, Http2Server, ServerHttp2Session } from 'node:http2'
+import type { Http2SecureServer, Http2Server, Http2ServerRequest, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Server as HttpsServer } from 'node:https'
-import type { Socket } from 'node:net'
+import { Server as NetServer, type Socket } from 'node:net'
 import { Server as TlsServer, type TLSSocket } from 'node:tls'
 
 /**
@@ -77,6 +77,8 @@ interface Connection {
 
 /** Above this, Node's timers fire at once instead of late. */
 const MAX_TIMER_MS = 2 ** 31 - 1
+/** For a client to read the last of its answers and close, once its HTTP/2 session has ended. */
+const LINGER_MS = 250
 /** Events that hand a request to the application; a listener for all but the first changes what Node does. */
 const REQUEST_EVENTS = ['request', 'checkContinue', 'checkExpectation']
 const UPGRADE_EVENTS = ['upgrade', 'connect']
@@ -88,7 +90,7 @@ const UPGRADE_EVENTS = ['upgrade', 'connect']
  *    requests are served as before, with `Connection: close`.
  * 2. `closing`: the servers stop listening, HTTP/2 sessions say GOAWAY, and `signal` aborts.
  * 3. Responses under way are waited for. Those not begun yet get `Connection: close`, of several
- *    pipelined ones the last only. A connection is closed when nothing is left to answer on it;
+ *    pipelined ones the last only (as far as they arrived before an answer began). A connection is closed when nothing is left to answer on it;
  *    one that never sent a whole request head is closed at once. Upgraded sockets are waited for.
  * 4. `closed`: when all of this and all work given to `run` has ended.
  *
@@ -128,7 +130,10 @@ export class ShutdownGroup {
   readonly #handshakes = new Map<string, Socket>()
   readonly #upgraded = new Set<Socket>()
   readonly #sessions = new Set<ServerHttp2Session>()
+  readonly #http2Sockets = new Map<string, Socket>()
+  readonly #streams = new Set<ServerHttp2Stream>()
   readonly #work = new Set<Promise<unknown>>()
+  readonly #listening = new Set<() => void>()
   readonly #force = withResolvers<'deadline' | 'signal'>()
   #state: ShutdownState = 'running'
   #report: Promise<ShutdownReport> | undefined
@@ -161,14 +166,14 @@ export class ShutdownGroup {
     this.#servers.add(server)
     const events = server as HttpServer // one set of overloads for the four kinds
     if (!(server instanceof TlsServer)) {
-      if (!isHttp2(server)) events.on('connection', (socket: Socket) => this.#track(socket))
+      events.on('connection', (socket: Socket) => (isHttp2(server) ? this.#trackHttp2(socket) : this.#track(socket)))
     } else {
       events.on('connection', (socket: Socket) => this.#onHandshakeBegin(socket))
       events.on('secureConnection', (socket: TLSSocket) => this.#onHandshakeEnd(socket))
     }
     if (isHttp2(server)) events.on('session', (session: ServerHttp2Session) => this.#onSession(session))
-    prependOnceListenedTo(events, REQUEST_EVENTS, this.#onRequest)
-    prependOnceListenedTo(events, UPGRADE_EVENTS, this.#onUpgrade)
+    prependWhileListenedTo(events, REQUEST_EVENTS, this.#onRequest)
+    prependWhileListenedTo(events, UPGRADE_EVENTS, this.#onUpgrade)
     return this
   }
 
@@ -194,11 +199,13 @@ export class ShutdownGroup {
   listen(signals: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT']): Disposable & { dispose(): void } {
     const onSignal = (signal: NodeJS.Signals): void => {
       if (this.#state !== 'running') this.#force.resolve('signal')
-      else void this.shutdown(signal).then(dispose)
+      else void this.shutdown(signal)
     }
     const dispose = (): void => {
+      this.#listening.delete(dispose)
       for (const signal of signals) process.off(signal, onSignal)
     }
+    this.#listening.add(dispose)
     for (const signal of signals) process.on(signal, onSignal)
     return { dispose, [Symbol.dispose]: dispose }
   }
@@ -217,8 +224,9 @@ export class ShutdownGroup {
 
     const forced = await Promise.race([this.#force.promise, this.#drainAndClose(reason)])
     clearTimeout(timer)
-    const forcedConnections = forced ? this.#cut() : 0
+    const forcedConnections = forced ? this.#cut(reason) : 0
     this.#enter('closed')
+    for (const dispose of this.#listening) dispose()
     return {
       reason,
       durationMs: performance.now() - startedAtMs,
@@ -235,9 +243,10 @@ export class ShutdownGroup {
     await twoTurns() // requests that have arrived get read, and are not reset by close()
     if (this.#state === 'closed') return
     this.#enter('closing')
-    const servers = [...this.#servers].map((server) => new Promise<unknown>((resolve) => server.close(resolve)))
+    const servers = Array.from(this.#servers, stopListening)
     for (const session of this.#sessions) session.close()
-    this.#controller.abort(new ShutdownError('The server is shutting down', reason === undefined ? undefined : { cause: reason }))
+    for (const stream of this.#streams) closeAnswered(stream)
+    this.#abort(reason)
     for (const socket of this.#handshakes.values()) socket.destroy()
     for (const socket of this.#connections.keys()) void this.#closeWhenIdle(socket)
     await Promise.all(servers)
@@ -275,17 +284,36 @@ export class ShutdownGroup {
 
   #onHandshakeEnd(socket: TLSSocket): void {
     this.#handshakes.delete(peerOf(socket))
-    if (socket.alpnProtocol !== 'h2') this.#track(socket)
+    if (socket.alpnProtocol === 'h2') this.#trackHttp2(socket)
+    else this.#track(socket)
+  }
+
+  #trackHttp2(socket: Socket): void {
+    const peer = peerOf(socket)
+    this.#http2Sockets.set(peer, socket)
+    socket.once('close', () => this.#http2Sockets.delete(peer))
   }
 
   #onSession(session: ServerHttp2Session): void {
+    const peer = peerOf(session.socket)
     this.#sessions.add(session)
-    session.once('close', () => this.#sessions.delete(session))
+    session.once('close', () => {
+      this.#sessions.delete(session)
+      if (this.#state !== 'running') lingerAndDestroy(this.#http2Sockets.get(peer))
+    })
     if (this.#state === 'closing') session.close()
   }
 
+  #onHttp2Request(stream: ServerHttp2Stream): void {
+    this.#streams.add(stream)
+    stream.once('close', () => this.#streams.delete(stream))
+    stream.once('finish', () => {
+      if (this.#state === 'closing') closeAnswered(stream)
+    })
+  }
+
   readonly #onRequest = (req: IncomingMessage, res: ServerResponse): void => {
-    if (req.httpVersionMajor === 2) return // its session is waited for
+    if (req.httpVersionMajor === 2) return this.#onHttp2Request((req as unknown as Http2ServerRequest).stream)
     const { socket } = req
     const connection = this.#connections.get(socket) ?? this.#track(socket)
     if (connection.open.has(res)) return // handed on, as from 'checkContinue' to 'request'
@@ -311,15 +339,20 @@ export class ShutdownGroup {
   }
 
   /** Destroys whatever is left and returns how many connections that were. */
-  #cut(): number {
+  #cut(reason: unknown): number {
     const left = [...this.#handshakes.values(), ...this.#connections.keys(), ...this.#upgraded, ...this.#sessions]
     for (const connection of left) connection.destroy()
     for (const server of this.#servers) {
       server.close()
       if ('closeAllConnections' in server) server.closeAllConnections() // those older than add()
     }
-    if (!this.signal.aborted) this.#controller.abort(new ShutdownError('The server was shut down by force'))
+    this.#abort(reason)
     return left.length
+  }
+
+  #abort(reason: unknown): void {
+    const options = reason === undefined ? undefined : { cause: reason }
+    if (!this.signal.aborted) this.#controller.abort(new ShutdownError('The server is shutting down', options))
   }
 }
 
@@ -335,19 +368,48 @@ function announceClose(connection: Connection): void {
   connection.last?.setHeader('Connection', 'close')
 }
 
-/** Prepends `listener` to those of `events` that the application listens to, now or later. */
-function prependOnceListenedTo(server: HttpServer, events: readonly string[], listener: (...args: never[]) => void): void {
+/**
+ * Keeps `listener` in front of those that the application has for `events`, for as long as it has
+ * any: alone, it would make Node leave to the application what nobody there does.
+ */
+function prependWhileListenedTo(server: HttpServer, events: readonly string[], listener: (...args: never[]) => void): void {
+  const ours = listener as (...args: unknown[]) => void
   const prepended = new Set<string>()
-  const prepend = (event: string): void => {
+  const onNew = (event: string): void => {
     if (!events.includes(event) || prepended.has(event)) return
     prepended.add(event)
-    server.prependListener(event, listener as (...args: unknown[]) => void)
+    server.prependListener(event, ours)
   }
-  for (const event of events) if (server.listenerCount(event) > 0) prepend(event)
-  server.on('newListener', prepend)
+  const onRemoved = (event: string): void => {
+    if (!prepended.has(event) || server.listenerCount(event) > 1) return
+    prepended.delete(event)
+    server.off(event, ours)
+  }
+  for (const event of events) if (server.listenerCount(event) > 0) onNew(event)
+  server.on('newListener', onNew).on('removeListener', onRemoved)
 }
 
-function peerOf(socket: Socket): string {
+/**
+ * Resolves when the server has closed. What `node:http` does on top of this is left out: it destroys
+ * connections whose response was ended, even if most of it is still to be sent.
+ */
+function stopListening(server: ShutdownServer): Promise<unknown> {
+  return new Promise((resolve) => NetServer.prototype.close.call(server, resolve))
+}
+
+/** A stream whose response is out, but whose client goes on sending, would keep its session (RFC 9113 section 8.1). */
+function closeAnswered(stream: ServerHttp2Stream): void {
+  if (stream.writableFinished) stream.close(0)
+}
+
+/** A session ends its side of the connection and leaves the other to the client, which may never close it. */
+function lingerAndDestroy(socket: Socket | undefined): void {
+  if (!socket || socket.destroyed) return
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
+  socket.once('close', () => clearTimeout(timer))
+}
+
+function peerOf(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
   return `${socket.remoteAddress} ${socket.remotePort}`
 }
 

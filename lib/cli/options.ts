@@ -73,8 +73,8 @@ function read(words: readonly string[]): Command {
   if (values.version) return { kind: 'version' }
   if (positionals.length > (values.dir === undefined ? 1 : 0)) throw new Error(`Unexpected argument '${positionals.at(-1)}'`)
   const options: ServeOptions = {
-    dir: values.dir ?? positionals[0] ?? './uploads',
-    host: values.host ?? '127.0.0.1',
+    dir: value('dir', values.dir ?? positionals[0] ?? './uploads', parseName, 'the path of a folder'),
+    host: value('host', values.host ?? '127.0.0.1', parseName, 'an address or a name'),
     port: value('port', values.port ?? '1080', parsePort, 'a number from 0 to 65535'),
     path: value('path', values.path ?? '/files/', parsePath, 'a path such as /files/'),
     maxSize: value('max-size', values['max-size'] ?? '100GiB', parseSize, 'a size such as 10MiB or 2GB'),
@@ -96,9 +96,16 @@ function parsePort(word: string): number | undefined {
   return port <= 65535 ? port : undefined
 }
 
-/** A path of unreserved characters (RFC 3986 section 2.3); the slashes at its ends may be left out. */
+function parseName(word: string): string | undefined {
+  return word === '' ? undefined : word
+}
+
+/**
+ * A path of unreserved characters (RFC 3986 section 2.3), without the segments "." and ".." that
+ * clients resolve; the slashes at its ends may be left out.
+ */
 function parsePath(word: string): string | undefined {
-  if (!/^[A-Za-z0-9._~/-]*$/.test(word) || word.includes('//')) return undefined
+  if (!/^[A-Za-z0-9._~/-]*$/.test(word) || /\/\/|(?:^|\/)\.{1,2}(?:\/|$)/.test(word)) return undefined
   const inner = word.replace(/^\/|\/$/g, '')
   return inner === '' ? '/' : `/${inner}/`
 }

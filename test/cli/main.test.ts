@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MIT
+
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { connect, createServer as createTcpServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { HELP } from '../../lib/cli/options.ts'
+import { listen } from '../support/listen.ts'
+import { runProgram, startProgram, type Program } from '../support/program.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+import { exchange, request, WireClient } from '../support/wire.ts'
+
+const TUS = 'Tus-Resumable: 1.0.0'
+/** More than the socket buffers of a host hold while nobody reads. */
+const LARGE_BYTES = 32 * 1024 ** 2
+
+test('All that the program writes is one line, when it listens', async (t) => {
+  const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
+  const child = spawn(process.execPath, ['--import', 'tsx', main, '--port', '0', '--dir', temporaryFolder(t)])
+  t.after(() => child.kill('SIGKILL'))
+  const text = { stdout: '', stderr: '' }
+  child.stdout.on('data', (chunk) => (text.stdout += chunk))
+  child.stderr.on('data', (chunk) => (text.stderr += chunk))
+  const closed = once(child, 'close')
+
+  await Promise.race([once(child.stdout, 'data'), closed])
+  child.kill('SIGTERM')
+  assert.deepEqual(await closed, [0, null])
+  assert.match(text.stdout, /^longhaul listening on http:\/\/127\.0\.0\.1:[1-9]\d*\/files\/\n$/)
+  assert.equal(text.stderr, '')
+})
+
+for (const [title, words, mentioned] of [
+  ['An unknown flag', ['--bogus'], '--bogus'],
+  ['A bad value', ['--max-size', '10mb'], '--max-size'],
+  ['A flag without its value', ['--dir'], '--dir'],
+  ['A surplus argument', ['one', 'two'], 'two'],
+] as const) {
+  test(`${title} is one line on stderr, and exit code 2`, async () => {
+    const { code, stdout, stderr } = await runProgram(words)
+    assert.equal(code, 2)
+    assert.equal(stdout, '')
+    assert.match(stderr, /^longhaul: [^\n]+; see --help\n$/)
+    assert.ok(stderr.includes(`'${mentioned}`) || stderr.includes(`${mentioned} `), stderr)
+  })
+}
+
+test('A port in use is one line on stderr, and exit code 1', async (t) => {
+  const port = await listen(t, createServer())
+  const { code, stdout, stderr } = await runProgram(['--port', String(port), '--dir', temporaryFolder(t)])
+  assert.equal(code, 1)
+  assert.equal(stdout, '')
+  assert.match(stderr, new RegExp(`^longhaul: [^\\n]*EADDRINUSE[^\\n]*:${port}\\n$`))
+})
+
+test('A --dir that is a file is one line on stderr, and exit code 2', async (t) => {
+  const file = join(temporaryFolder(t), 'file')
+  writeFileSync(file, 'kept')
+  for (const dir of [file, join(file, 'below')]) {
+    const { code, stdout, stderr } = await runProgram(['--port', '0', '--dir', dir])
+    assert.equal(code, 2)
+    assert.equal(stdout, '')
+    assert.match(stderr, /^longhaul: --dir cannot be used: [^\n]+\n$/)
+    assert.ok(stderr.includes(file), stderr)
+  }
+  assert.equal(readFileSync(file, 'utf8'), 'kept')
+})
+
+test('--help is the help on stdout, and exit code 0', async () => {
+  assert.deepEqual(await runProgram(['--help']), { code: 0, signal: null, stdout: HELP, stderr: '' })
+})
+
+test('--version is the version of the package on stdout, and exit code 0', async () => {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+  assert.deepEqual(await runProgram(['--version']), { code: 0, signal: null, stdout: `${version}\n`, stderr: '' })
+})
+
+for (const [word, path] of [['up', '/up/'], ['/up', '/up/'], ['/up/', '/up/'], ['/', '/']] as const) {
+  test(`--path ${word} is printed as ${path} and serves uploads there only`, async (t) => {
+    const { port, line } = await startProgram(t, ['--path', word, '--dir', temporaryFolder(t)])
+    assert.equal(line, `longhaul listening on http://127.0.0.1:${port}${path}`)
+
+    const created = await exchange(port, request(`POST ${path}`, [TUS, 'Upload-Length: 1']))
+    assert.equal(created.status, 201)
+    assert.match(created.headers.get('location') ?? '', new RegExp(`^${path}[0-9a-f]{32}$`))
+    const elsewhere = await exchange(port, request('POST /files/', [TUS, 'Upload-Length: 1']))
+    assert.notEqual(elsewhere.status, 201)
+  })
+}
+
+test('The folder may be given without a flag, and is made if it is not there', async (t) => {
+  const dir = join(temporaryFolder(t), 'a', 'b')
+  const { port } = await startProgram(t, [dir])
+  const location = await create(port, 1)
+  assert.deepEqual(readdirSync(dir).sort(), [idOf(location), `${idOf(location)}.info`])
+})
+
+test('An IPv6 address is printed in brackets, and served if the system has it', async (t) => {
+  const args = ['--host', '::1', '--dir', temporaryFolder(t)]
+  if (await isAvailable('::1')) {
+    const { port, line } = await startProgram(t, args)
+    assert.equal(line, `longhaul listening on http://[::1]:${port}/files/`)
+    const { status } = await fetch(line.slice('longhaul listening on '.length), { method: 'OPTIONS' })
+    assert.equal(status, 204)
+  } else {
+    const { code, stderr } = await runProgram([...args, '--port', '0'])
+    assert.equal(code, 1)
+    assert.match(stderr, /^longhaul: [^\n]*::1[^\n]*\n$/)
+  }
+})
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  test(`${signal} amid an upload: its bytes are saved, its client is told, and the exit code is 0`, async (t) => {
+    const dir = temporaryFolder(t)
+    const program = await startProgram(t, ['--dir', dir])
+    const { client, id } = await beginUpload(program, 1000)
+    await client.send('x'.repeat(400))
+
+    program.process.kill(signal)
+
+    const { status, headers, body } = await client.response()
+    assert.equal(status, 503)
+    assert.equal(headers.get('connection'), 'close')
+    assert.match(headers.get('retry-after') ?? '', /^\d+$/)
+    assert.match(body, /^[^\n]+\n$/)
+    assert.equal(await client.closed(), '')
+    assert.deepEqual(await program.exit, { code: 0, signal: null })
+    assert.equal(readFileSync(join(dir, id), 'utf8'), 'x'.repeat(400))
+  })
+}
+
+test('An answer that is under way when SIGTERM comes is delivered whole', async (t) => {
+  const dir = temporaryFolder(t)
+  const program = await startProgram(t, ['--dir', dir])
+  const idle = await connectIdle(program)
+  const { socket, received } = await beginLargeAnswer(t, program, dir)
+
+  program.process.kill('SIGTERM')
+  await idle.closed() // the shutdown has begun
+  socket.resume()
+
+  await once(socket, 'close')
+  assert.ok(received.bytes > LARGE_BYTES, `${received.bytes} bytes came`)
+  assert.deepEqual(await program.exit, { code: 0, signal: null })
+})
+
+test('A second signal forces the end that the first one waits for, and the exit code is 1', async (t) => {
+  const dir = temporaryFolder(t)
+  const program = await startProgram(t, ['--dir', dir])
+  const idle = await connectIdle(program)
+  await beginLargeAnswer(t, program, dir) // which nobody reads, so it cannot end by itself
+
+  const firstAtMs = performance.now()
+  program.process.kill('SIGTERM')
+  await idle.closed() // the shutdown has begun
+  program.process.kill('SIGTERM')
+
+  assert.deepEqual(await program.exit, { code: 1, signal: null })
+  assert.ok(performance.now() - firstAtMs < 10_000, 'it must be the second signal that ends it, not the deadline of ten seconds')
+})
+
+test('--max-size is announced, and what is larger is refused with 413', async (t) => {
+  const dir = temporaryFolder(t)
+  const { port } = await startProgram(t, ['--max-size', '1KiB', '--dir', dir])
+
+  const options = await exchange(port, request('OPTIONS /files/'))
+  assert.equal(options.headers.get('tus-max-size'), '1024')
+  const tooLarge = await exchange(port, request('POST /files/', [TUS, 'Upload-Length: 1025']))
+  assert.equal(tooLarge.status, 413)
+  assert.deepEqual(readdirSync(dir), [])
+  await create(port, 1024)
+})
+
+test('--idle-timeout ends a silent upload with 408, and its bytes stay', async (t) => {
+  const dir = temporaryFolder(t)
+  const program = await startProgram(t, ['--idle-timeout', '300ms', '--dir', dir])
+  const { client, id, location } = await beginUpload(program, 1000)
+  await client.send('x'.repeat(400))
+
+  const { status, headers } = await client.response()
+  assert.equal(status, 408)
+  assert.equal(headers.get('connection'), 'close')
+  client.destroy()
+  assert.equal(readFileSync(join(dir, id), 'utf8'), 'x'.repeat(400))
+  const head = await exchange(program.port, request(`HEAD ${location}`, [TUS]), { toHead: true })
+  assert.equal(head.headers.get('upload-offset'), '400')
+})
+
+/** A connection that has had its answer and is kept. */
+async function connectIdle({ port }: Program): Promise<WireClient> {
+  const client = await WireClient.connect(port)
+  await client.send(request('OPTIONS /files/'))
+  assert.equal((await client.response()).status, 204)
+  return client
+}
+
+/**
+ * Asks for an answer that is larger than all socket buffers, reads its beginning and pauses. No answer
+ * is as large as one that repeats the metadata of an upload, so the upload is written by hand.
+ */
+async function beginLargeAnswer(
+  t: TestContext,
+  { port }: Program,
+  dir: string,
+): Promise<{ socket: Socket; received: { bytes: number } }> {
+  const encodedMetadata = `a ${'A'.repeat(LARGE_BYTES)}`
+  const longhaul = { version: 1, state: 'receiving', createdAt: new Date().toISOString(), encodedMetadata }
+  writeFileSync(join(dir, 'large'), '')
+  writeFileSync(join(dir, 'large.info'), JSON.stringify({ ID: 'large', Size: 1, MetaData: {}, Longhaul: longhaul }))
+
+  const socket = connect(port, '127.0.0.1').on('error', () => {}) // being forced is no failure of the test
+  t.after(() => socket.destroy())
+  const received = { bytes: 0 }
+  socket.on('data', (chunk) => (received.bytes += chunk.length))
+  socket.write(request('HEAD /files/large', [TUS]))
+  await once(socket, 'data')
+  socket.pause()
+  return { socket, received }
+}
+
+/** Creates an upload and has the server wait for the body of a PATCH that is to bring all of it. */
+async function beginUpload({ port }: Program, length: number): Promise<{ client: WireClient; id: string; location: string }> {
+  const location = await create(port, length)
+  const client = await WireClient.connect(port)
+  await client.send(request(`PATCH ${location}`, [
+    TUS, 'Upload-Offset: 0', 'Content-Type: application/offset+octet-stream', `Content-Length: ${length}`, 'Expect: 100-continue',
+  ]))
+  assert.equal((await client.response()).status, 100)
+  return { client, id: idOf(location), location }
+}
+
+async function create(port: number, length: number): Promise<string> {
+  const { status, headers } = await exchange(port, request('POST /files/', [TUS, `Upload-Length: ${length}`]))
+  assert.equal(status, 201)
+  return headers.get('location') ?? ''
+}
+
+function idOf(location: string): string {
+  return location.slice(location.lastIndexOf('/') + 1)
+}
+
+async function isAvailable(host: string): Promise<boolean> {
+  const server = createTcpServer().listen(0, host)
+  try {
+    await once(server, 'listening')
+    return true
+  } catch {
+    return false
+  } finally {
+    server.close()
+  }
+}

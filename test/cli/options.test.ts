@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { HELP, parseCommand, type ServeOptions } from '../../lib/cli/options.ts'
+
+const DEFAULTS: ServeOptions = {
+  dir: './uploads',
+  host: '127.0.0.1',
+  port: 1080,
+  path: '/files/',
+  maxSize: 100 * 1024 ** 3,
+  graceMs: 10_000,
+  idleTimeoutMs: 60_000,
+  sync: 'finish',
+}
+
+test('No words at all serve ./uploads on the loopback interface', () => {
+  assert.deepEqual(parseCommand([]), { kind: 'serve', options: DEFAULTS })
+})
+
+const ACCEPTED: readonly (readonly [words: readonly string[], options: Partial<ServeOptions>])[] = [
+  [['/srv/uploads'], { dir: '/srv/uploads' }],
+  [['--dir', '/srv/uploads'], { dir: '/srv/uploads' }],
+  [['--dir=up loads'], { dir: 'up loads' }],
+  [['--', '-odd'], { dir: '-odd' }],
+  [['--host', '::1'], { host: '::1' }],
+  [['--host', 'localhost'], { host: 'localhost' }],
+  [['--port', '0'], { port: 0 }],
+  [['--port=65535'], { port: 65535 }],
+  [['--port', '1', '--port', '2'], { port: 2 }],
+  [['--max-size', '0'], { maxSize: 0 }],
+  [['--max-size', '10MiB'], { maxSize: 10_485_760 }],
+  [['--grace', '500ms'], { graceMs: 500 }],
+  [['--grace', '1ms'], { graceMs: 1 }],
+  [['--idle-timeout', '5m'], { idleTimeoutMs: 300_000 }],
+  [['--idle-timeout', '2147483647ms'], { idleTimeoutMs: 2_147_483_647 }],
+  [['--sync', 'none'], { sync: 'none' }],
+  [['--sync', 'append'], { sync: 'append' }],
+  [['here', '--port', '8080', '--sync=finish'], { dir: 'here', port: 8080 }],
+]
+
+for (const [words, options] of ACCEPTED) {
+  test(`'${words.join(' ')}' sets ${JSON.stringify(options)} and nothing else`, () => {
+    assert.deepEqual(parseCommand(words), { kind: 'serve', options: { ...DEFAULTS, ...options } })
+  })
+}
+
+for (const [word, path] of [
+  ['up', '/up/'], ['/up', '/up/'], ['up/', '/up/'], ['/up/', '/up/'],
+  ['/a/b', '/a/b/'], ['v1.0/~me', '/v1.0/~me/'], ['/', '/'],
+] as const) {
+  test(`--path ${word} is ${path}`, () => assert.equal(optionsOf(['--path', word]).path, path))
+}
+
+const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[] = [
+  [['--port', '65536'], /^--port must be a number from 0 to 65535: received '65536'$/],
+  [['--port', '-1'], /'--port'/],
+  [['--port=-1'], /^--port must be .*: received '-1'$/],
+  [['--port', '1e3'], /^--port must be .*: received '1e3'$/],
+  [['--port', '0x50'], /^--port must be .*: received '0x50'$/],
+  [['--port', '8080x'], /^--port must be .*: received '8080x'$/],
+  [['--port', ''], /^--port must be .*: received ''$/],
+  [['--port', '000080'], /^--port must be /],
+  [['--path', 'a b'], /^--path must be a path such as \/files\/: received 'a b'$/],
+  [['--path', '/a//b'], /^--path must be /],
+  [['--path', '//'], /^--path must be /],
+  [['--path', '/a?b'], /^--path must be /],
+  [['--path', '/a#b'], /^--path must be /],
+  [['--path', '/a%20b'], /^--path must be /],
+  [['--path', '/é'], /^--path must be /],
+  [['--path', 'http://example.com/files/'], /^--path must be /],
+  [['--path', '/a/../b'], /^--path must be /],
+  [['--path', '.'], /^--path must be /],
+  [['--max-size', '10mb'], /^--max-size must be a size such as 10MiB or 2GB: received '10mb'$/],
+  [['--max-size', '1.5GiB'], /^--max-size must be /],
+  [['--max-size=-1'], /^--max-size must be /],
+  [['--max-size', '10s'], /^--max-size must be /],
+  [['--grace', '10'], /^--grace must be a time such as 500ms or 30s, at most 24 days: received '10'$/],
+  [['--grace', '0ms'], /^--grace must be /],
+  [['--grace', '2147483648ms'], /^--grace must be /],
+  [['--grace', '597h'], /^--grace must be /],
+  [['--idle-timeout', '0s'], /^--idle-timeout must be /],
+  [['--idle-timeout', '10MiB'], /^--idle-timeout must be /],
+  [['--sync', 'always'], /^--sync must be none, finish or append: received 'always'$/],
+  [['--sync', 'Finish'], /^--sync must be /],
+  [['--dir', ''], /^--dir must be /],
+  [['--host', ''], /^--host must be /],
+  [['--dir'], /'--dir/],
+  [['--dir', '--port', '1'], /'--dir/],
+  [['--bogus'], /'--bogus'/],
+  [['--bogus=1'], /'--bogus'/],
+  [['-p', '1'], /'-p'/],
+  [['--__proto__', '1'], /'--__proto__'/],
+  [['--help=1'], /'--help'/],
+  [['--help', '--bogus'], /'--bogus'/],
+  [['a', 'b'], /^Unexpected argument 'b'$/],
+  [['--dir', 'a', 'b'], /^Unexpected argument 'b'$/],
+  [[''], /argument|--dir/],
+  [['--sync', 'a\nb'], /^--sync must be /],
+]
+
+for (const [words, message] of REFUSED) {
+  test(`${JSON.stringify(words.join(' '))} is refused with a line that says what is wrong`, () => {
+    assert.match(messageOf(words), message)
+  })
+}
+
+test('--help and --version win over what would be served', () => {
+  assert.deepEqual(parseCommand(['--help', '--port', '99999']), { kind: 'help' })
+  assert.deepEqual(parseCommand(['dir', '--version']), { kind: 'version' })
+  assert.deepEqual(parseCommand(['--version', '--help']), { kind: 'help' })
+})
+
+test('The defaults that --help states are the ones in force', () => {
+  const stated = [...HELP.matchAll(/^ {2}(--[a-z-]+) [A-Z]+ .* \(([^)]+)\)$/gm)]
+  assert.equal(stated.length, Object.keys(DEFAULTS).length)
+  for (const [, flag = '', value = ''] of stated) assert.deepEqual(optionsOf([flag, value]), DEFAULTS, flag)
+})
+
+test('Every port from 0 to 65535 is taken, and no other number', () => {
+  fc.assert(fc.property(fc.integer({ min: 0, max: 65535 }), (port) => {
+    assert.equal(optionsOf([`--port=${port}`]).port, port)
+  }))
+  fc.assert(fc.property(fc.oneof(fc.integer({ max: -1 }), fc.integer({ min: 65536 })), (port) => {
+    assert.match(messageOf([`--port=${port}`]), /^--port must be /)
+  }))
+})
+
+test('Whichever slashes a path is given with, it gets one at both ends', () => {
+  const segment = fc.stringMatching(/^[A-Za-z0-9_~-]{1,8}$/)
+  const slash = fc.constantFrom('', '/')
+  fc.assert(fc.property(slash, fc.array(segment, { minLength: 1, maxLength: 4 }), slash, (before, segments, after) => {
+    const inner = segments.join('/')
+    assert.equal(optionsOf([`--path=${before}${inner}${after}`]).path, `/${inner}/`)
+  }))
+})
+
+test('Whatever the words are, they serve, ask or get one line in reply', () => {
+  const names = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--sync', '--help', '--', '--x']
+  const flags = fc.constantFrom(...names)
+  const values = fc.constantFrom('', '0', '1', '10MiB', '30s', 'none', '/files/', '-1')
+  const word = fc.oneof(flags, values, fc.string({ unit: 'binary' }))
+  fc.assert(fc.property(fc.array(word, { maxLength: 6 }), (words) => {
+    const command = parseCommand(words)
+    if (command.kind === 'invalid') assert.match(command.message, /^[^\n]+$/)
+    if (command.kind === 'serve') assertServable(command.options)
+  }))
+})
+
+function assertServable({ dir, host, port, path, maxSize, graceMs, idleTimeoutMs, sync }: ServeOptions): void {
+  assert.notEqual(dir, '')
+  assert.notEqual(host, '', 'an empty host listens on every interface')
+  assert.ok(Number.isInteger(port) && port >= 0 && port <= 65535)
+  assert.match(path, /^\/([^/?#]+\/)*$/)
+  assert.ok(Number.isSafeInteger(maxSize) && maxSize >= 0)
+  for (const ms of [graceMs, idleTimeoutMs]) assert.ok(Number.isInteger(ms) && ms >= 1 && ms < 2 ** 31)
+  assert.ok(['none', 'finish', 'append'].includes(sync))
+}
+
+function optionsOf(words: readonly string[]): ServeOptions {
+  const command = parseCommand(words)
+  if (command.kind !== 'serve') assert.fail(`${words.join(' ')}: ${JSON.stringify(command)}`)
+  return command.options
+}
+
+function messageOf(words: readonly string[]): string {
+  const command = parseCommand(words)
+  if (command.kind !== 'invalid') assert.fail(`${JSON.stringify(words)} was taken as ${JSON.stringify(command)}`)
+  return command.message
+}

@@ -1,0 +1,985 @@
+// SPDX-License-Identifier: MIT
+
+import assert from 'node:assert/strict'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
+import { createServer as createHttpsServer } from 'node:https'
+import { connect as connectTcp, type Socket } from 'node:net'
+import { createInterface } from 'node:readline'
+import { describe, test, type TestContext } from 'node:test'
+import { connect as connectTls } from 'node:tls'
+import { fileURLToPath } from 'node:url'
+import { respondEarly } from '../lib/early-response.ts'
+import { HappyReader } from '../lib/happy-reader.ts'
+import { ShutdownGroup, type ShutdownError, type ShutdownGroupOptions, type ShutdownReport } from '../lib/shutdown-group.ts'
+import { certificate } from './support/fixtures/certificate.ts'
+import { listen } from './support/listen.ts'
+import { request, WireClient } from './support/wire.ts'
+
+/** A broken guarantee often shows as an event that never comes. */
+const LIMIT = { timeout: 20_000 }
+/** Later than any test may last: what ends before was not forced. */
+const DEADLINE_MS = 60_000
+const GET = request('GET /')
+
+describe('ShutdownGroup', () => {
+  test('goes through draining, closing and closed in this order, once', LIMIT, async (t) => {
+    const seen: [string, string, boolean][] = []
+    const { group } = await serve(t, undefined, { onPhase: (state) => seen.push([state, group.state, group.signal.aborted]) })
+    assert.equal(group.state, 'running')
+    const report = group.shutdown()
+    assert.equal(group.state, 'draining')
+    await report
+    assert.equal(group.state, 'closed')
+    await group.shutdown()
+    assert.deepEqual(seen, [
+      ['draining', 'draining', false],
+      ['closing', 'closing', true],
+      ['closed', 'closed', true],
+    ])
+  })
+
+  test('every call of shutdown returns the same promise', LIMIT, async (t) => {
+    const { group } = await serve(t)
+    const first = group.shutdown('first')
+    assert.equal(group.shutdown('second'), first)
+    assert.equal((await first).reason, 'first')
+    assert.equal(group.shutdown('third'), first)
+  })
+
+  test('reports what happened', LIMIT, async (t) => {
+    const { group, port, next } = await serve(t)
+    const client = await connect(t, port)
+    await client.send(GET)
+    const { res } = await next()
+    const work = withResolvers<void>()
+    void group.run(work.promise)
+    const promise = group.shutdown('deploy')
+    res.end('hello')
+    work.resolve()
+    const { durationMs, ...report } = await promise
+    assert.ok(durationMs >= 0 && durationMs < DEADLINE_MS)
+    assert.deepEqual(report, {
+      reason: 'deploy', responses: 1, work: 1, forced: undefined, forcedConnections: 0, abandonedWork: 0,
+    })
+  })
+
+  test('does not count what ended before the shutdown', LIMIT, async (t) => {
+    const { group, port, next } = await serve(t)
+    const client = await connect(t, port)
+    await client.send(GET)
+    const { res } = await next()
+    const closed = once(res, 'close')
+    res.end('hello')
+    await closed
+    await group.run(Promise.resolve())
+    const report = await group.shutdown()
+    assert.equal(report.responses, 0)
+    assert.equal(report.work, 0)
+  })
+
+  test('the signal aborts with the code SHUTDOWN and the reason as its cause', LIMIT, async () => {
+    const group = new ShutdownGroup()
+    assert.equal(group.signal.aborted, false)
+    const reason = new Error('deploy')
+    await group.shutdown(reason)
+    const error = group.signal.reason as ShutdownError
+    assert.equal(error.name, 'ShutdownError')
+    assert.equal(error.code, 'SHUTDOWN')
+    assert.equal(error.cause, reason)
+  })
+
+  test('the signal has no cause when shutdown was given no reason', LIMIT, async () => {
+    const group = new ShutdownGroup()
+    await group.shutdown()
+    assert.equal('cause' in (group.signal.reason as ShutdownError), false)
+  })
+
+  test('the signal has the reason as its cause also when the deadline passes before the servers close', LIMIT, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const phases: string[] = []
+    const group = new ShutdownGroup({ deadlineMs: 1000, readinessDelayMs: 5000, onPhase: (state) => phases.push(state) })
+    const promise = group.shutdown('deploy')
+    t.mock.timers.tick(1000)
+    const report = await promise
+    await turns()
+    assert.equal(report.forced, 'deadline')
+    assert.deepEqual(phases, ['draining', 'closed'])
+    assert.equal(group.signal.aborted, true)
+    assert.equal((group.signal.reason as ShutdownError).code, 'SHUTDOWN')
+    assert.equal((group.signal.reason as ShutdownError).cause, 'deploy')
+  })
+
+  test('a thousand listeners on the signal give no warning', LIMIT, async (t) => {
+    const warnings: Error[] = []
+    const onWarning = (warning: Error): number => warnings.push(warning)
+    process.on('warning', onWarning)
+    t.after(() => process.off('warning', onWarning))
+    const { signal } = new ShutdownGroup()
+    for (let count = 0; count < 1000; count++) signal.addEventListener('abort', () => count)
+    await turns()
+    assert.deepEqual(warnings, [])
+  })
+
+  test('add returns the group, and throws when the shutdown has begun', LIMIT, async () => {
+    const group = new ShutdownGroup()
+    assert.equal(group.add(createServer()), group)
+    const promise = group.shutdown()
+    assert.throws(() => group.add(createServer()), /Cannot add a server as the group must be running: it is draining/)
+    await promise
+    assert.throws(() => group.add(createServer()), /it is closed/)
+  })
+
+  for (const name of ['deadlineMs', 'readinessDelayMs'] as const) {
+    test(`${name} must be 0 to 2^31-1`, () => {
+      for (const value of [-1, NaN, Infinity, 2 ** 31]) {
+        assert.throws(() => new ShutdownGroup({ [name]: value }), (error: Error) => {
+          assert.ok(error instanceof RangeError)
+          assert.equal(error.message, `Cannot plan a shutdown as ${name} must be 0 to 2147483647 milliseconds: received ${value}`)
+          return true
+        })
+      }
+      for (const value of [0, 2 ** 31 - 1, undefined]) assert.equal(new ShutdownGroup({ [name]: value }).state, 'running')
+    })
+  }
+
+  test('a server that does not listen is no hindrance', LIMIT, async () => {
+    const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS })
+    group.add(createServer()).add(createHttpsServer(certificate))
+    assert.equal((await group.shutdown()).forced, undefined)
+  })
+
+  test('a group without servers closes', LIMIT, async () => {
+    assert.equal((await new ShutdownGroup({ deadlineMs: DEADLINE_MS }).shutdown()).forced, undefined)
+  })
+
+  test('several servers in one group are all closed, and waited for', LIMIT, async (t) => {
+    const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS })
+    const served = [await serve(t, undefined, { group }), await serve(t, undefined, { group }), await serve(t, undefined, { group })]
+    const clients: WireClient[] = []
+    const responses: ServerResponse[] = []
+    for (const { port, next } of served) {
+      const client = await connect(t, port)
+      await client.send(GET)
+      responses.push((await next()).res)
+      clients.push(client)
+    }
+    const outcome = observe(group.shutdown())
+    for (const res of responses) {
+      await turns()
+      assert.equal(outcome.settled, false)
+      res.end('hello')
+    }
+    const report = await outcome.promise
+    for (const client of clients) assert.equal((await client.response()).body, 'hello')
+    assert.equal(report.responses, 3)
+    assert.equal(report.forced, undefined)
+    assert.deepEqual(served.map(({ server }) => server.listening), [false, false, false])
+  })
+
+  test('no timer is left, whether it closed by itself or by force', LIMIT, async (t) => {
+    const timersBefore = timers()
+    for (const deadlineMs of [DEADLINE_MS, 0]) {
+      const { group, port, next } = await serve(t, undefined, { deadlineMs, readinessDelayMs: deadlineMs === 0 ? 50_000 : 1 })
+      const client = await connect(t, port)
+      await client.send(GET)
+      const { res } = await next()
+      const promise = group.shutdown()
+      if (deadlineMs > 0) res.end()
+      assert.equal((await promise).forced, deadlineMs > 0 ? undefined : 'deadline')
+      await client.closed()
+    }
+    await turns()
+    assert.ok(timers() <= timersBefore, 'a timer is left')
+  })
+})
+
+describe('ShutdownGroup and the readiness delay', () => {
+  test('for readinessDelayMs it serves on, with Connection: close, and the signal does not abort', LIMIT, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const { group, port, server } = await serve(t, (_req, res) => res.end('served'), { readinessDelayMs: 1000 })
+    const kept = await connect(t, port)
+    await kept.send(GET)
+    assert.notEqual((await kept.response()).headers.get('connection'), 'close')
+
+    const promise = group.shutdown()
+    t.mock.timers.tick(999)
+    await turns()
+    assert.equal(group.state, 'draining')
+    assert.equal(group.signal.aborted, false)
+    assert.equal(server.listening, true)
+    for (const client of [kept, await connect(t, port)]) {
+      await client.send(GET)
+      const answer = await client.response()
+      assert.equal(answer.body, 'served')
+      assert.equal(answer.headers.get('connection'), 'close')
+      assert.equal(await client.closed(), '')
+    }
+
+    t.mock.timers.tick(1)
+    const report = await promise
+    assert.equal(report.forced, undefined)
+    assert.equal(report.responses, 2)
+    assert.equal(server.listening, false)
+  })
+
+  test('the readiness delay counts towards the deadline', LIMIT, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const { group, port, next } = await serve(t, undefined, { readinessDelayMs: 700, deadlineMs: 1000 })
+    const client = await connect(t, port)
+    await client.send(GET)
+    await next()
+    const outcome = observe(group.shutdown())
+    t.mock.timers.tick(700)
+    await turns()
+    assert.equal(group.state, 'closing')
+    t.mock.timers.tick(299)
+    await turns()
+    assert.equal(outcome.settled, false)
+    t.mock.timers.tick(1)
+    assert.equal((await outcome.promise).forced, 'deadline')
+    await client.closed()
+  })
+})
+
+describe('ShutdownGroup.run', () => {
+  test('returns what a promise or a function resolves with', LIMIT, async () => {
+    const group = new ShutdownGroup()
+    const promise = Promise.resolve(1)
+    assert.equal(group.run(promise), promise)
+    assert.equal(await group.run(async () => 2), 2)
+  })
+
+  test('passes a rejection on, which does not fail the shutdown', LIMIT, async () => {
+    const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS })
+    const broken = new Error('broken')
+    const work = withResolvers<void>()
+    const passedOn = assert.rejects(group.run(work.promise), broken)
+    const promise = group.shutdown()
+    work.reject(broken)
+    await passedOn
+    assert.equal((await promise).work, 1)
+    await assert.rejects(group.run(() => Promise.reject(broken)), broken)
+  })
+
+  test('is waited for, and so is the work that it begins meanwhile', LIMIT, async () => {
+    const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS })
+    const first = withResolvers<void>()
+    const second = withResolvers<void>()
+    void group.run(async () => {
+      await first.promise
+      void group.run(second.promise)
+    })
+    const outcome = observe(group.shutdown())
+    await turns()
+    assert.equal(outcome.settled, false)
+    assert.equal(group.state, 'closing')
+    first.resolve()
+    await turns()
+    assert.equal(outcome.settled, false)
+    second.resolve()
+    const report = await outcome.promise
+    assert.equal(report.work, 2)
+    assert.equal(report.abandonedWork, 0)
+  })
+
+  test('is abandoned at the deadline, and not before', LIMIT, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const group = new ShutdownGroup({ deadlineMs: 10_000 })
+    void group.run(new Promise(() => {}))
+    void group.run(() => new Promise(() => {}))
+    const done = withResolvers<void>()
+    void group.run(done.promise)
+    const outcome = observe(group.shutdown())
+    await turns()
+    done.resolve()
+    t.mock.timers.tick(9999)
+    await turns()
+    assert.equal(outcome.settled, false)
+    t.mock.timers.tick(1)
+    const { durationMs, ...report } = await outcome.promise
+    assert.deepEqual(report, {
+      reason: undefined, responses: 0, work: 1, forced: 'deadline', forcedConnections: 0, abandonedWork: 2,
+    })
+  })
+
+  test('the deadline is 10 seconds by default', LIMIT, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const group = new ShutdownGroup()
+    void group.run(new Promise(() => {}))
+    const outcome = observe(group.shutdown())
+    t.mock.timers.tick(9999)
+    await turns()
+    assert.equal(outcome.settled, false)
+    t.mock.timers.tick(1)
+    assert.equal((await outcome.promise).forced, 'deadline')
+  })
+})
+
+describe('ShutdownGroup and responses', () => {
+  test('a response under way finishes and says Connection: close', LIMIT, async (t) => {
+    const { group, port, next } = await serve(t)
+    const client = await connect(t, port)
+    await client.send(GET)
+    const { res } = await next()
+    const outcome = observe(group.shutdown())
+    await once(group.signal, 'abort')
+    await turns()
+    assert.equal(outcome.settled, false)
+    res.end('finished')
+    const answer = await client.response()
+    assert.equal(answer.body, 'finished')
+    assert.equal(answer.headers.get('connection'), 'close')
+    assert.equal(await client.closed(), '')
+    const report = await outcome.promise
+    assert.equal(report.responses, 1)
+    assert.equal(report.forced, undefined)
+  })
+
+  test('a response whose head was sent before finishes, and its connection closes then', LIMIT, async (t) => {
+    const { group, port, next } = await serve(t)
+    const client = await connect(t, port)
+    await client.send(GET)
+    const { res } = await next()
+    res.writeHead(200, { 'Content-Length': 10 }).write('12345')
+    const answer = client.response()
+    const promise = group.shutdown()
+    await once(group.signal, 'abort')
+    await turns()
+    res.end('67890')
+    assert.equal((await answer).body, '1234567890')
+    assert.equal(await client.closed(), '')
+    assert.equal((await promise).forced, undefined)
+  })
+
+  test('of three pipelined requests only the last says close, and all three are answered', LIMIT, async (t) => {
+    const { group, port, next } = await serve(t)
+    const client = await connect(t, port)
+    await client.send(GET + GET + GET)
+    const exchanges = [await next(), await next(), await next()]
+    const promise = group.shutdown()
+    await once(group.signal, 'abort')
+    for (const [index, { res }] of exchanges.entries()) res.end(String(index))
+    const answers = [await client.response(), await client.response(), await client.response()]
+    assert.deepEqual(answers.map(({ body }) => body), ['0', '1', '2'])
+    assert.deepEqual(answers.map(({ headers }) => headers.get('connection') === 'close'), [false, false, true])
+    assert.equal(await client.closed(), '')
+    assert.equal((await promise).responses, 3)
+  })
+
+  test('of pipelined requests that arrive one after the other only the last says close', LIMIT, async (t) => {
+    const { group, port, next } = await serve(t)
+    const client = await connect(t, port)
+    await client.send(GET)
+    const first = await next()
+    const promise = group.shutdown()
+    await client.send(GET)
+    const second = await next()
+    await client.send(GET)
+    const third = await next()
+    for (const { res } of [third, first, second]) res.end('hello')
+    const answers = [await client.response(), await client.response(), await client.response()]
+    assert.deepEqual(answers.map(({ headers }) => headers.get('connection') === 'close'), [false, false, true])
+    assert.equal((await promise).responses, 3)
+  })
+
+  test('three pipelined requests that arrive together while it drains are all answered by a handler that takes a turn', LIMIT, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const answer = (_req: unknown, res: ServerResponse): void => void setImmediate(() => res.end('served'))
+    const { group, port } = await serve(t, answer, { readinessDelayMs: 1000 })
+    const client = await connect(t, port)
+    const promise = group.shutdown()
+    await client.send(GET + GET + GET)
+    for (let turn = 0; turn < 3; turn++) assert.equal((await client.response()).body, 'served')
+    t.mock.timers.tick(1000)
+    assert.equal((await promise).responses, 3)
+  })
+
+  test('a request that had arrived when the shutdown began is answered, though it was not read yet', LIMIT, async (t) => {
+    const { group, port } = await serve(t, (_req, res) => res.end('served'))
+    const client = await connect(t, port)
+    await client.send(GET)
+    await client.response()
+    client.socket.write(GET)
+    const promise = group.shutdown()
+    const answer = await client.response()
+    assert.equal(answer.body, 'served')
+    assert.equal(answer.headers.get('connection'), 'close')
+    await promise
+  })
+
+  test('a large response is complete although the client reads it slowly', LIMIT, async (t) => {
+    const { group, port, next } = await serve(t)
+    const client = await connect(t, port)
+    await client.send(GET)
+    const { res } = await next()
+    client.socket.pause()
+    const outcome = observe(group.shutdown())
+    await once(group.signal, 'abort')
+    res.end('x'.repeat(16 * 1024 * 1024))
+    await turns()
+    assert.equal(outcome.settled, false)
+    client.socket.resume()
+    assert.equal((await client.response()).body.length, 16 * 1024 * 1024)
+    assert.equal((await outcome.promise).forced, undefined)
+  })
+
+  test('a stuck response is cut at the deadline and reported', LIMIT, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const { group, port, next } = await serve(t, undefined, { deadlineMs: 10_000 })
+    const client = await connect(t, port)
+    await client.send(GET)
+    await next()
+    const outcome = observe(group.shutdown())
+    t.mock.timers.tick(9999)
+    await turns()
+    assert.equal(outcome.settled, false)
+    t.mock.timers.tick(1)
+    const report = await outcome.promise
+    assert.equal(report.forced, 'deadline')
+    assert.equal(report.forcedConnections, 1)
+    assert.equal(await client.closed(), '')
+  })
+})
+
+describe('ShutdownGroup and connections', () => {
+  for (const [what, open] of [
+    ['a connection that never sent a byte', async () => {}],
+    ['half a request head', async (client: WireClient) => client.send('GET / HTTP/1.1\r\nHost: te')],
+    ['an idle connection that is kept alive', async (client: WireClient) => {
+      await client.send(GET)
+      await client.response()
+    }],
+    ['half a second request head', async (client: WireClient) => {
+      await client.send(GET)
+      await client.response()
+      await client.send('GET / HTTP/1.1\r\nHost: te')
+    }],
+  ] as const) {
+    test(`${what} does not hold it`, LIMIT, async (t) => {
+      const { group, port, server } = await serve(t, (_req, res) => res.end('hello'))
+      const accepted = once(server, 'connection')
+      const client = await connect(t, port)
+      await accepted
+      await open(client)
+      const report = await group.shutdown()
+      assert.equal(report.forced, undefined)
+      assert.equal(report.forcedConnections, 0)
+      assert.equal(await client.closed(), '')
+    })
+  }
+
+  test('a client that never closes its side of the connection does not hold it', LIMIT, async (t) => {
+    const { group, port, server } = await serve(t, (_req, res) => res.end('hello'))
+    for (const text of ['', GET]) {
+      const accepted = once(server, 'connection')
+      const socket = connectTcp({ port, host: '127.0.0.1', allowHalfOpen: true })
+      t.after(() => socket.destroy())
+      await accepted
+      socket.on('error', () => {})
+      if (text) {
+        socket.write(text)
+        await once(socket, 'data')
+      }
+    }
+    assert.equal((await group.shutdown()).forced, undefined)
+  })
+
+  for (const [event, head] of [
+    ['upgrade', request('GET /', ['Connection: Upgrade', 'Upgrade: test'])],
+    ['connect', 'CONNECT test:80 HTTP/1.1\r\nHost: test:80\r\n\r\n'],
+  ] as const) {
+    for (const order of ['before', 'after'] as const) {
+      test(`a socket handed out by '${event}', listened to ${order} add(), is waited for`, LIMIT, async (t) => {
+        const { group, client, socket } = await serveUpgraded(t, event, order, head)
+        const outcome = observe(group.shutdown())
+        await once(group.signal, 'abort')
+        await turns()
+        assert.equal(outcome.settled, false)
+        const echo = once(client.socket, 'data')
+        socket.write('still here')
+        assert.equal(String((await echo)[0]), 'still here')
+        socket.end()
+        client.socket.end()
+        const report = await outcome.promise
+        assert.equal(report.forced, undefined)
+      })
+    }
+
+    test(`a socket handed out by '${event}' is cut at the deadline`, LIMIT, async (t) => {
+      t.mock.timers.enable({ apis: ['setTimeout'] })
+      const { group, client } = await serveUpgraded(t, event, 'after', head)
+      const promise = group.shutdown()
+      await once(group.signal, 'abort')
+      t.mock.timers.tick(DEADLINE_MS)
+      const report = await promise
+      assert.equal(report.forced, 'deadline')
+      assert.equal(report.forcedConnections, 1)
+      await client.closed()
+    })
+  }
+
+  for (const order of ['before', 'after'] as const) {
+    test(`a request handed out by 'checkContinue', listened to ${order} add(), is waited for`, LIMIT, async (t) => {
+      const server = createServer()
+      const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS })
+      const exchange = withResolvers<{ req: IncomingMessage; res: ServerResponse }>()
+      const onCheck = (req: IncomingMessage, res: ServerResponse): void => exchange.resolve({ req, res })
+      if (order === 'before') server.on('checkContinue', onCheck)
+      group.add(server)
+      if (order === 'after') server.on('checkContinue', onCheck)
+      const client = await connect(t, await listen(t, server))
+      await client.send(request('POST /', ['Content-Length: 5', 'Expect: 100-continue']))
+      const { req, res } = await exchange.promise
+      const outcome = observe(group.shutdown())
+      await once(group.signal, 'abort')
+      await turns()
+      assert.equal(outcome.settled, false)
+      res.writeContinue()
+      assert.equal((await client.response()).status, 100)
+      await client.send('12345')
+      await once(req.resume(), 'end')
+      res.end('hello')
+      const answer = await client.response()
+      assert.equal(answer.body, 'hello')
+      assert.equal(answer.headers.get('connection'), 'close')
+      assert.equal((await outcome.promise).responses, 1)
+    })
+  }
+
+  test("a request handed on from 'checkContinue' to 'request' counts once", LIMIT, async (t) => {
+    const { group, port, server, next } = await serve(t)
+    server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
+      res.writeContinue()
+      server.emit('request', req, res)
+    })
+    const client = await connect(t, port)
+    await client.send(request('POST /', ['Content-Length: 0', 'Expect: 100-continue']))
+    const { res } = await next()
+    const promise = group.shutdown()
+    res.end('hello')
+    assert.equal((await client.response()).status, 100)
+    assert.equal((await client.response()).headers.get('connection'), 'close')
+    assert.equal((await promise).responses, 1)
+  })
+})
+
+describe('ShutdownGroup does not change what a server does', () => {
+  test("without a 'checkContinue' listener the server still sends 100 by itself", LIMIT, async (t) => {
+    const { port } = await serve(t, (req, res) => req.resume().on('end', () => res.end('hello')))
+    const client = await connect(t, port)
+    await client.send(request('POST /', ['Content-Length: 5', 'Expect: 100-continue']))
+    assert.equal((await client.response()).status, 100)
+    await client.send('12345')
+    assert.equal((await client.response()).body, 'hello')
+  })
+
+  test("without a 'checkExpectation' listener the server still answers 417", LIMIT, async (t) => {
+    const { port } = await serve(t, (_req, res) => res.end('hello'))
+    const client = await connect(t, port)
+    await client.send(request('GET /', ['Expect: miracles']))
+    assert.equal((await client.response()).status, 417)
+  })
+
+  test("without an 'upgrade' listener a request to upgrade is still an ordinary one", LIMIT, async (t) => {
+    const { port } = await serve(t, (_req, res) => res.end('hello'))
+    const client = await connect(t, port)
+    await client.send(request('GET /', ['Connection: Upgrade', 'Upgrade: test']))
+    assert.equal((await client.response()).body, 'hello')
+  })
+
+  test("without a 'connect' listener the connection is still closed", LIMIT, async (t) => {
+    const { port } = await serve(t, (_req, res) => res.end('hello'))
+    const client = await connect(t, port)
+    await client.send('CONNECT test:80 HTTP/1.1\r\nHost: test:80\r\n\r\n')
+    assert.equal(await client.closed(), '')
+  })
+
+  test("after the last 'upgrade' listener was removed a request to upgrade is an ordinary one again", LIMIT, async (t) => {
+    const { port, server } = await serve(t, (_req, res) => res.end('hello'))
+    const onUpgrade = (_req: IncomingMessage, socket: Socket): void => void socket.destroy()
+    server.on('upgrade', onUpgrade)
+    server.off('upgrade', onUpgrade)
+    const client = await connect(t, port)
+    await client.send(request('GET /', ['Connection: Upgrade', 'Upgrade: test']))
+    assert.equal((await client.response()).body, 'hello')
+  })
+
+  test("after the last 'checkContinue' listener was removed the server sends 100 by itself again", LIMIT, async (t) => {
+    const { port, server } = await serve(t, (_req, res) => res.end('hello'))
+    const onCheck = (_req: IncomingMessage, res: ServerResponse): void => void res.destroy()
+    server.on('checkContinue', onCheck)
+    server.off('checkContinue', onCheck)
+    const client = await connect(t, port)
+    await client.send(request('POST /', ['Content-Length: 0', 'Expect: 100-continue']))
+    assert.equal((await client.response()).status, 100)
+  })
+})
+
+describe('ShutdownGroup and endless uploads', () => {
+  for (const [how, answer] of [
+    ['ordinarily', async (_req: IncomingMessage, res: ServerResponse, body: string) => {
+      res.writeHead(503, { 'Content-Length': body.length }).end(body)
+    }],
+    ['early', (req: IncomingMessage, res: ServerResponse, body: string) => respondEarly(req, res, { status: 503, body })],
+  ] as const) {
+    test(`one read with the group's signal ends, is answered 503 ${how}, and the client reads the answer`, LIMIT, async (t) => {
+      let saved = 0
+      const { group, port } = await serve(t, async (req, res) => {
+        const body = new HappyReader(req, { signal: group.signal })
+        for await (const chunk of body) saved += (chunk as Buffer).length
+        assert.equal(body.error?.code, 'INTERRUPTED')
+        assert.equal((body.error.cause as ShutdownError).code, 'SHUTDOWN')
+        await answer(req, res, `${saved}`)
+      })
+      const client = await connect(t, port)
+      void client.send(request('POST /', ['Content-Length: 1000000000000']))
+      const uploading = endlessUpload(client)
+      await uploading.sent(5 * 1024 * 1024)
+      const promise = group.shutdown()
+      const response = await client.response()
+      assert.equal(response.status, 503)
+      assert.equal(response.headers.get('connection'), 'close')
+      assert.equal(response.body, `${saved}`)
+      assert.ok(saved > 0)
+      uploading.stop()
+      assert.equal((await promise).forced, undefined)
+    })
+  }
+
+  test('one read without it is cut at the deadline and reported', LIMIT, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const ended = withResolvers<unknown>()
+    const { group, port } = await serve(t, (req) => void req.resume().on('error', ended.resolve))
+    const client = await connect(t, port)
+    void client.send(request('POST /', ['Content-Length: 1000000000000']))
+    const uploading = endlessUpload(client)
+    await uploading.sent(1024 * 1024)
+    const outcome = observe(group.shutdown())
+    await once(group.signal, 'abort')
+    t.mock.timers.tick(DEADLINE_MS - 1)
+    await uploading.sent(1024 * 1024)
+    assert.equal(outcome.settled, false)
+    t.mock.timers.tick(1)
+    const report = await outcome.promise
+    assert.equal(report.forced, 'deadline')
+    assert.equal(report.forcedConnections, 1)
+    assert.equal(((await ended.promise) as NodeJS.ErrnoException).code, 'ECONNRESET')
+    assert.equal(await client.closed(), '')
+  })
+})
+
+describe('ShutdownGroup and HTTPS', () => {
+  test('a response under way finishes and says Connection: close', LIMIT, async (t) => {
+    const { group, port, next } = await serve(t, undefined, { server: createHttpsServer(certificate) })
+    const client = await secureConnect(t, port)
+    await client.send(GET)
+    const { res } = await next()
+    const outcome = observe(group.shutdown())
+    await once(group.signal, 'abort')
+    await turns()
+    assert.equal(outcome.settled, false)
+    res.end('finished')
+    const answer = await client.response()
+    assert.equal(answer.body, 'finished')
+    assert.equal(answer.headers.get('connection'), 'close')
+    const report = await outcome.promise
+    assert.equal(report.forced, undefined)
+    assert.equal(report.responses, 1)
+  })
+
+  test('TLS handshakes that never end do not hold it', LIMIT, async (t) => {
+    const { group, port, server } = await serve(t, undefined, { server: createHttpsServer(certificate) })
+    const clients: WireClient[] = []
+    for (const bytes of ['', '\x16\x03\x01']) {
+      const accepted = once(server, 'connection')
+      const client = await connect(t, port)
+      await accepted
+      if (bytes) await client.send(Buffer.from(bytes, 'latin1'))
+      clients.push(client)
+    }
+    const report = await group.shutdown()
+    assert.equal(report.forced, undefined)
+    assert.equal(report.forcedConnections, 0)
+    for (const client of clients) assert.equal(await client.closed(), '')
+  })
+
+  test('connections that are silent after their handshake, and idle ones, do not hold it', LIMIT, async (t) => {
+    const { group, port, server } = await serve(t, (_req, res) => res.end('hello'), { server: createHttpsServer(certificate) })
+    const secured = once(server, 'secureConnection')
+    await secureConnect(t, port)
+    await secured
+    const idle = await secureConnect(t, port)
+    await idle.send(GET)
+    await idle.response()
+    const report = await group.shutdown()
+    assert.equal(report.forced, undefined)
+    assert.equal(report.forcedConnections, 0)
+    assert.equal(await idle.closed(), '')
+  })
+
+  test('a stuck response is cut at the deadline and counted once', LIMIT, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const { group, port, next } = await serve(t, undefined, { server: createHttpsServer(certificate) })
+    const client = await secureConnect(t, port)
+    await client.send(GET)
+    await next()
+    const promise = group.shutdown()
+    t.mock.timers.tick(DEADLINE_MS)
+    const report = await promise
+    assert.equal(report.forced, 'deadline')
+    assert.equal(report.forcedConnections, 1)
+    await client.closed()
+  })
+})
+
+describe('ShutdownGroup.listen', () => {
+  test('by default it listens to SIGTERM and SIGINT, until it is disposed of', LIMIT, () => {
+    const before = signalListeners()
+    const group = new ShutdownGroup()
+    for (const end of ['dispose', Symbol.dispose] as const) {
+      const listening = group.listen()
+      assert.deepEqual(signalListeners(), before.map((count, index) => count + (index < 2 ? 1 : 0)))
+      listening[end]()
+      assert.deepEqual(signalListeners(), before)
+    }
+    process.emit('SIGUSR2', 'SIGUSR2')
+    assert.equal(group.state, 'running')
+  })
+
+  test('the listeners are gone when the shutdown that a signal began has closed', LIMIT, async () => {
+    const before = signalListeners()
+    const group = new ShutdownGroup()
+    group.listen(['SIGUSR2'])
+    process.emit('SIGUSR2', 'SIGUSR2')
+    assert.equal(group.state, 'draining')
+    assert.equal((await group.shutdown()).reason, 'SIGUSR2')
+    await turns()
+    assert.deepEqual(signalListeners(), before)
+  })
+
+  test('the listeners are gone when a shutdown that no signal began has closed', LIMIT, async () => {
+    const before = signalListeners()
+    const group = new ShutdownGroup()
+    const listening = group.listen(['SIGUSR2'])
+    await group.shutdown()
+    await turns()
+    const after = signalListeners()
+    listening.dispose()
+    assert.deepEqual(after, before)
+  })
+
+  test('a second signal forces, also during the readiness delay', LIMIT, async () => {
+    const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS, readinessDelayMs: DEADLINE_MS })
+    void group.run(new Promise(() => {}))
+    group.listen(['SIGUSR2'])
+    process.emit('SIGUSR2', 'SIGUSR2')
+    process.emit('SIGUSR2', 'SIGUSR2')
+    const report = await group.shutdown()
+    assert.equal(report.forced, 'signal')
+    assert.equal(report.abandonedWork, 1)
+    assert.equal((group.signal.reason as ShutdownError).code, 'SHUTDOWN')
+  })
+
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    test(`on ${signal} a process finishes its responses, closes what is idle, and exits with 0`, LIMIT, async (t) => {
+      const program = await startShutdownProgram(t)
+      const idle = await connect(t, program.port)
+      await idle.send(request('GET /idle'))
+      await idle.response()
+      await connect(t, program.port) // never says anything
+      const client = await connect(t, program.port)
+      await client.send(request('GET /slow'))
+      await program.line('request /slow')
+      program.process.kill(signal)
+      const answer = await client.response()
+      assert.equal(answer.body, 'finished')
+      assert.equal(answer.headers.get('connection'), 'close')
+      const report = JSON.parse(await program.line('report ')) as ShutdownReport
+      assert.deepEqual(await program.exit, [0, null])
+      assert.equal(report.reason, signal)
+      assert.equal(report.forced, undefined)
+      assert.equal(report.responses, 1)
+      assert.ok(report.durationMs < 20_000)
+    })
+  }
+
+  for (const second of ['SIGTERM', 'SIGINT'] as const) {
+    test(`a ${second} after a SIGTERM cuts what is left, and the process ends by itself`, LIMIT, async (t) => {
+      const program = await startShutdownProgram(t)
+      const client = await connect(t, program.port)
+      await client.send(request('GET /stuck'))
+      await program.line('request /stuck')
+      program.process.kill('SIGTERM')
+      await program.line('phase closing')
+      program.process.kill(second)
+      assert.equal(await client.closed(), '')
+      const report = JSON.parse(await program.line('report ')) as ShutdownReport
+      assert.deepEqual(await program.exit, [0, null])
+      assert.equal(report.reason, 'SIGTERM')
+      assert.equal(report.forced, 'signal')
+      assert.equal(report.forcedConnections, 1)
+      assert.ok(report.durationMs < 20_000)
+    })
+  }
+})
+
+interface Exchange {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+}
+
+interface ServeOptions extends ShutdownGroupOptions {
+  readonly group?: ShutdownGroup
+  readonly server?: ReturnType<typeof createServer>
+}
+
+/** A server in a group; without a handler its exchanges are handed to the test, in the order of their arrival. */
+async function serve(t: TestContext, handler?: RequestListener, options: ServeOptions = {}): Promise<{
+  readonly group: ShutdownGroup
+  readonly server: ReturnType<typeof createServer>
+  readonly port: number
+  readonly next: () => Promise<Exchange>
+}> {
+  const { server = createServer(), group = new ShutdownGroup({ deadlineMs: DEADLINE_MS, ...options }) } = options
+  const arrived: Exchange[] = []
+  let wake: (() => void) | undefined
+  const enqueue: RequestListener = (req, res) => {
+    arrived.push({ req, res })
+    wake?.()
+  }
+  server.on('request', handler ?? enqueue)
+  group.add(server)
+  const next = async (): Promise<Exchange> => {
+    for (;;) {
+      const exchange = arrived.shift()
+      if (exchange) return exchange
+      await new Promise<void>((resolve) => (wake = resolve))
+    }
+  }
+  return { group, server, port: await listen(t, server), next }
+}
+
+/** A connection that has left HTTP. */
+async function serveUpgraded(t: TestContext, event: 'upgrade' | 'connect', order: 'before' | 'after', head: string): Promise<{
+  readonly group: ShutdownGroup
+  readonly client: WireClient
+  readonly socket: Socket
+}> {
+  const server = createServer()
+  const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS })
+  const upgraded = withResolvers<Socket>()
+  const onUpgrade = (_req: IncomingMessage, socket: Socket): void => {
+    socket.resume().write('HTTP/1.1 101 Switching Protocols\r\n\r\n')
+    upgraded.resolve(socket)
+  }
+  if (order === 'before') server.on(event, onUpgrade)
+  group.add(server)
+  if (order === 'after') server.on(event, onUpgrade)
+  const client = await connect(t, await listen(t, server))
+  await client.send(head)
+  assert.equal((await client.response()).status, 101)
+  return { group, client, socket: await upgraded.promise }
+}
+
+interface ShutdownProgram {
+  readonly process: ChildProcess
+  readonly port: number
+  /** Resolves with the rest of the first line that begins so. */
+  readonly line: (beginning: string) => Promise<string>
+  readonly exit: Promise<[code: number | null, signal: NodeJS.Signals | null]>
+}
+
+async function startShutdownProgram(t: TestContext): Promise<ShutdownProgram> {
+  const path = fileURLToPath(new URL('./support/fixtures/shutdown-program.ts', import.meta.url))
+  const child = spawn(process.execPath, ['--import', 'tsx', path], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.after(() => child.kill('SIGKILL'))
+  const lines: string[] = []
+  let wake: (() => void) | undefined
+  createInterface({ input: child.stdout }).on('line', (text) => {
+    lines.push(text)
+    wake?.()
+  })
+  const line = async (beginning: string): Promise<string> => {
+    for (;;) {
+      const found = lines.find((text) => text.startsWith(beginning))
+      if (found !== undefined) return found.slice(beginning.length)
+      await new Promise<void>((resolve) => (wake = resolve))
+    }
+  }
+  const exit = once(child, 'exit') as ShutdownProgram['exit']
+  return { process: child, port: Number(await line('port ')), line, exit }
+}
+
+/** Sends zeros as fast as the server takes them. */
+function endlessUpload({ socket }: WireClient): { readonly sent: (bytes: number) => Promise<void>; readonly stop: () => void } {
+  const chunk = Buffer.alloc(64 * 1024)
+  let bytes = 0
+  let stopped = false
+  let wake: (() => void) | undefined
+  const send = (): void => {
+    socket.write(chunk, (error) => {
+      if (error || stopped) return
+      bytes += chunk.length
+      wake?.()
+      setImmediate(send) // else one that is never kept waiting lets nobody else run
+    })
+  }
+  send()
+  return {
+    sent: async (more) => {
+      for (const goal = bytes + more; bytes < goal; ) await new Promise<void>((resolve) => (wake = resolve))
+    },
+    stop: () => {
+      stopped = true
+      socket.destroy()
+    },
+  }
+}
+
+async function connect(t: TestContext, port: number): Promise<WireClient> {
+  const socket = connectTcp(port, '127.0.0.1')
+  const client = new WireClient(socket)
+  t.after(() => client.destroy())
+  await once(socket, 'connect')
+  return client
+}
+
+async function secureConnect(t: TestContext, port: number): Promise<WireClient> {
+  const socket = connectTls({ port, host: '127.0.0.1', ca: certificate.cert })
+  const client = new WireClient(socket)
+  t.after(() => client.destroy())
+  await once(socket, 'secureConnect')
+  return client
+}
+
+/** A promise, and whether it has settled. */
+function observe<T>(promise: Promise<T>): { readonly promise: Promise<T>; settled: boolean } {
+  const outcome = { promise, settled: false }
+  void promise.finally(() => (outcome.settled = true))
+  return outcome
+}
+
+function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (error: unknown) => void } {
+  let resolve!: (value: T) => void
+  let reject!: (error: unknown) => void
+  const promise = new Promise<T>((onResolve, onReject) => {
+    resolve = onResolve
+    reject = onReject
+  })
+  return { promise, resolve, reject }
+}
+
+function signalListeners(): number[] {
+  return (['SIGTERM', 'SIGINT', 'SIGUSR2'] as const).map((signal) => process.listenerCount(signal))
+}
+
+function timers(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+}
+
+/** Lets everything happen that is ready to. */
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve))
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+
+/** Misuse of the handler by a programmer fails when it is made, not when it is used. */
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { FileStore } from '../../lib/file-store.ts'
+import { tusHandler } from '../../lib/tus/handler.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+import { request } from '../support/wire.ts'
+import { ask, head, serve, V } from './support.ts'
+
+for (const path of ['', 'files', 'files/', '/files', '/files?/', '/files#/', '/a/b', 'http://test/files/']) {
+  test(`the path ${JSON.stringify(path)} is a TypeError: it must begin and end with a slash`, (t) => {
+    const store = new FileStore(temporaryFolder(t))
+    assert.throws(() => tusHandler({ store, path }), { name: 'TypeError', message: /^Cannot mount uploads as path must begin and end with a slash.*: received / })
+  })
+}
+
+for (const path of ['//files/', '//', '/\\files/', '/a\r\nX: y/', '/with space/', '/ä/', '/a\0/']) {
+  test(`the path ${JSON.stringify(path)} is a TypeError: Location would name another host, or be no URL`, (t) => {
+    const store = new FileStore(temporaryFolder(t))
+    assert.throws(() => tusHandler({ store, path }), { name: 'TypeError' })
+  })
+}
+
+for (const maxSize of [-1, 1.5, NaN, Infinity, 2 ** 53, '10' as unknown as number]) {
+  test(`a maxSize of ${maxSize} (${typeof maxSize}) is a RangeError`, (t) => {
+    const store = new FileStore(temporaryFolder(t))
+    assert.throws(() => tusHandler({ store, maxSize }), { name: 'RangeError', message: /maxSize .*received/ })
+  })
+}
+
+for (const name of ['idleTimeoutMs', 'graceMs', 'lockTimeoutMs'] as const) {
+  for (const value of [0, -1, NaN, Infinity, 2 ** 31]) {
+    test(`${name} of ${value} is a RangeError: Node's timers would fire at once, or never`, (t) => {
+      const store = new FileStore(temporaryFolder(t))
+      assert.throws(() => tusHandler({ store, [name]: value }), { name: 'RangeError', message: new RegExp(`${name} .*received`) })
+    })
+  }
+
+  test(`${name} may be as long as a timer of Node can be`, (t) => {
+    const store = new FileStore(temporaryFolder(t))
+    for (const value of [1, 2 ** 31 - 1]) assert.equal(typeof tusHandler({ store, [name]: value }), 'function')
+  })
+}
+
+test('options that are undefined are the defaults', (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const timers = { idleTimeoutMs: undefined, graceMs: undefined, lockTimeoutMs: undefined }
+  const none = { ...timers, path: undefined, locker: undefined, maxSize: undefined, signal: undefined }
+  assert.equal(typeof tusHandler({ store, ...none }), 'function')
+})
+
+for (const path of ['/', '/files/', '/api/v1/uploads/', '/a-b_c.d~e/', '/with%20space/']) {
+  test(`below ${path} an upload is created, and found where Location says`, async (t) => {
+    const site = await serve(t, { path })
+    const created = await ask(site, request(`POST ${path}`, [V, 'Upload-Length: 10', 'Content-Length: 0', 'Connection: close']))
+    assert.equal(created.status, 201)
+    const location = created.headers.get('location') ?? ''
+    assert.ok(location.startsWith(path))
+    assert.equal((await head(site, location)).status, 200)
+    assert.equal((await head(site, `/elsewhere${location}`)).status, 404)
+  })
+}
+
+test('the handler resolves and does not reject, whatever becomes of the answer', async (t) => {
+  const site = await serve(t)
+  const results: unknown[] = []
+  site.server.removeAllListeners('request')
+  site.server.on('request', (req, res) => {
+    res.on('close', () => results.push('closed'))
+    res.destroy()
+    void site.tus(req, res).then(() => results.push('resolved'), (error) => results.push(error))
+  })
+  await assert.rejects(ask(site, request('OPTIONS /files/')))
+  await assert.rejects(ask(site, request('PATCH /files/x', [V])))
+  assert.deepEqual(results.filter((result) => result !== 'closed'), ['resolved', 'resolved'])
+})

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+
+/** Checklist T52: an upload goes on after the server was ended, or killed, in the middle of it. */
+
+import assert from 'node:assert/strict'
+import { watch } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { startProgram } from '../support/program.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+import { exchange, request, WireClient } from '../support/wire.ts'
+import { contentOf, OCT, offsetOf, pattern, V, withBody } from './support.ts'
+
+const SIZE = 1024 * 1024
+const SENT = 300_000
+
+/** Resolves when a file has so many bytes. */
+async function grown(path: string, bytes: number): Promise<void> {
+  const watcher = watch(path)
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const check = (): void => {
+        stat(path).then(({ size }) => size >= bytes && resolve(), reject)
+      }
+      watcher.on('change', check).on('error', reject)
+      check()
+    })
+  } finally {
+    watcher.close()
+  }
+}
+
+async function interruptedBy(t: TestContext, signal: 'SIGTERM' | 'SIGKILL'): Promise<number> {
+  const folder = temporaryFolder(t)
+  const source = pattern(SIZE)
+  const first = await startProgram(t, ['--dir', folder])
+  const created = await exchange(first.port, request('POST /files/', [V, `Upload-Length: ${SIZE}`, 'Content-Length: 0']))
+  const upload = created.headers.get('location') ?? assert.fail('no Location')
+  const client = await WireClient.connect(first.port)
+  await client.send(request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', `Content-Length: ${SIZE}`]))
+  await client.send(source.subarray(0, SENT))
+  await grown(join(folder, upload.slice('/files/'.length)), 1)
+
+  first.process.kill(signal)
+  const exit = await first.exit
+  assert.deepEqual(exit, signal === 'SIGTERM' ? { code: 0, signal: null } : { code: null, signal })
+  if (signal === 'SIGTERM') assert.equal((await client.response()).status, 503)
+  client.destroy()
+
+  const second = await startProgram(t, ['--dir', folder])
+  const offset = await offsetOf(second, upload)
+  assert.ok(contentOf({ folder }, upload).equals(source.subarray(0, offset)))
+  const rest = source.subarray(offset)
+  const patch = request(`PATCH ${upload}`, [V, OCT, `Upload-Offset: ${offset}`, `Content-Length: ${rest.length}`])
+  assert.equal((await exchange(second.port, withBody(patch, rest))).status, 204)
+  assert.ok(contentOf({ folder }, upload).equals(source))
+  return offset
+}
+
+test('T52 · after SIGTERM in the middle of a PATCH every byte is there, and the upload is resumed', async (t) => {
+  assert.equal(await interruptedBy(t, 'SIGTERM'), SENT)
+})
+
+test('T52 · after SIGKILL in the middle of a PATCH HEAD tells what is in the file, and the upload is resumed', async (t) => {
+  const offset = await interruptedBy(t, 'SIGKILL')
+  assert.ok(offset > 0 && offset <= SENT, String(offset))
+})
