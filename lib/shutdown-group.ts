@@ -77,7 +77,7 @@ interface Connection {
 
 /** Above this, Node's timers fire at once instead of late. */
 const MAX_TIMER_MS = 2 ** 31 - 1
-/** For a client to read the last of its answers and close, once its HTTP/2 session has ended. */
+/** How long a client may be silent and not close, once its HTTP/2 session has ended. */
 const LINGER_MS = 250
 /** Events that hand a request to the application; a listener for all but the first changes what Node does. */
 const REQUEST_EVENTS = ['request', 'checkContinue', 'checkExpectation']
@@ -130,7 +130,7 @@ export class ShutdownGroup {
   readonly #handshakes = new Map<string, Socket>()
   readonly #upgraded = new Set<Socket>()
   readonly #sessions = new Set<ServerHttp2Session>()
-  readonly #http2Sockets = new Map<string, Socket>()
+  readonly #http2Sockets = new Set<Socket>()
   readonly #streams = new Set<ServerHttp2Stream>()
   readonly #work = new Set<Promise<unknown>>()
   readonly #listening = new Set<() => void>()
@@ -288,19 +288,18 @@ export class ShutdownGroup {
     else this.#track(socket)
   }
 
+  /** An HTTP/2 session ends its side of the connection and leaves the other to the client, which may never close it. */
   #trackHttp2(socket: Socket): void {
-    const peer = peerOf(socket)
-    this.#http2Sockets.set(peer, socket)
-    socket.once('close', () => this.#http2Sockets.delete(peer))
+    this.#http2Sockets.add(socket)
+    socket.once('close', () => this.#http2Sockets.delete(socket))
+    socket.once('finish', () => {
+      if (this.#state !== 'running') socket.setTimeout(LINGER_MS, () => socket.destroy())
+    })
   }
 
   #onSession(session: ServerHttp2Session): void {
-    const peer = peerOf(session.socket)
     this.#sessions.add(session)
-    session.once('close', () => {
-      this.#sessions.delete(session)
-      if (this.#state !== 'running') lingerAndDestroy(this.#http2Sockets.get(peer))
-    })
+    session.once('close', () => this.#sessions.delete(session))
     if (this.#state === 'closing') session.close()
   }
 
@@ -342,6 +341,7 @@ export class ShutdownGroup {
   #cut(reason: unknown): number {
     const left = [...this.#handshakes.values(), ...this.#connections.keys(), ...this.#upgraded, ...this.#sessions]
     for (const connection of left) connection.destroy()
+    for (const socket of this.#http2Sockets) socket.destroy() // a destroyed session lets its socket end
     for (const server of this.#servers) {
       server.close()
       if ('closeAllConnections' in server) server.closeAllConnections() // those older than add()
@@ -402,14 +402,7 @@ function closeAnswered(stream: ServerHttp2Stream): void {
   if (stream.writableFinished) stream.close(0)
 }
 
-/** A session ends its side of the connection and leaves the other to the client, which may never close it. */
-function lingerAndDestroy(socket: Socket | undefined): void {
-  if (!socket || socket.destroyed) return
-  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
-  socket.once('close', () => clearTimeout(timer))
-}
-
-function peerOf(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
+function peerOf(socket: Socket): string {
   return `${socket.remoteAddress} ${socket.remotePort}`
 }
 

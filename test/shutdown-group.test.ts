@@ -744,17 +744,17 @@ describe('ShutdownGroup.listen', () => {
       listening[end]()
       assert.deepEqual(signalListeners(), before)
     }
-    process.emit('SIGUSR2', 'SIGUSR2')
+    process.emit('SIGHUP', 'SIGHUP')
     assert.equal(group.state, 'running')
   })
 
   test('the listeners are gone when the shutdown that a signal began has closed', LIMIT, async () => {
     const before = signalListeners()
     const group = new ShutdownGroup()
-    group.listen(['SIGUSR2'])
-    process.emit('SIGUSR2', 'SIGUSR2')
+    group.listen(['SIGHUP'])
+    process.emit('SIGHUP', 'SIGHUP')
     assert.equal(group.state, 'draining')
-    assert.equal((await group.shutdown()).reason, 'SIGUSR2')
+    assert.equal((await group.shutdown()).reason, 'SIGHUP')
     await turns()
     assert.deepEqual(signalListeners(), before)
   })
@@ -762,7 +762,7 @@ describe('ShutdownGroup.listen', () => {
   test('the listeners are gone when a shutdown that no signal began has closed', LIMIT, async () => {
     const before = signalListeners()
     const group = new ShutdownGroup()
-    const listening = group.listen(['SIGUSR2'])
+    const listening = group.listen(['SIGHUP'])
     await group.shutdown()
     await turns()
     const after = signalListeners()
@@ -773,9 +773,9 @@ describe('ShutdownGroup.listen', () => {
   test('a second signal forces, also during the readiness delay', LIMIT, async () => {
     const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS, readinessDelayMs: DEADLINE_MS })
     void group.run(new Promise(() => {}))
-    group.listen(['SIGUSR2'])
-    process.emit('SIGUSR2', 'SIGUSR2')
-    process.emit('SIGUSR2', 'SIGUSR2')
+    group.listen(['SIGHUP'])
+    process.emit('SIGHUP', 'SIGHUP')
+    process.emit('SIGHUP', 'SIGHUP')
     const report = await group.shutdown()
     assert.equal(report.forced, 'signal')
     assert.equal(report.abandonedWork, 1)
@@ -972,7 +972,7 @@ function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void;
 }
 
 function signalListeners(): number[] {
-  return (['SIGTERM', 'SIGINT', 'SIGUSR2'] as const).map((signal) => process.listenerCount(signal))
+  return (['SIGTERM', 'SIGINT', 'SIGHUP'] as const).map((signal) => process.listenerCount(signal))
 }
 
 function timers(): number {
