@@ -15,6 +15,9 @@
  */
 const ENTRY = /^([!-+\--~]+)(?: ([A-Za-z0-9+/]*={0,2}))?$/
 
+/** A key alone: a store may hold keys that came another way, and not every one of them fits into a header. */
+const KEY = /^[!-+\--~]+$/
+
 /** Base64 with its padding: whole groups of four (RFC 4648 section 4). */
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 
@@ -34,8 +37,9 @@ export function parseMetadata(header: string): Map<string, string> | undefined {
   return metadata
 }
 
-/** Writes metadata as a header; `undefined` where there are none. */
+/** Writes metadata as a header; `undefined` where none of them fits into one. */
 export function formatMetadata(metadata: ReadonlyMap<string, string>): string | undefined {
-  if (metadata.size === 0) return undefined
-  return Array.from(metadata, ([key, value]) => `${key} ${Buffer.from(value).toString('base64')}`.trimEnd()).join(',')
+  const entries = Array.from(metadata).filter(([key]) => KEY.test(key))
+  if (entries.length === 0) return undefined
+  return entries.map(([key, value]) => `${key} ${Buffer.from(value).toString('base64')}`.trimEnd()).join(',')
 }

@@ -105,3 +105,9 @@ for (const [what, header, count] of large) {
     assert.ok(performance.now() - start < 2000)
   })
 }
+
+test('a key that does not fit into a header, as a store of another server may hold it, is left out', () => {
+  const metadata = new Map([['größe', 'a'], ['with space', 'b'], ['', 'c'], ['a,b', 'd'], ['line\r\nbreak', 'e'], ['名', 'f'], ['filename', 'x']])
+  assert.equal(formatMetadata(metadata), 'filename eA==')
+  assert.equal(formatMetadata(new Map([['größe', 'a']])), undefined)
+})
