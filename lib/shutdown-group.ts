@@ -11,7 +11,8 @@
  * Design. *Signal* and *wait* are two things: `signal` tells whoever listens, and the group waits
  * for responses, sessions and tracked work by their own events; nothing polls. Connections are
  * tracked here because Node's own list forgets connections that never sent a request, upgraded
- * sockets and HTTP/2 sessions. The process is never exited: when the last handle is closed it
+ * sockets and HTTP/2 sessions, and takes a connection for idle whose response was ended and is
+ * still being sent. The process is never exited: when the last handle is closed it
  * ends by itself, and if it does not, something else is still at work that ought to be known.
  *
  * Self-contained: this file imports `node:` builtins only.
@@ -90,8 +91,9 @@ const UPGRADE_EVENTS = ['upgrade', 'connect']
  *    requests are served as before, with `Connection: close`.
  * 2. `closing`: the servers stop listening, HTTP/2 sessions say GOAWAY, and `signal` aborts.
  * 3. Responses under way are waited for. Those not begun yet get `Connection: close`, of several
- *    pipelined ones the last only (as far as they arrived before an answer began). A connection is closed when nothing is left to answer on it;
- *    one that never sent a whole request head is closed at once. Upgraded sockets are waited for.
+ *    pipelined ones the last only (of those that had arrived when the answer began). A connection
+ *    is closed when nothing is left to answer on it; one that never sent a whole request head is
+ *    closed at once. Upgraded sockets are waited for.
  * 4. `closed`: when all of this and all work given to `run` has ended.
  *
  * One deadline covers everything, the readiness delay included. When it passes, and also on a
