@@ -87,7 +87,7 @@ export function requestSignal(
 }
 
 /**
- * The two properties are not enough: over HTTP/1, Node 20 to 24 call a response finished whose socket
+ * The two properties are not enough: over HTTP/1, Node 20 and 22 call a response finished whose socket
  * failed in the middle of it. Over HTTP/2 they tell the truth only together.
  */
 function wasFinished(req: IncomingMessage | Http2ServerRequest, res: ServerResponse | Http2ServerResponse): boolean {
