@@ -119,7 +119,8 @@ describe('respondEarly to a client that is still sending', () => {
     assert.equal(await client.closed(), '')
   })
 
-  test('with lingerMs 0 the connection closes at once', LIMIT, async (t) => {
+  test('with lingerMs 0 the connection closes at once, without a timer', LIMIT, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] }) // one would never fire
     const { port, answered } = await serve(t, { response: TOO_LARGE, options: { lingerMs: 0 } })
     const client = await connect(t, port)
     await client.send(head(10) + '12345')
@@ -291,6 +292,19 @@ describe('respondEarly to a client that has sent everything', () => {
     for (let turn = 0; turn < 2; turn++) {
       await client.send(head(5 * MIB))
       await client.send(Buffer.alloc(5 * MIB))
+      assert.notEqual((await client.response()).headers.get('connection'), 'close')
+    }
+  })
+
+  test('a body that was received, but read in part only, does not keep the next request waiting', LIMIT, async (t) => {
+    const server = createServer(async (req, res) => {
+      await once(req, 'readable')
+      req.read(2)
+      await respondEarly(req, res, TOO_LARGE, PATIENT)
+    })
+    const client = await connect(t, await listen(t, server))
+    for (let turn = 0; turn < 2; turn++) {
+      await client.send(head(10) + '1234567890')
       assert.notEqual((await client.response()).headers.get('connection'), 'close')
     }
   })
