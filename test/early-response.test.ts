@@ -14,6 +14,7 @@ import {
 } from 'node:http2'
 import { createServer as createHttpsServer } from 'node:https'
 import { connect as connectTcp } from 'node:net'
+import { getDefaultHighWaterMark } from 'node:stream'
 import { describe, test, type TestContext } from 'node:test'
 import { connect as connectTls } from 'node:tls'
 import { respondEarly, type EarlyResponse, type EarlyResponseOptions } from '../lib/early-response.ts'
@@ -297,14 +298,16 @@ describe('respondEarly to a client that has sent everything', () => {
   })
 
   test('a body that was received, but read in part only, does not keep the next request waiting', LIMIT, async (t) => {
+    const length = getDefaultHighWaterMark(false) + 3 // so much that Node stops reading when it has it
     const server = createServer(async (req, res) => {
       await once(req, 'readable')
       req.read(2)
+      while (!req.complete) await turns()
       await respondEarly(req, res, TOO_LARGE, PATIENT)
     })
     const client = await connect(t, await listen(t, server))
     for (let turn = 0; turn < 2; turn++) {
-      await client.send(head(10) + '1234567890')
+      await client.send(head(length) + 'x'.repeat(length))
       assert.notEqual((await client.response()).headers.get('connection'), 'close')
     }
   })

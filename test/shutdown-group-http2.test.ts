@@ -187,6 +187,41 @@ for (const [protocol, newServer] of [
       assert.equal((await promise)?.forced, undefined)
     })
 
+    test('an upload that was answered before the shutdown, but goes on, does not hold it', LIMIT, async (t) => {
+      const { group, session, next } = await serve(t, newServer())
+      const stream = session.request({ ':method': 'POST' }, { endStream: false })
+      stream.on('error', () => {})
+      endlessUpload(stream)
+      const answer = answerOf(stream)
+      const { req, res } = await next()
+      const received = once(req, 'data')
+      res.writeHead(409).end()
+      assert.equal(await answer, '409 ')
+      await received
+      assert.equal(req.stream.destroyed, false)
+      assert.equal((await group.shutdown()).forced, undefined)
+    })
+
+    test('nothing is left open after the deadline, not even by a client that never closes its side', LIMIT, async (t) => {
+      t.mock.timers.enable({ apis: ['setTimeout'] })
+      const server = newServer()
+      const { group, port, session, next } = await serve(t, server)
+      session.destroy()
+      const bare = connectTcp({ port, host: '127.0.0.1', allowHalfOpen: true })
+      const socket = protocol === 'h2c' ? bare : connectTls({ socket: bare, ca: certificate.cert, ALPNProtocols: ['h2'] })
+      t.after(() => socket.destroy())
+      socket.resume().on('error', () => {})
+      // An empty SETTINGS frame, then HEADERS: GET, scheme http, path /, authority x.
+      socket.write(`${PREFACE}\0\0\0\x04\0\0\0\0\0\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01x`, 'latin1')
+      await next()
+      const closed = once(server, 'close')
+      const promise = group.shutdown()
+      await once(group.signal, 'abort')
+      t.mock.timers.tick(DEADLINE_MS)
+      assert.equal((await promise).forced, 'deadline')
+      await closed
+    })
+
     test('an endless upload read without it is cut at the deadline', LIMIT, async (t) => {
       t.mock.timers.enable({ apis: ['setTimeout'] })
       const { group, session, next } = await serve(t, newServer())

@@ -409,21 +409,25 @@ describe('ShutdownGroup and responses', () => {
     await promise
   })
 
-  test('a large response is complete although the client reads it slowly', LIMIT, async (t) => {
-    const { group, port, next } = await serve(t)
-    const client = await connect(t, port)
-    await client.send(GET)
-    const { res } = await next()
-    client.socket.pause()
-    const outcome = observe(group.shutdown())
-    await once(group.signal, 'abort')
-    res.end('x'.repeat(16 * 1024 * 1024))
-    await turns()
-    assert.equal(outcome.settled, false)
-    client.socket.resume()
-    assert.equal((await client.response()).body.length, 16 * 1024 * 1024)
-    assert.equal((await outcome.promise).forced, undefined)
-  })
+  for (const when of ['before', 'during'] as const) {
+    test(`a large response ended ${when} the shutdown is complete although the client reads it slowly`, LIMIT, async (t) => {
+      const { group, port, next } = await serve(t)
+      const client = await connect(t, port)
+      await client.send(GET)
+      const { res } = await next()
+      client.socket.pause()
+      const body = 'x'.repeat(16 * 1024 * 1024)
+      if (when === 'before') res.end(body)
+      const outcome = observe(group.shutdown())
+      await once(group.signal, 'abort')
+      if (when === 'during') res.end(body)
+      await turns()
+      assert.equal(outcome.settled, false)
+      client.socket.resume()
+      assert.equal((await client.response()).body.length, body.length)
+      assert.equal((await outcome.promise).forced, undefined)
+    })
+  }
 
   test('a stuck response is cut at the deadline and reported', LIMIT, async (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
