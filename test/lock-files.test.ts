@@ -1,0 +1,717 @@
+// SPDX-License-Identifier: MIT
+
+import assert from 'node:assert/strict'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { once } from 'node:events'
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import promises from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { dirname, join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import fc from 'fast-check'
+import { LockFiles, type LockFilesHold, type LockFilesOptions } from '../lib/lock-files.ts'
+import { temporaryFolder } from './support/temporary.ts'
+
+const LINUX = process.platform === 'linux'
+const UNIQUE = '0123456789abcdef0123456789abcdef'
+const OTHER_UNIQUE = 'fedcba9876543210fedcba9876543210'
+
+test('a free key is granted at once, and again after its release', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  for (let round = 0; round < 3; round++) {
+    await using _hold = await locks.acquire('a')
+    assert.deepEqual(filesIn(folder), ['a.lock'])
+  }
+  assert.deepEqual(filesIn(folder), [])
+})
+
+test('keys do not know of each other', async (t) => {
+  const { locks } = await openLocks(t)
+  await using _a = await locks.acquire('a')
+  await using _b = await locks.acquire('b')
+  await using _c = await locks.acquire('A-b_9')
+})
+
+test('a newcomer in the same process reaches the holder before acquire returns, and gets the lock when that lets go', async (t) => {
+  const { locks } = await openLocks(t)
+  let asked = 0
+  const first = await locks.acquire('a', { onReleaseRequest: () => asked++ })
+  const second = locks.acquire('a')
+  assert.equal(asked, 1)
+  await first.release()
+  await (await second).release()
+})
+
+test('a newcomer elsewhere reaches the holder, which is asked once, however many come', async (t) => {
+  const { locks: here, others } = await openLocks(t, 4)
+  let asked = 0
+  const request = deferred()
+  const first = await here.acquire('a', { onReleaseRequest: () => (asked++, request.resolve()) })
+  const all = []
+  for (const there of others) {
+    const arrived = arrival()
+    all.push(there.acquire('a'))
+    await arrived
+  }
+  await request.promise
+  assert.equal(asked, 1)
+  await first.release()
+  await Promise.all(all.map(async (one) => (await one).release()))
+})
+
+test('one who gets the lock while others wait is asked for it when it has the hold in hand', async (t) => {
+  const { locks: here, others: [there] } = await openLocks(t, 2)
+  const hold = await here.acquire('a')
+  const arrived = arrival()
+  const second = there!.acquire('a', { onReleaseRequest: () => void second.then((granted) => granted.release()) })
+  const third = there!.acquire('a', { onReleaseRequest: () => void third.then((granted) => granted.release()) })
+  await arrived
+  await hold.release()
+  await (await here.acquire('a')).release()
+})
+
+test('a holder may release while it is being asked', async (t) => {
+  const { locks: here, others: [there] } = await openLocks(t, 2)
+  const first: LockFilesHold = await here.acquire('a', { onReleaseRequest: () => void first.release() })
+  const second: LockFilesHold = await there!.acquire('a', { onReleaseRequest: () => void second.release() })
+  await (await here.acquire('a')).release()
+})
+
+test('one holder a key, in the order of arrival, wherever they are', async (t) => {
+  const { locks: a, others: [b, c] } = await openLocks(t, 3)
+  t.mock.timers.enable({ apis: ['setTimeout'] }) // nobody has to be given up on
+  const order: string[] = []
+  const enter = async (name: string, locks: LockFiles, work: () => Promise<void>): Promise<void> => {
+    const hold = await locks.acquire('key')
+    order.push(`${name} in`)
+    await work()
+    order.push(`${name} out`)
+    await hold.release()
+  }
+  const othersMoved = (): Promise<void> => arrival().then(arrival)
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+  const hold = await a.acquire('key')
+  const all: Promise<void>[] = []
+  for (const [name, locks, work] of [['b', b!, othersMoved], ['c', c!, turn]] as const) {
+    const arrived = arrival()
+    all.push(enter(name, locks, work))
+    await arrived
+  }
+  all.push(enter('a', a, turn))
+  await hold.release()
+  await Promise.all(all)
+  assert.deepEqual(order, ['b in', 'b out', 'c in', 'c out', 'a in', 'a out'])
+})
+
+test('within a process the lock changes hands without touching the disk', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  const first = await locks.acquire('a')
+  const token = readlinkSync(join(folder, 'a.lock'))
+  const second = locks.acquire('a')
+  await first.release()
+  assert.equal(readlinkSync(join(folder, 'a.lock')), token)
+  await (await second).release()
+  await (await locks.acquire('a')).release()
+})
+
+test('releasing twice does not take the lock from the next holder', async (t) => {
+  const { locks: here, others: [there] } = await openLocks(t, 2)
+  const first = await here.acquire('a')
+  const arrived = arrival()
+  const second = there!.acquire('a')
+  await arrived
+  await Promise.all([first.release(), first.release()])
+  const hold = await second
+  await first.release()
+  assert.equal(await here.tryAcquire('a'), undefined)
+  await hold.release()
+})
+
+test('tryAcquire takes what is free, and asks nobody for what is not', async (t) => {
+  const { locks: here, others: [there] } = await openLocks(t, 2)
+  const hold = await here.tryAcquire('a')
+  assert.ok(hold)
+  assert.equal(await here.tryAcquire('a'), undefined)
+  assert.equal(await there!.tryAcquire('a'), undefined)
+  await hold.release()
+
+  const onReleaseRequest = t.mock.fn()
+  const asked = await here.acquire('a', { onReleaseRequest })
+  assert.equal(await here.tryAcquire('a'), undefined)
+  assert.equal(await there!.tryAcquire('a'), undefined)
+  assert.equal(onReleaseRequest.mock.callCount(), 0)
+  await asked.release()
+  await (await there!.tryAcquire('a'))?.release()
+  assert.ok(await here.tryAcquire('a'))
+})
+
+test('one who waits behind a tryAcquire that fails waits for the holder', async (t) => {
+  const { locks: here, others: [there] } = await openLocks(t, 2)
+  const request = deferred()
+  const hold = await here.acquire('a', { onReleaseRequest: request.resolve })
+  const [tried, waiting] = [there!.tryAcquire('a'), there!.acquire('a')]
+  assert.equal(await tried, undefined)
+  await request.promise
+  await hold.release()
+  await (await waiting).release()
+})
+
+test('an aborted signal is refused before it queues, and without effect once the lock is held', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  await assert.rejects(locks.acquire('a', { signal: AbortSignal.abort(new Error('too late')) }), { message: 'too late' })
+  assert.deepEqual(filesIn(folder), [])
+  const controller = new AbortController()
+  const removed = t.mock.method(controller.signal, 'removeEventListener')
+  await using _hold = await locks.acquire('a', { signal: controller.signal })
+  assert.equal(removed.mock.callCount(), 1)
+  controller.abort()
+  assert.equal(await locks.tryAcquire('a'), undefined)
+})
+
+test('one who gives up in another process loses its place and leaves no listener', async (t) => {
+  const { locks: a, others: [b, c] } = await openLocks(t, 3)
+  const hold = await a.acquire('key')
+  const controller = new AbortController()
+  const removed = t.mock.method(controller.signal, 'removeEventListener')
+  let arrived = arrival()
+  const second = b!.acquire('key', { signal: controller.signal })
+  await arrived
+  arrived = arrival()
+  const third = c!.acquire('key')
+  await arrived
+  controller.abort(new Error('client went away'))
+  await assert.rejects(second, { message: 'client went away' })
+  assert.equal(removed.mock.callCount(), 1)
+  await hold.release()
+  await (await third).release()
+})
+
+test('one who gives up does not cost the next in its process the place in the line', async (t) => {
+  const { locks: a, others: [b, c] } = await openLocks(t, 3)
+  const hold = await a.acquire('key')
+  const controller = new AbortController()
+  let arrived = arrival()
+  const leaving = b!.acquire('key', { signal: controller.signal })
+  const staying = b!.acquire('key')
+  await arrived
+  arrived = arrival()
+  const last = c!.acquire('key')
+  await arrived
+  controller.abort(new Error('left'))
+  await assert.rejects(leaving, { message: 'left' })
+  for (let round = 0; round < 3; round++) await (await b!.acquire('other')).release() // time enough to come anew
+  await hold.release()
+  const first = await Promise.race([staying.then(() => 'staying'), last.then(() => 'last')])
+  assert.equal(first, 'staying')
+  await (await staying).release()
+  await (await last).release()
+})
+
+test('one who gives up while its file is being made leaves no file', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  for (const turns of [0, 1, 2, 3, 5, 8]) {
+    const controller = new AbortController()
+    const acquired = locks.acquire(`key-${turns}`, { signal: controller.signal })
+    for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
+    controller.abort(new Error('left'))
+    await acquired.then((hold) => hold.release(), (error: Error) => assert.equal(error.message, 'left'))
+  }
+  await locks.close()
+  assert.deepEqual(readdirSync(folder), [])
+})
+
+test('one who gives up on the way to the holder is not stuck there', async (t) => {
+  const { locks: here, others: [there] } = await openLocks(t, 2)
+  await using _hold = await here.acquire('a')
+  for (let turns = 0; turns < 60; turns++) {
+    const controller = new AbortController()
+    const acquired = assert.rejects(there!.acquire('a', { signal: controller.signal }), { message: 'left' })
+    for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
+    controller.abort(new Error('left'))
+    await acquired
+  }
+  await there!.close() // which waits for what is under way, while the lock is still held
+})
+
+test('the wait ends at timeoutMs with a code, and no timer outlives a grant', async (t) => {
+  const { locks: here, others: [there] } = await openLocks(t, 2)
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const first = await here.acquire('a', { timeoutMs: 1000 })
+  let arrived = arrival()
+  const second = there!.acquire('a', { timeoutMs: 1000 })
+  await arrived
+  t.mock.timers.tick(999)
+  const third = here.acquire('a', { timeoutMs: 1000 })
+  t.mock.timers.tick(1)
+  await assert.rejects(second, { name: 'LockFilesError', code: 'LOCK_TIMEOUT', message: /1000 ms/ })
+  arrived = arrival()
+  const fourth = there!.acquire('a', { timeoutMs: 1000 })
+  await arrived
+  await first.release()
+  const held = await third
+  t.mock.timers.tick(900)
+  await held.release()
+  const last = await fourth
+  t.mock.timers.tick(10_000)
+  await last.release()
+})
+
+test('a key that could name another file is refused', async (t) => {
+  const { locks } = await openLocks(t)
+  for (const key of ['', '..', 'a/b', 'a.b', 'ä', 'a\0', 'a\n', 'x'.repeat(129), undefined as unknown as string]) {
+    await assert.rejects(locks.acquire(key), { name: 'TypeError', message: /^Cannot lock a key as it must match/ })
+    await assert.rejects(locks.tryAcquire(key), TypeError)
+  }
+  await using _hold = await locks.acquire('x'.repeat(128))
+})
+
+test('a lock that is not one of ours is an error, and is left as it is', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  writeFileSync(join(folder, 'file.lock'), 'somebody')
+  mkdirSync(join(folder, 'folder.lock'))
+  symlinkSync('elsewhere', join(folder, 'link.lock'))
+  for (const key of ['file', 'folder', 'link']) {
+    await assert.rejects(locks.acquire(key), { name: 'LockFilesError', code: 'LOCK_CORRUPT' })
+    await assert.rejects(locks.tryAcquire(key), { code: 'LOCK_CORRUPT' })
+  }
+  assert.equal(readFileSync(join(folder, 'file.lock'), 'utf8'), 'somebody')
+  rmSync(join(folder, 'file.lock'))
+  await (await locks.acquire('file')).release()
+})
+
+test('no token leads out of the directory', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  const [own] = socketsIn(folder)
+  let connections = 0
+  const server = createServer(() => connections++)
+  const evil = `${own!.slice(0, 8)}-0123456789abcdef.sock`
+  const outside = temporaryFolder(t)
+  await listen(t, server, join(outside, evil))
+  symlinkSync(outside, join(folder, 'inside'))
+  const name = `inside/${evil}`
+  for (const token of [
+    `../${outside.split('/').at(-1)}/${evil}/${UNIQUE}`,
+    `${outside}/${evil}/${UNIQUE}`,
+    `${name}/${UNIQUE}`,
+    `./${own}/${UNIQUE}`,
+    `${own}/${UNIQUE}0`,
+    `${own}/${UNIQUE.toUpperCase()}`,
+    `${own}/${UNIQUE}\n`,
+    `${own}`,
+    `x${own}/${UNIQUE}`,
+    `\n${own}/${UNIQUE}`,
+  ]) {
+    symlinkSync(token, join(folder, 'a.lock'))
+    await assert.rejects(locks.acquire('a'), { code: 'LOCK_CORRUPT' }, token)
+    rmSync(join(folder, 'a.lock'))
+  }
+  assert.equal(connections, 0)
+})
+
+test('a stranger on the socket disturbs nobody', async (t) => {
+  const { folder, locks: here, others: [there] } = await openLocks(t, 2)
+  const request = deferred()
+  const hold = await here.acquire('a', { onReleaseRequest: request.resolve })
+  const path = join(folder, dirname(readlinkSync(join(folder, 'a.lock'))))
+  for (const words of ['\n', 'a'.repeat(100_000), `${UNIQUE}\n`, `${readlinkSync(join(folder, 'a.lock'))}`]) {
+    const stranger = connect(path)
+    stranger.end(words)
+    let answer = ''
+    stranger.on('data', (chunk) => (answer += chunk))
+    stranger.on('error', () => {})
+    await once(stranger, 'close')
+    assert.ok('?'.startsWith(answer))
+  }
+  const waiting = there!.acquire('a')
+  await request.promise
+  await hold.release()
+  await (await waiting).release()
+})
+
+test('what a dead process held is taken over at once', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  const dead = await deadSocket(folder)
+  symlinkSync(`${dead}/${UNIQUE}`, join(folder, 'a.lock'))
+  symlinkSync(`${dead}/${OTHER_UNIQUE}`, join(folder, 'b.lock'))
+  const a = await locks.acquire('a')
+  const b = await locks.tryAcquire('b')
+  assert.ok(b)
+  for (const name of filesIn(folder)) assert.notEqual(dirname(readlinkSync(join(folder, name))), dead)
+  assert.deepEqual(filesIn(folder), ['a.lock', 'b.lock'])
+  await Promise.all([a.release(), b.release()])
+  assert.deepEqual(filesIn(folder), [])
+})
+
+test('what a live process does not know any more is taken over by one who waits', async (t) => {
+  const { folder, locks, others: [there] } = await openLocks(t, 2)
+  for (const socket of socketsIn(folder)) {
+    symlinkSync(`${socket}/${UNIQUE}`, join(folder, 'a.lock'))
+    assert.equal(await there!.tryAcquire('a'), undefined)
+    await (await locks.acquire('a')).release()
+    assert.deepEqual(filesIn(folder), [])
+  }
+})
+
+test('a take-over that died under way is finished by the next, however many died in it', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  const dead = await deadSocket(folder)
+  const uniques = ['1', '2', '3', '4'].map((digit) => digit.repeat(32))
+  for (let depth = 1; depth < uniques.length; depth++) {
+    symlinkSync(`${dead}/${uniques[0]}`, join(folder, 'a.lock'))
+    for (let level = 0; level < depth; level++) {
+      symlinkSync(`${dead}/${uniques[level + 1]}`, join(folder, `a.lock.${uniques[level]}`))
+    }
+    const hold = await locks.acquire('a')
+    assert.deepEqual(filesIn(folder), ['a.lock'])
+    await hold.release()
+    assert.deepEqual(filesIn(folder), [])
+  }
+})
+
+test('while a live process takes over, others wait for it', async (t) => {
+  const { folder, locks, others: [there] } = await openLocks(t, 2)
+  const dead = await deadSocket(folder)
+  const hold = await there!.acquire('other')
+  const live = dirname(readlinkSync(join(folder, 'other.lock')))
+  await hold.release()
+  const guard = join(folder, `a.lock.${UNIQUE}`)
+  symlinkSync(`${dead}/${UNIQUE}`, join(folder, 'a.lock'))
+  symlinkSync(`${live}/${OTHER_UNIQUE}`, guard)
+  assert.equal(await locks.tryAcquire('a'), undefined)
+  await assert.rejects(locks.acquire('a', { timeoutMs: 50 }), { code: 'LOCK_TIMEOUT' })
+  assert.equal(readlinkSync(join(folder, 'a.lock')), `${dead}/${UNIQUE}`)
+  const waiting = locks.acquire('a')
+  rmSync(guard)
+  await (await waiting).release()
+  assert.deepEqual(filesIn(folder), [])
+})
+
+test('one who reads a token before its maker knows that it is written stands in line all the same', async (t) => {
+  const { locks: here, others: [there] } = await openLocks(t, 2)
+  const { symlink } = promises
+  let second: Promise<LockFilesHold> | undefined
+  replaceBuiltin(t, 'symlink', async (...args) => {
+    await symlink(...args)
+    if (second) return
+    const arrived = arrival()
+    second = there!.acquire('a')
+    await arrived
+  })
+  const request = deferred()
+  const first = await here.acquire('a', { onReleaseRequest: request.resolve })
+  await request.promise
+  assert.equal(await there!.tryAcquire('a'), undefined)
+  await first.release()
+  await (await second!).release()
+})
+
+test('a file that cannot be removed at its release is replaced by the next, here or elsewhere', async (t) => {
+  const { folder, locks: here, others: [there] } = await openLocks(t, 2)
+  const { unlink } = promises
+  for (const next of [here, there!]) {
+    const hold = await here.acquire('a')
+    const restore = replaceBuiltin(t, 'unlink', () => Promise.reject(new Error('no')))
+    await hold.release()
+    restore()
+    assert.equal(promises.unlink, unlink)
+    assert.deepEqual(filesIn(folder), ['a.lock'])
+    await (await next.acquire('a')).release()
+    assert.deepEqual(filesIn(folder), [])
+  }
+})
+
+test('an error of the file system goes to the one whose turn it is, and the next tries for itself', async (t) => {
+  const { locks } = await openLocks(t)
+  const restore = replaceBuiltin(t, 'symlink', async () => {
+    restore()
+    throw new Error('no space')
+  })
+  const [first, second] = [locks.acquire('a'), locks.acquire('a')]
+  await assert.rejects(first, { message: 'no space' })
+  await (await second).release()
+})
+
+test('of many who find a dead holder one gets the lock at a time', async (t) => {
+  const { folder, locks, others } = await openLocks(t, 8)
+  const dead = await deadSocket(folder)
+  for (let round = 0; round < 5; round++) {
+    symlinkSync(`${dead}/${String(round).repeat(32)}`, join(folder, 'a.lock'))
+    let inside = 0
+    await Promise.all(
+      [locks, ...others].map(async (one) => {
+        const hold = await one.acquire('a')
+        assert.equal(++inside, 1)
+        await new Promise((resolve) => setImmediate(resolve))
+        inside--
+        await hold.release()
+      }),
+    )
+    assert.deepEqual(filesIn(folder), [])
+  }
+})
+
+test("another host's lock is held while its process was seen within the lease", async (t) => {
+  const { folder, locks } = await openLocks(t, 1, { leaseMs: 30_000 })
+  const foreign = 'deadbeef-0123456789abcdef.sock'
+  const seen = (secondsAgo: number): void => {
+    const time = Date.now() / 1000 - secondsAgo
+    utimesSync(join(folder, foreign), time, time)
+  }
+  writeFileSync(join(folder, foreign), '')
+  for (const [secondsAgo, held] of [[0, true], [20, true], [-20, true], [40, false], [-40, false]] as const) {
+    symlinkSync(`${foreign}/${UNIQUE}`, join(folder, 'a.lock'))
+    seen(secondsAgo)
+    const hold = await locks.tryAcquire('a')
+    assert.equal(hold === undefined, held, `seen ${secondsAgo} s ago`)
+    await hold?.release()
+    rmSync(join(folder, 'a.lock'), { force: true })
+  }
+
+  symlinkSync(`${foreign}/${UNIQUE}`, join(folder, 'a.lock'))
+  seen(0)
+  await assert.rejects(locks.acquire('a', { timeoutMs: 50 }), { code: 'LOCK_TIMEOUT' })
+  const waiting = locks.acquire('a', { timeoutMs: 10_000 })
+  seen(40)
+  await (await waiting).release()
+
+  symlinkSync(`${foreign}/${UNIQUE}`, join(folder, 'a.lock'))
+  seen(0)
+  const patient = locks.acquire('a', { timeoutMs: 10_000 })
+  rmSync(join(folder, 'a.lock')) // as its holder would
+  await (await patient).release()
+
+  symlinkSync(`${foreign}/${UNIQUE}`, join(folder, 'a.lock'))
+  rmSync(join(folder, foreign))
+  await (await locks.acquire('a')).release()
+})
+
+test('a process is seen by the time of its socket, at each file it makes and between', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const { folder, locks } = await openLocks(t, 1, { leaseMs: 40_000 })
+  const socket = join(folder, socketsIn(folder)[0]!)
+  const age = (): number => Date.now() - statSync(socket).mtimeMs
+  utimesSync(socket, 1, 1)
+  await using _hold = await locks.acquire('a')
+  assert.ok(age() < 30_000)
+  utimesSync(socket, 1, 1)
+  t.mock.timers.tick(10_000)
+  while (age() > 30_000) await new Promise((resolve) => setImmediate(resolve))
+})
+
+test('open sweeps what the dead left, and nothing else', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  const dead = await deadSocket(folder)
+  const host = dead.slice(0, 8)
+  const files = {
+    swept: ['deadbeef-0000000000000000.sock', `${host}-0000000000000000.new`, `a.lock.${'0'.repeat(32)}`],
+    kept: ['deadbeef-1111111111111111.sock', `${host}-1111111111111111.new`, 'notes.txt', 'x.sock'],
+  }
+  for (const name of Object.values(files).flat()) writeFileSync(join(folder, name), '')
+  for (const name of files.swept) utimesSync(join(folder, name), 1, 1)
+  symlinkSync(`${dead}/${OTHER_UNIQUE}`, join(folder, 'b.lock'))
+  symlinkSync(`${dead}/${UNIQUE}`, join(folder, `b.lock.${OTHER_UNIQUE}`))
+  await using _hold = await locks.acquire('held')
+  const before = socketsIn(folder)
+
+  const next = await LockFiles.open(folder)
+  t.after(() => next.close())
+  for (const name of [...files.swept, dead, 'b.lock', `b.lock.${OTHER_UNIQUE}`]) assert.ok(!readdirSync(folder).includes(name), name)
+  for (const name of [...files.kept, 'held.lock']) assert.ok(readdirSync(folder).includes(name), name)
+  assert.ok(before.filter((name) => name !== dead && !files.swept.includes(name)).every((name) => readdirSync(folder).includes(name)))
+  await (await next.acquire('b')).release()
+})
+
+test('the directory and its sockets are for their owner alone', async (t) => {
+  const folder = join(temporaryFolder(t), 'made', 'here')
+  const locks = await LockFiles.open(folder)
+  assert.equal(statSync(folder).mode & 0o777, 0o700)
+  assert.equal(statSync(join(folder, socketsIn(folder)[0]!)).mode & 0o777, 0o600)
+  await locks.close()
+})
+
+test('a directory whose path is too long for a socket serves as well', { skip: !LINUX }, async (t) => {
+  const folder = join(temporaryFolder(t), 'x'.repeat(200))
+  const { locks: here, others: [there] } = await openLocks(t, 2, {}, folder)
+  const request = deferred()
+  const hold = await here.acquire('a', { onReleaseRequest: request.resolve })
+  const waiting = there!.acquire('a')
+  await request.promise
+  await hold.release()
+  const second = await waiting
+  symlinkSync(`${await deadSocket(folder)}/${UNIQUE}`, join(folder, 'b.lock'))
+  await (await here.acquire('b')).release()
+  await second.release()
+  await Promise.all([here.close(), there!.close()])
+  assert.deepEqual(socketsIn(folder), [socketsIn(folder)[0]])
+})
+
+test('elsewhere than on Linux such a path is refused with the reason', async (t) => {
+  const folder = join(temporaryFolder(t), 'x'.repeat(200))
+  const platform = Object.getOwnPropertyDescriptor(process, 'platform')!
+  t.after(() => Object.defineProperty(process, 'platform', platform))
+  Object.defineProperty(process, 'platform', { ...platform, value: 'darwin' })
+  await assert.rejects(LockFiles.open(folder), { code: 'LOCKS_UNSUPPORTED', message: /at most 100 bytes/ })
+})
+
+test('a directory that cannot have sockets is refused with the reason', { skip: !LINUX }, async () => {
+  await assert.rejects(LockFiles.open('/proc'), (error: Error & { code?: string }) => {
+    assert.equal(error.code, 'LOCKS_UNSUPPORTED')
+    assert.match(error.message, /^Cannot keep locks in \/proc as it must allow Unix sockets and symbolic links: /)
+    return error.cause instanceof Error
+  })
+})
+
+test('a lease that is no duration is refused', async (t) => {
+  for (const leaseMs of [0, -1, NaN, Infinity, 2 ** 31]) {
+    await assert.rejects(LockFiles.open(temporaryFolder(t), { leaseMs }), { name: 'RangeError', message: /leaseMs must be 1 to 2147483647/ })
+  }
+})
+
+test('a process whose socket was removed cannot make a lock that others would take from it', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  for (const name of socketsIn(folder)) rmSync(join(folder, name))
+  await assert.rejects(locks.acquire('a'), { code: 'ENOENT' })
+  assert.deepEqual(readdirSync(folder), [])
+})
+
+test('after close nothing is granted, those who wait are told, and no file is left', async (t) => {
+  const { folder, locks: here, others: [there] } = await openLocks(t, 2)
+  const request = deferred()
+  const hold = await here.acquire('a', { onReleaseRequest: request.resolve })
+  const waiting = assert.rejects(there!.acquire('a'), { name: 'LockFilesError', code: 'LOCKS_CLOSED' })
+  const behind = assert.rejects(there!.acquire('a'), { code: 'LOCKS_CLOSED' })
+  await request.promise
+  await there![Symbol.asyncDispose]()
+  await Promise.all([waiting, behind])
+  await assert.rejects(there!.acquire('b'), { code: 'LOCKS_CLOSED' })
+  await assert.rejects(there!.tryAcquire('b'), { code: 'LOCKS_CLOSED' })
+
+  void hold.release()
+  const late = assert.rejects(here.acquire('c'), { code: 'LOCKS_CLOSED' })
+  await Promise.all([here.close(), here.close(), late])
+  assert.deepEqual(readdirSync(folder), [])
+})
+
+test('what is held at close counts as a dead process holding it, and its late release harms nobody', async (t) => {
+  const { folder, locks: here, others: [there] } = await openLocks(t, 2)
+  const request = deferred()
+  const hold = await here.acquire('a', { onReleaseRequest: request.resolve })
+  const waiting = there!.acquire('a')
+  await request.promise
+  await here.close()
+  const second = await waiting
+  const token = readlinkSync(join(folder, 'a.lock'))
+  await hold.release()
+  assert.equal(readlinkSync(join(folder, 'a.lock')), token)
+  await second.release()
+  assert.deepEqual(filesIn(folder), [])
+})
+
+test('whatever happens, there is one holder a key, and all who stay get it', async (t) => {
+  type Step = { readonly kind: 'acquire' | 'try' | 'release' | 'giveUp' | 'turn'; readonly which: number }
+  const kinds = fc.constantFrom<Step['kind']>('acquire', 'acquire', 'try', 'release', 'release', 'giveUp', 'turn')
+  const steps = fc.array(fc.record({ kind: kinds, which: fc.nat(20) }), { maxLength: 40 })
+  const { folder, locks, others } = await openLocks(t, 3)
+  const all = [locks, ...others]
+  await fc.assert(
+    fc.asyncProperty(steps, async (sequence) => {
+      const held: LockFilesHold[] = []
+      const waiting = new Map<Promise<void>, AbortController>()
+      const take = (hold: LockFilesHold | undefined): void => {
+        if (hold) held.push(hold)
+        assert.ok(held.length <= 1)
+        if (ending) void release()
+      }
+      let ending = false
+      const release = async (): Promise<void> => held.pop()?.release()
+      for (const { kind, which } of sequence) {
+        const one = all[which % all.length]!
+        if (kind === 'acquire') {
+          const controller = new AbortController()
+          const claim: Promise<void> = one.acquire('key', { signal: controller.signal }).then(take, () => {}).finally(() => waiting.delete(claim))
+          waiting.set(claim, controller)
+        } else if (kind === 'try') take(await one.tryAcquire('key'))
+        else if (kind === 'release') void release()
+        else if (kind === 'giveUp') [...waiting.values()][which]?.abort(new Error('left'))
+        else await new Promise((resolve) => setImmediate(resolve))
+      }
+      ending = true
+      await release()
+      await Promise.all(waiting.keys())
+      await (await locks.acquire('key')).release()
+      assert.deepEqual(filesIn(folder), [])
+    }),
+    { numRuns: 60 },
+  )
+})
+
+/** Opens one directory as so many processes would; closed after the test. */
+async function openLocks(t: TestContext, count = 1, options: LockFilesOptions = {}, folder: string = temporaryFolder(t)) {
+  const all: LockFiles[] = []
+  for (let index = 0; index < count; index++) all.push(await LockFiles.open(folder, options))
+  t.after(() => Promise.all(all.map((locks) => locks.close())))
+  const [locks, ...others] = all
+  return { folder, locks: locks!, others }
+}
+
+/** Resolves when a request from "another process" has come to a line. */
+function arrival(): Promise<void> {
+  return new Promise((resolve) => {
+    const onSocket = (message: unknown): void => {
+      const { socket } = message as { readonly socket: Socket }
+      socket.once('data', () => {
+        unsubscribe('net.server.socket', onSocket)
+        resolve()
+      })
+    }
+    subscribe('net.server.socket', onSocket)
+  })
+}
+
+/** Has the library call something else until the test is over or the returned function is called. */
+function replaceBuiltin<Name extends 'symlink' | 'unlink'>(t: TestContext, name: Name, replacement: (typeof promises)[Name]): () => void {
+  const { mock } = t.mock.method(promises, name, replacement as never)
+  syncBuiltinESMExports()
+  const restore = (): void => {
+    mock.restore()
+    syncBuiltinESMExports()
+  }
+  t.after(restore)
+  return restore
+}
+
+/** Leaves the socket of a process of this host that is dead. */
+async function deadSocket(folder: string): Promise<string> {
+  const host = socketsIn(folder)[0]!.slice(0, 8)
+  const name = `${host}-deaddeaddeaddead.sock`
+  const maker = temporaryFolder({ after() {} } as unknown as TestContext)
+  const server = createServer()
+  server.listen(join(maker, 's'))
+  await once(server, 'listening')
+  renameSync(join(maker, 's'), join(folder, name))
+  server.close()
+  rmSync(maker, { recursive: true })
+  return name
+}
+
+async function listen(t: TestContext, server: Server, path: string): Promise<void> {
+  server.listen(path)
+  await once(server, 'listening')
+  t.after(() => server.close())
+}
+
+function socketsIn(folder: string): string[] {
+  return readdirSync(folder).filter((name) => name.endsWith('.sock')).sort()
+}
+
+/** All but the sockets. */
+function filesIn(folder: string): string[] {
+  return readdirSync(folder).filter((name) => !name.endsWith('.sock')).sort()
+}
+
+function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve = (): void => {}
+  const promise = new Promise<void>((settle) => (resolve = settle))
+  return { promise, resolve }
+}
