@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * Sends a stream as the body of a response, so that every end is told apart.
+ *
+ * Design. `pipeline` moves the bytes. It does not say who ended it: a source that fails takes the
+ * response with it, a client that leaves takes the source, and either way both are closed and there
+ * is an error. So the first one to end is noted here, before `pipeline` hears of it. Over HTTP/2 it
+ * does not even hear of it: a response that was cut off says 'finish' first.
+ *
+ * @module
+ */
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+
+/** A request of `node:http`, or of the compatibility API of `node:http2`. */
+export type DownloadRequest = IncomingMessage | Http2ServerRequest
+/** The response that belongs to a {@link DownloadRequest}. */
+export type DownloadResponse = ServerResponse | Http2ServerResponse
+
+/** Options of {@link sendBody}. */
+export interface SendBodyOptions {
+  /** Bytes that the source holds: more than 0, and as many as `Content-Length` says. */
+  readonly length: number
+  /** Sends status and headers. It is called once, when the source has its first bytes. */
+  readonly writeHead: () => void
+  /** Stops sending. Default: never. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Sends all of a stream of bytes.
+ *
+ * 1. It waits for the first bytes. Until then nothing is sent, and if there are none it rejects, so
+ *    that another answer can be given.
+ * 2. Then come the head and the body. It resolves when the response is finished.
+ * 3. If the client leaves, it resolves: nobody is left to care.
+ * 4. If the source fails, or holds fewer or more bytes than `length`, or the signal aborts, it
+ *    rejects and closes the response: the client sees that it is cut off. On a connection that
+ *    stayed open, a missing byte would be waited for, and a surplus one be read as the next answer.
+ *
+ * The source is destroyed however it ends. A client that stays and does not read is waited for,
+ * until the signal aborts.
+ *
+ * @throws the error of the source; `signal.reason`; {@link RangeError} if the length is wrong.
+ */
+export async function sendBody(req: DownloadRequest, res: DownloadResponse, source: Readable, options: SendBodyOptions): Promise<void> {
+  const { length, writeHead, signal } = options
+  const stop = new AbortController()
+  let endedBy: 'client' | 'signal' | 'source' | undefined
+
+  const onGone = (): void => {
+    endedBy ??= 'client'
+    stop.abort() // it comes after a success too, when there is nothing left to stop
+  }
+  const onAbort = (): void => {
+    endedBy ??= isGone(req, res) ? 'client' : 'signal' // a signal that follows the client may be the first to tell
+    stop.abort()
+  }
+  const onSourceOver = (): void => {
+    if (!source.readableEnded) endedBy ??= 'source'
+  }
+  source.on('error', onSourceOver).on('close', onSourceOver) // they stay: a file may fail to open after it was given up
+  req.on('aborted', onGone) // a response that waits for its turn in a pipeline never hears 'close'
+  res.on('close', onGone)
+  signal?.addEventListener('abort', onAbort)
+  if (isGone(req, res)) onGone()
+  else if (signal?.aborted) onAbort()
+
+  const body = async function* (): AsyncGenerator<Buffer> {
+    let missing = length
+    for await (const chunk of source as AsyncIterable<Buffer>) {
+      missing -= chunk.length
+      if (missing < 0) break
+      yield chunk
+    }
+    if (missing === 0) return
+    endedBy ??= 'source'
+    throw new RangeError(`Cannot send the body as its source must hold ${length} bytes: it holds ${missing > 0 ? length - missing : 'more'}`)
+  }
+
+  try {
+    await firstBytes(source, stop.signal)
+    writeHead()
+    await pipeline(source, body, res as ServerResponse, { signal: stop.signal })
+  } catch (error) {
+    if (endedBy === 'client') return
+    if (endedBy === 'signal') throw signal?.reason
+    throw error
+  } finally {
+    source.destroy()
+    req.off('aborted', onGone)
+    res.off('close', onGone)
+    signal?.removeEventListener('abort', onAbort)
+  }
+}
+
+/** Whether the client is known to have left. The socket knows before the response does. */
+export function isGone(req: DownloadRequest, res: DownloadResponse): boolean {
+  return 'stream' in res ? res.stream.closed : req.socket.destroyed
+}
+
+/** Resolves when there are bytes to read; rejects when it is clear that there will be none. */
+function firstBytes(source: Readable, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      source.off('readable', settle).off('error', settle).off('close', settle)
+      signal.removeEventListener('abort', settle)
+      if (source.readableLength > 0 && source.readable && !signal.aborted) resolve()
+      else reject(source.errored ?? new RangeError('Cannot send the body as its source must hold bytes: it ended without any'))
+    }
+    source.on('readable', settle).on('error', settle).on('close', settle) // 'readable' comes at the end as well
+    signal.addEventListener('abort', settle)
+    if (source.destroyed || signal.aborted) settle()
+  })
+}
