@@ -103,6 +103,11 @@ export class KeyedLock {
     })
   }
 
+  /** Holds the key if it is free; resolves with `undefined` if it is not, and its holder is not asked for it. */
+  async tryAcquire(key: string): Promise<KeyedLockHold | undefined> {
+    return this.#claimsByKey.has(key) ? undefined : this.acquire(key)
+  }
+
   #add(key: string, claim: Claim): void {
     const claims = this.#claimsByKey.get(key)
     if (!claims) {

@@ -112,6 +112,53 @@ test('the wait ends at timeoutMs with a code, and no timer outlives a grant', as
   held.release()
 })
 
+test('tryAcquire gets a free key at once, and again after its release', async () => {
+  const locks = new KeyedLock()
+  for (let round = 0; round < 3; round++) {
+    using hold = await locks.tryAcquire('a')
+    assert.ok(hold)
+  }
+})
+
+test('tryAcquire of a key that is held is undefined, does not ask its holder, and leaves no place in the line', async () => {
+  const locks = new KeyedLock()
+  let asked = 0
+  const first = await locks.acquire('a', { onReleaseRequest: () => asked++ })
+  assert.equal(await locks.tryAcquire('a'), undefined)
+  assert.ok(await locks.tryAcquire('b'), 'other keys are free')
+  assert.equal(asked, 0)
+  first.release()
+  assert.ok(await locks.tryAcquire('a'))
+})
+
+test('tryAcquire does not overtake: as long as others wait it is undefined', async () => {
+  const locks = new KeyedLock()
+  const first = await locks.acquire('a')
+  const second = locks.acquire('a')
+  first.release()
+  assert.equal(await locks.tryAcquire('a'), undefined)
+  ;(await second).release()
+  assert.ok(await locks.tryAcquire('a'))
+})
+
+test('who comes behind a tryAcquire gets the lock when that one releases', async () => {
+  const locks = new KeyedLock()
+  const first = await locks.tryAcquire('a')
+  const second = locks.acquire('a')
+  let granted = false
+  void second.then(() => (granted = true))
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(granted, false)
+  first?.release()
+  await second
+})
+
+test('of two tryAcquire at once one gets the key', async () => {
+  const locks = new KeyedLock()
+  const holds = await Promise.all([locks.tryAcquire('a'), locks.tryAcquire('a')])
+  assert.equal(holds.filter((hold) => hold !== undefined).length, 1)
+})
+
 test('whatever happens, there is one holder a key, in the order of arrival among those who stayed', async () => {
   type Step = { readonly kind: 'acquire' | 'release' | 'giveUp'; readonly which: number }
   const steps = fc.array(fc.record({ kind: fc.constantFrom<Step['kind']>('acquire', 'release', 'giveUp'), which: fc.nat(20) }), { maxLength: 60 })
