@@ -4,17 +4,24 @@
  * Uploads as files that survive a crash.
  *
  * An upload is two files: `<id>` holds its bytes, `<id>.info` describes it in the JSON of tusd's
- * filestore, so that a directory can move from tusd to here and back.
+ * filestore, so that a directory can move from tusd to here and back. A directory of
+ * @tus/file-store, with its `<id>.json`, is read as it stands.
  *
  * Design. There is no counter to fall out of step with the data: the offset *is* the size of the
  * data file, so every byte that reached the file counts, whichever process crashed. An upload
  * exists when its sidecar does. The data file is made first and exclusively, which reserves the
  * id; the sidecar is written under a temporary name and renamed, so it is there whole or not at
- * all. Removal goes the other way round. What a crash can leave behind is a file that no
- * sidecar names. Writes go through Node's own file stream with a large buffer, which sends queued
- * chunks to the disk in one `writev`; a loop of our own was measured to be no faster.
+ * all, and the same whenever it changes. Removal goes the other way round. What a crash can leave
+ * behind is a file that no sidecar names; `removeLeftovers` knows what those look like.
  *
- * Who calls `append` holds the upload's lock: two writers of one upload are not kept apart here.
+ * Bytes that wait for a verdict, as a checksum gives, are the one exception to "the offset is the
+ * size": before they are written the sidecar says where they begin, and until it says otherwise
+ * nothing behind that mark counts.
+ *
+ * Writes go through Node's own file stream with a large buffer, which sends queued chunks to the
+ * disk in one `writev`; a loop of our own was measured to be no faster.
+ *
+ * Who calls a method that changes an upload holds its lock: writers are not kept apart here.
  *
  * Self-contained: this file imports `node:` builtins only.
  *
@@ -22,22 +29,48 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { constants, mkdirSync } from 'node:fs'
-import { open, rename, rm, stat, truncate } from 'node:fs/promises'
+import { constants, createReadStream, mkdirSync, type Stats } from 'node:fs'
+import { lstat, open, opendir, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+
+/** How far an upload has come; the caller moves it on. */
+export type StoredUploadState = 'receiving' | 'finishing' | 'finished' | 'rejected'
+
+/** The answer that finishing an upload led to, kept so that it can be given again. */
+export interface StoredOutcome {
+  /** `undefined`: as usual. */
+  readonly status?: number | undefined
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
 
 /** An upload as the store knows it. */
 export interface StoredUpload {
   readonly id: string
-  /** Bytes stored so far. */
+  /** Bytes stored so far, without those that wait for a verdict. */
   readonly offset: number
   /** Bytes in all; `undefined` if that is not known yet. */
   readonly length: number | undefined
   readonly metadata: ReadonlyMap<string, string>
   /** The metadata as the client encoded them, if they came that way. */
   readonly encodedMetadata: string | undefined
+  readonly state: StoredUploadState
+  readonly outcome: StoredOutcome | undefined
+  /** Whether it is a part of other uploads. */
+  readonly partial: boolean
+  /** The ids of the uploads that this one is made of. */
+  readonly parts: readonly string[] | undefined
+  /** The parts as the client named them. */
+  readonly encodedParts: string | undefined
+  /** The most that it may grow to, if that was said when it was created. */
+  readonly maxSize: number | undefined
+  readonly createdAt: Date
+  /** When its bytes last changed. */
+  readonly updatedAt: Date
+  /** Where bytes that wait for a verdict begin, or would. */
+  readonly verifiedOffset?: number | undefined
 }
 
 /** What {@link FileStore.create} is given. */
@@ -48,6 +81,10 @@ export interface NewStoredUpload {
   readonly length: number | undefined
   readonly metadata?: ReadonlyMap<string, string> | undefined
   readonly encodedMetadata?: string | undefined
+  readonly partial?: boolean | undefined
+  readonly parts?: readonly string[] | undefined
+  readonly encodedParts?: string | undefined
+  readonly maxSize?: number | undefined
 }
 
 /**
@@ -78,6 +115,16 @@ export interface FileStoreOptions {
    * Default: `'finish'`.
    */
   readonly sync?: 'none' | 'finish' | 'append' | undefined
+  /** Says that other processes use the directory too, so that locks have to reach them. Default: false. */
+  readonly shared?: boolean | undefined
+}
+
+/** Options of {@link FileStore.append}. */
+export interface AppendOptions {
+  /** Stops; what was written stays. */
+  readonly signal?: AbortSignal | undefined
+  /** Told now and then, while bytes come, which offset is in the file. Must not throw. */
+  readonly onProgress?: ((offset: number) => void) | undefined
 }
 
 /** The sidecar: tusd's keys, then ours under one name that tusd ignores. */
@@ -90,34 +137,48 @@ interface Sidecar {
   readonly IsPartial: boolean
   readonly IsFinal: boolean
   readonly PartialUploads: readonly string[] | null
-  readonly Storage: Readonly<Record<string, string>>
+  readonly Storage: Readonly<Record<string, unknown>>
   readonly Longhaul?: LonghaulSidecar | undefined
 }
 
-/** `verifiedOffset` will mark where an unverified chunk begins; `state` how far finishing has come. */
 interface LonghaulSidecar {
   readonly version: 1
-  readonly state: 'receiving' | 'finishing' | 'finished' | 'rejected'
+  readonly state: StoredUploadState
   readonly createdAt: string
   readonly encodedMetadata?: string | undefined
+  readonly encodedParts?: string | undefined
+  readonly maxSize?: number | undefined
   readonly verifiedOffset?: number | undefined
+  readonly outcome?: StoredOutcome | undefined
 }
 
+const STATES: readonly unknown[] = ['receiving', 'finishing', 'finished', 'rejected']
 const ID_PATTERN = /^[A-Za-z0-9_-]{1,128}$/
+/** What may be in the directory: data, a sidecar, one that is being written, one whose upload is being removed. */
+const FILE_PATTERN = /^([A-Za-z0-9_-]{1,128})(|\.info|\.json|\.info\.[0-9a-f]{12}\.tmp|\.info\.gone)$/
 /** Queued chunks up to this size go to the disk in one call. */
 const WRITE_BUFFER_BYTES = 1024 * 1024
-/** A link planted in the directory is not followed. Windows has no such flag. */
+/** Most sidecars fit; what is larger is read in pieces. */
+const SIDECAR_BUFFER_BYTES = 4096
+/** No client can make one so large. */
+const SIDECAR_MAX_BYTES = 4 * 1024 * 1024
+/** What was left by a crash is this old, in milliseconds: younger files may still be at work. */
+const LEFTOVER_AGE_MS = 3_600_000
+/** A link planted in the directory is not followed, and a planted pipe not waited for. Windows has no such flags. */
 const NO_FOLLOW = constants.O_NOFOLLOW ?? 0
-const READ = constants.O_RDONLY | NO_FOLLOW
+const READ = constants.O_RDONLY | NO_FOLLOW | (constants.O_NONBLOCK ?? 0)
+const WRITE = constants.O_WRONLY | NO_FOLLOW
 const WRITE_NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO_FOLLOW
 
 /**
  * Keeps uploads in one directory.
  *
- * 1. `create` makes an empty upload; `find` tells its offset and length.
+ * 1. `create` makes an empty upload; `find` tells how far it has come.
  * 2. `append` writes a body behind what is there, and resolves with the new offset once every
  *    byte is in the file. Whatever interrupts it, bytes that reached the file stay and count.
- * 3. `terminate` removes an upload.
+ *    `appendVerified` does the same for a body that counts as a whole or not at all.
+ * 3. `setLength` and `setState` change what is said of an upload, durably and at once.
+ * 4. `read` returns its bytes, `list` the ids of all uploads, `terminate` removes one.
  *
  * Files are readable by their owner only (0600; the directory, if it is made here, 0700). A path
  * in a sidecar is never followed, nor is a symbolic link.
@@ -142,10 +203,12 @@ const WRITE_NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO
  */
 export class FileStore {
   readonly directory: string
+  readonly shared: boolean
   readonly #sync: 'none' | 'finish' | 'append'
 
   constructor(directory: string, options: FileStoreOptions = {}) {
     this.directory = resolve(directory)
+    this.shared = options.shared ?? false
     this.#sync = options.sync ?? 'finish'
     mkdirSync(this.directory, { recursive: true, mode: 0o700 })
   }
@@ -153,6 +216,20 @@ export class FileStore {
   /** Makes an upload without bytes. */
   async create(upload: NewStoredUpload): Promise<StoredUpload> {
     const { id = randomBytes(16).toString('hex'), length, metadata = new Map(), encodedMetadata } = upload
+    const { partial = false, parts, encodedParts, maxSize } = upload
+    const createdAt = new Date()
+    const sidecar: Sidecar = {
+      ID: id,
+      Size: length ?? 0,
+      SizeIsDeferred: length === undefined,
+      Offset: 0,
+      MetaData: Object.fromEntries(metadata),
+      IsPartial: partial,
+      IsFinal: parts !== undefined,
+      PartialUploads: parts ?? null,
+      Storage: { Type: 'filestore' },
+      Longhaul: { version: 1, state: 'receiving', createdAt: createdAt.toISOString(), encodedMetadata, encodedParts, maxSize },
+    }
     const dataPath = this.#dataPath(id)
     try {
       await (await open(dataPath, WRITE_NEW, 0o600)).close()
@@ -161,40 +238,28 @@ export class FileStore {
       throw asStoreFull(error)
     }
     try {
-      await this.#writeSidecar({
-        ID: id,
-        Size: length ?? 0,
-        SizeIsDeferred: length === undefined,
-        Offset: 0,
-        MetaData: Object.fromEntries(metadata),
-        IsPartial: false,
-        IsFinal: false,
-        PartialUploads: null,
-        Storage: { Type: 'filestore' },
-        Longhaul: { version: 1, state: 'receiving', createdAt: new Date().toISOString(), encodedMetadata },
-      })
+      await this.#writeSidecar(id, sidecar)
     } catch (error) {
       await rm(dataPath, { force: true })
-      throw asStoreFull(error)
+      throw error
     }
-    return { id, offset: 0, length, metadata, encodedMetadata }
+    return describe(sidecar, 0, createdAt, createdAt)
   }
 
   /** The upload as it is now, or `undefined` if there is none of that id. */
   async find(id: string): Promise<StoredUpload | undefined> {
-    const dataPath = this.#dataPath(id)
-    const text = await readText(`${dataPath}.info`)
-    if (text === undefined) return undefined
-    const sidecar = parseSidecar(text)
-    if (!sidecar) throw new FileStoreError('UPLOAD_CORRUPT', `The sidecar of the upload ${id} cannot be read as one`)
-    const offset = await sizeOf(dataPath)
-    if (offset === undefined) throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has a sidecar and no data`)
-    const length = sidecar.SizeIsDeferred ? undefined : sidecar.Size
-    if (offset > (length ?? Infinity)) {
-      throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has ${offset} bytes where its sidecar allows ${length}`)
+    const sidecar = await this.#readSidecar(id)
+    if (!sidecar) return undefined
+    // The data comes second: what the sidecar says of them was true before, and offsets only grow.
+    const file = await statOf(this.#dataPath(id))
+    if (!file?.isFile()) throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has a sidecar and no data`)
+    const upload = describe(sidecar, file.size, file.birthtimeMs > 0 ? file.birthtime : file.mtime, file.mtime)
+    const { offset, length, state } = upload
+    const mustBeWhole = state === 'finishing' || state === 'finished'
+    if (offset > (length ?? Infinity) || (mustBeWhole && offset !== length)) {
+      throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has ${offset} bytes where its sidecar says ${length}`)
     }
-    const metadata = new Map(Object.entries(sidecar.MetaData))
-    return { id, offset, length, metadata, encodedMetadata: sidecar.Longhaul?.encodedMetadata }
+    return upload
   }
 
   /**
@@ -204,8 +269,120 @@ export class FileStore {
    * refused (`UPLOAD_MOVED_ON`). Limit the body before it comes here. If the body fails, or
    * `signal` aborts, `append` rejects with that reason once no write is under way any more.
    */
-  async append(upload: StoredUpload, body: Readable, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<number> {
-    const file = await open(this.#dataPath(upload.id), constants.O_WRONLY | NO_FOLLOW)
+  async append(upload: StoredUpload, body: Readable, options: AppendOptions = {}): Promise<number> {
+    await this.#dropUnverified(upload)
+    if (upload.verifiedOffset !== undefined) await this.#changeSidecar(upload, { verifiedOffset: undefined })
+    return this.#write(upload, body, options)
+  }
+
+  /**
+   * Writes the body, has `verify` judge it, and resolves with the new offset, or with the old one
+   * if the verdict is no. Until then none of it counts, also after a crash.
+   */
+  async appendVerified(
+    upload: StoredUpload,
+    body: Readable,
+    verify: () => boolean | Promise<boolean>,
+    options: AppendOptions = {},
+  ): Promise<number> {
+    await this.#dropUnverified(upload)
+    if (upload.verifiedOffset !== upload.offset) await this.#changeSidecar(upload, { verifiedOffset: upload.offset })
+    const offset = await this.#write(upload, body, { signal: options.signal })
+    if (!(await verify())) {
+      await this.truncate(upload, upload.offset)
+      return upload.offset
+    }
+    await this.#changeSidecar(upload, { verifiedOffset: offset })
+    return offset
+  }
+
+  /** Takes back what was appended behind `offset`. */
+  async truncate(upload: StoredUpload, offset: number): Promise<void> {
+    const file = await open(this.#dataPath(upload.id), WRITE)
+    try {
+      await file.truncate(offset)
+    } finally {
+      await file.close()
+    }
+  }
+
+  /** Says how many bytes the upload has in all. */
+  async setLength(upload: StoredUpload, length: number): Promise<void> {
+    await this.#changeSidecar(upload, {}, { Size: length, SizeIsDeferred: false })
+  }
+
+  /** Moves the upload on to another state, with the answer that goes with it. */
+  async setState(upload: StoredUpload, state: StoredUploadState, outcome?: StoredOutcome): Promise<void> {
+    await this.#changeSidecar(upload, { state, outcome })
+  }
+
+  /** The bytes from `start` up to and without `end`. */
+  read(upload: StoredUpload, range: { readonly start: number; readonly end: number }): Readable {
+    const { start, end } = range
+    if (start >= end) return Readable.from([])
+    return createReadStream(this.#dataPath(upload.id), { flags: READ as unknown as string, start, end: end - 1, highWaterMark: WRITE_BUFFER_BYTES / 4 })
+  }
+
+  /** The ids of all uploads, in no order, while the directory is read; an id may come twice. */
+  async *list(): AsyncGenerator<string, void, undefined> {
+    for await (const { name } of await opendir(this.directory)) {
+      const [, id, suffix] = FILE_PATTERN.exec(name) ?? []
+      if (id !== undefined && (suffix === '.info' || suffix === '.json')) yield id
+    }
+  }
+
+  /** Removes the upload. It is gone when its sidecar is; removing what is gone is no error. */
+  async terminate(upload: StoredUpload): Promise<void> {
+    const dataPath = this.#dataPath(upload.id)
+    try {
+      await rename(`${dataPath}.info`, `${dataPath}.info.gone`) // should we crash now, this names the data as left over
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error
+    }
+    await rm(`${dataPath}.json`, { force: true })
+    await rm(dataPath, { force: true })
+    await rm(`${dataPath}.info.gone`, { force: true })
+  }
+
+  /**
+   * Removes what crashes left behind more than an hour ago, and resolves with the number of files:
+   * sidecars that were being written, data of an upload that was being created or removed. Data
+   * that merely lack a sidecar stay: somebody may have put them there.
+   */
+  async removeLeftovers(): Promise<number> {
+    let removed = 0
+    for await (const { name } of await opendir(this.directory)) {
+      if (!(await this.#isLeftover(name))) continue
+      await rm(join(this.directory, name), { force: true })
+      removed++
+    }
+    return removed
+  }
+
+  async #isLeftover(name: string): Promise<boolean> {
+    const [, id, suffix = ''] = FILE_PATTERN.exec(name) ?? []
+    if (id === undefined || suffix === '.info' || suffix === '.json') return false
+    const dataPath = this.#dataPath(id)
+    const exists = async (path: string): Promise<boolean> => (await statOf(path)) !== undefined
+    if (suffix === '' && ((await exists(`${dataPath}.info`)) || (await exists(`${dataPath}.json`)))) return false
+    const file = await statOf(join(this.directory, name))
+    if (!file?.isFile() || Date.now() - file.ctimeMs < LEFTOVER_AGE_MS) return false
+    if (suffix === '') return file.size === 0 || exists(`${dataPath}.info.gone`)
+    return suffix !== '.info.gone' || !(await exists(dataPath)) || exists(`${dataPath}.info`)
+  }
+
+  #dataPath(id: string): string {
+    if (!ID_PATTERN.test(id)) throw new TypeError(`Cannot name an upload as its id must match ${ID_PATTERN}: received ${JSON.stringify(id)}`)
+    return join(this.directory, id)
+  }
+
+  /** Takes away bytes that never got their verdict; the mark still keeps them from counting. */
+  async #dropUnverified(upload: StoredUpload): Promise<void> {
+    if (upload.verifiedOffset !== undefined) await this.truncate(upload, upload.offset)
+  }
+
+  async #write(upload: StoredUpload, body: Readable, { signal, onProgress }: AppendOptions): Promise<number> {
+    const file = await open(this.#dataPath(upload.id), WRITE)
     const { size } = await file.stat()
     if (size !== upload.offset) {
       await file.close()
@@ -213,10 +390,11 @@ export class FileStore {
     }
     const sink = file.createWriteStream({ start: size, highWaterMark: WRITE_BUFFER_BYTES, flush: this.#sync === 'append' })
     const closed = new Promise((resolve) => sink.once('close', resolve))
+    if (onProgress) body.on('data', () => onProgress(size + sink.bytesWritten))
     try {
-      await pipeline(body, sink, options)
+      await pipeline(body, sink, { signal })
     } catch (error) {
-      throw options.signal?.aborted ? options.signal.reason : asStoreFull(error)
+      throw signal?.aborted ? signal.reason : asStoreFull(error)
     } finally {
       await closed // a write may outlive the pipeline; nobody else may write before it has ended
     }
@@ -225,38 +403,42 @@ export class FileStore {
     return offset
   }
 
-  /** Takes back what was appended behind `offset`. */
-  async truncate(upload: StoredUpload, offset: number): Promise<void> {
-    await truncate(this.#dataPath(upload.id), offset)
+  async #readSidecar(id: string): Promise<Sidecar | undefined> {
+    const path = this.#dataPath(id)
+    const text = await readText(`${path}.info`)
+    const foreignText = text === undefined ? await readText(`${path}.json`) : undefined
+    if (text === undefined && foreignText === undefined) return undefined
+    const sidecar = text !== undefined ? parseSidecar(text) : parseNodeSidecar(foreignText ?? '')
+    if (sidecar?.ID !== id) throw new FileStoreError('UPLOAD_CORRUPT', `The sidecar of the upload ${id} cannot be read as one`)
+    return sidecar
   }
 
-  /** Removes the upload. It is gone when its sidecar is; removing what is gone is no error. */
-  async terminate(upload: StoredUpload): Promise<void> {
-    const dataPath = this.#dataPath(upload.id)
-    await rm(`${dataPath}.info`, { force: true })
-    await rm(dataPath, { force: true })
+  /** Changes what our part of the sidecar says; what others wrote into it stays. */
+  async #changeSidecar(upload: StoredUpload, changes: Partial<LonghaulSidecar>, others: Partial<Sidecar> = {}): Promise<void> {
+    const { id, state, createdAt } = upload
+    const sidecar = await this.#readSidecar(id)
+    if (!sidecar) throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has lost its sidecar`)
+    const before = sidecar.Longhaul ?? { version: 1, state, createdAt: createdAt.toISOString() }
+    await this.#writeSidecar(id, { ...sidecar, ...others, Longhaul: { ...before, ...changes } })
   }
 
-  #dataPath(id: string): string {
-    if (!ID_PATTERN.test(id)) throw new TypeError(`Cannot name an upload as its id must match ${ID_PATTERN}: received ${JSON.stringify(id)}`)
-    return join(this.directory, id)
-  }
-
-  async #writeSidecar(sidecar: Sidecar): Promise<void> {
-    const path = `${this.#dataPath(sidecar.ID)}.info`
+  async #writeSidecar(id: string, sidecar: Sidecar): Promise<void> {
+    const path = `${this.#dataPath(id)}.info`
     const temporaryPath = `${path}.${randomBytes(6).toString('hex')}.tmp`
-    const file = await open(temporaryPath, WRITE_NEW, 0o600)
+    const sync = this.#sync === 'append' || (this.#sync === 'finish' && sidecar.Longhaul?.state !== 'receiving')
+    let file
     try {
+      file = await open(temporaryPath, WRITE_NEW, 0o600)
       await file.writeFile(JSON.stringify(sidecar))
-      if (this.#sync === 'append') await file.sync()
+      if (sync) await file.sync()
       await file.close()
       await rename(temporaryPath, path)
     } catch (error) {
-      await file.close().catch(() => {}) // it is closed already if the rename failed
+      await file?.close().catch(() => {}) // it is closed already if the rename failed
       await rm(temporaryPath, { force: true })
-      throw error
+      throw asStoreFull(error)
     }
-    if (this.#sync === 'append') await this.#syncDirectory()
+    if (sync) await this.#syncDirectory()
   }
 
   /** Makes a complete upload survive a power failure: bytes, sidecar and the directory that names them. */
@@ -270,23 +452,54 @@ export class FileStore {
   }
 }
 
+/** What a sidecar and its data say together. */
+function describe(sidecar: Sidecar, size: number, madeAt: Date, updatedAt: Date): StoredUpload {
+  const { ID: id, Size, SizeIsDeferred, MetaData, IsPartial: partial, PartialUploads, Longhaul } = sidecar
+  const length = SizeIsDeferred ? undefined : Size
+  const offset = Math.min(size, Longhaul?.verifiedOffset ?? size)
+  return {
+    id,
+    offset,
+    length,
+    metadata: new Map(Object.entries(MetaData)),
+    encodedMetadata: Longhaul?.encodedMetadata,
+    state: Longhaul?.state ?? (offset === length ? 'finished' : 'receiving'), // the others know no more than that
+    outcome: Longhaul?.outcome,
+    partial,
+    parts: PartialUploads ?? undefined,
+    encodedParts: Longhaul?.encodedParts,
+    maxSize: Longhaul?.maxSize,
+    createdAt: Longhaul ? new Date(Longhaul.createdAt) : madeAt,
+    updatedAt,
+    verifiedOffset: Longhaul?.verifiedOffset,
+  }
+}
+
 /** The text of a file; `undefined` if it is not there. */
 async function readText(path: string): Promise<string | undefined> {
   let file
   try {
     file = await open(path, READ)
-    return await file.readFile('utf8')
+    const pieces: Buffer[] = []
+    for (let size = 0; size <= SIDECAR_MAX_BYTES; ) {
+      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(SIDECAR_BUFFER_BYTES))
+      size += bytesRead
+      pieces.push(buffer.subarray(0, bytesRead))
+      if (bytesRead < SIDECAR_BUFFER_BYTES) return Buffer.concat(pieces).toString('utf8')
+    }
+    throw new FileStoreError('UPLOAD_CORRUPT', 'A sidecar is too large to be one')
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined
+    if (codeOf(error) === 'ELOOP' || codeOf(error) === 'EISDIR') throw new FileStoreError('UPLOAD_CORRUPT', 'A sidecar is not a file', error)
     throw error
   } finally {
     await file?.close()
   }
 }
 
-async function sizeOf(path: string): Promise<number | undefined> {
+async function statOf(path: string): Promise<Stats | undefined> {
   try {
-    return (await stat(path)).size
+    return await lstat(path)
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined
     throw error
@@ -304,28 +517,71 @@ async function syncPath(path: string): Promise<void> {
 
 /** Reads a sidecar, of this store or of tusd; `undefined` for anything else. */
 function parseSidecar(text: string): Sidecar | undefined {
-  let value: unknown
+  const value = parseRecord(text)
+  const { ID, Size, SizeIsDeferred = false, MetaData, IsPartial = false, PartialUploads, Longhaul } = (value ?? {}) as Record<keyof Sidecar, unknown>
+  const metadata = MetaData ?? {}
+  const parts = PartialUploads ?? null
+  if (typeof ID !== 'string' || typeof SizeIsDeferred !== 'boolean' || typeof IsPartial !== 'boolean') return undefined
+  if (!SizeIsDeferred && !isByteCount(Size)) return undefined
+  if (!isRecord(metadata) || !Object.values(metadata).every((entry) => typeof entry === 'string')) return undefined
+  if (!(parts === null || (Array.isArray(parts) && parts.every((part) => typeof part === 'string' && ID_PATTERN.test(part))))) return undefined
+  if (!(Longhaul === undefined || isLonghaulSidecar(Longhaul))) return undefined
+  // tusd writes an empty list for uploads that are no concatenation.
+  const PartialIds = (value as unknown as Sidecar).IsFinal === true ? (parts as readonly string[] | null) : null
+  return { ...(value as unknown as Sidecar), SizeIsDeferred, MetaData: metadata as Sidecar['MetaData'], IsPartial, PartialUploads: PartialIds }
+}
+
+/** Reads a sidecar of @tus/file-store; `undefined` for anything else. */
+function parseNodeSidecar(text: string): Sidecar | undefined {
+  const { id, size, metadata } = parseRecord(text) ?? {}
+  if (typeof id !== 'string' || !(size === undefined || isByteCount(size)) || !(metadata === undefined || metadata === null || isRecord(metadata))) return undefined
+  const entries = Object.entries(metadata ?? {}).map(([key, value]) => [key, typeof value === 'string' ? value : ''] as const)
+  return {
+    ID: id,
+    Size: size ?? 0,
+    SizeIsDeferred: size === undefined,
+    Offset: 0,
+    MetaData: Object.fromEntries(entries),
+    IsPartial: false,
+    IsFinal: false,
+    PartialUploads: null,
+    Storage: { Type: 'filestore' },
+  }
+}
+
+function isLonghaulSidecar(value: unknown): value is LonghaulSidecar {
+  if (!isRecord(value)) return false
+  const { version, state, createdAt, encodedMetadata, encodedParts, maxSize, verifiedOffset, outcome } = value
+  return (
+    version === 1 && STATES.includes(state) && typeof createdAt === 'string' && !Number.isNaN(Date.parse(createdAt)) &&
+    [encodedMetadata, encodedParts].every((entry) => entry === undefined || typeof entry === 'string') &&
+    [maxSize, verifiedOffset].every((entry) => entry === undefined || isByteCount(entry)) &&
+    (outcome === undefined || isOutcome(outcome))
+  )
+}
+
+function isOutcome(value: unknown): value is StoredOutcome {
+  return (
+    isRecord(value) && (value['status'] === undefined || Number.isInteger(value['status'])) && typeof value['body'] === 'string' &&
+    isRecord(value['headers']) && Object.values(value['headers']).every((entry) => typeof entry === 'string')
+  )
+}
+
+function parseRecord(text: string): Record<string, unknown> | undefined {
   try {
-    value = JSON.parse(text)
+    const value: unknown = JSON.parse(text)
+    return isRecord(value) ? value : undefined
   } catch {
     return undefined
   }
-  if (!isRecord(value)) return undefined
-  const { ID, Size, SizeIsDeferred = false, MetaData, Longhaul } = value as Record<keyof Sidecar, unknown>
-  if (typeof ID !== 'string' || typeof SizeIsDeferred !== 'boolean') return undefined
-  if (!SizeIsDeferred && !(Number.isSafeInteger(Size) && (Size as number) >= 0)) return undefined
-  if (!(MetaData === null || MetaData === undefined || isRecord(MetaData))) return undefined
-  if (!Object.values(MetaData ?? {}).every((entry) => typeof entry === 'string')) return undefined
-  if (Longhaul !== undefined && !(isRecord(Longhaul) && isOptionalString(Longhaul['encodedMetadata']))) return undefined
-  return { ...(value as unknown as Sidecar), SizeIsDeferred, MetaData: (MetaData ?? {}) as Sidecar['MetaData'] }
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function isOptionalString(value: unknown): boolean {
-  return value === undefined || typeof value === 'string'
+function isByteCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
 function codeOf(error: unknown): unknown {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -21,8 +22,13 @@ test('an upload that was created is found, with everything that was said of it',
   const created = await new FileStore(directory).create({ length: 11, metadata, encodedMetadata: 'filename cGxhbi5wZGY=' })
   assert.match(created.id, /^[0-9a-f]{32}$/)
   const found = await new FileStore(directory).find(created.id)
-  assert.deepEqual(found, created)
-  assert.deepEqual(found, { id: created.id, offset: 0, length: 11, metadata, encodedMetadata: 'filename cGxhbi5wZGY=' })
+  assert.deepEqual({ ...found, updatedAt: created.updatedAt }, created)
+  assert.ok(Math.abs(found!.updatedAt.getTime() - created.createdAt.getTime()) < 60_000)
+  const { createdAt, updatedAt, ...rest } = created
+  assert.deepEqual(rest, {
+    id: created.id, offset: 0, length: 11, metadata, encodedMetadata: 'filename cGxhbi5wZGY=', state: 'receiving', outcome: undefined,
+    partial: false, parts: undefined, encodedParts: undefined, maxSize: undefined, verifiedOffset: undefined,
+  })
 })
 
 test('however a body is split into appends, the file is the body and each offset is exact', async (t) => {
@@ -167,7 +173,8 @@ test('an id is taken once, and the upload that has it is not touched by a second
   const upload = await store.create({ id: 'mine', length: 5 })
   await store.append(upload, bytes('hello'))
   await assert.rejects(store.create({ id: 'mine', length: 7 }), { code: 'UPLOAD_EXISTS' })
-  assert.deepEqual(await store.find('mine'), { ...upload, offset: 5 })
+  const found = await store.find('mine')
+  assert.deepEqual(found, { ...upload, offset: 5, updatedAt: found?.updatedAt })
 })
 
 test('every method refuses an id that could be a path', async (t) => {
@@ -213,8 +220,10 @@ test('an upload that tusd wrote is found and continued; a path in its sidecar is
       "Storage":{"InfoPath":"../elsewhere.info","Path":"../elsewhere","Type":"filestore"}}`,
   )
   const upload = await store.find('24e533e02ec3bc40c387f1a0e460e216')
-  assert.deepEqual(upload, {
+  const { id, offset, length, metadata, encodedMetadata, state } = upload!
+  assert.deepEqual({ id, offset, length, metadata, encodedMetadata, state }, {
     id: '24e533e02ec3bc40c387f1a0e460e216', offset: 5, length: 11, metadata: new Map([['filename', 'a.txt']]), encodedMetadata: undefined,
+    state: 'receiving',
   })
   assert.equal(await store.append(upload!, bytes(' world')), 11)
   assert.equal(readFileSync(join(folder, 'elsewhere'), 'utf8'), 'not ours')
@@ -263,6 +272,12 @@ test('data that do not fit their sidecar are an error: missing, or more than the
   await store.terminate(lonely)
   writeFileSync(join(directory, `${lonely.id}.info`), JSON.stringify({ ID: lonely.id, Size: 3 }))
   await assert.rejects(store.find(lonely.id), { code: 'UPLOAD_CORRUPT' })
+
+  const finished = await store.create({ length: 3 })
+  await store.append(finished, bytes('abc'))
+  await store.setState(finished, 'finished')
+  truncateSync(join(directory, finished.id), 2)
+  await assert.rejects(store.find(finished.id), { code: 'UPLOAD_CORRUPT' })
 })
 
 test('a data file without a sidecar, as a crash may leave it, is no upload', async (t) => {
@@ -284,9 +299,13 @@ test('links planted in the directory are not followed', async (t) => {
   symlinkSync(secret, join(directory, 'taken'))
   await assert.rejects(store.create({ id: 'taken', length: 100 }), { code: 'UPLOAD_EXISTS' })
   symlinkSync(`${secret}.info`, join(directory, 'described.info'))
-  await assert.rejects(store.find('described'), { code: 'ELOOP' })
-  const upload = { id: 'taken', offset: 6, length: 100, metadata: new Map(), encodedMetadata: undefined }
+  await assert.rejects(store.find('described'), { code: 'UPLOAD_CORRUPT' })
+  const upload = { ...(await store.create({ length: 100 })), id: 'taken', offset: 6 }
   await assert.rejects(store.append(upload, bytes('x')), { code: 'ELOOP' })
+  await assert.rejects(store.truncate(upload, 0), { code: 'ELOOP' })
+  await once(store.read(upload, { start: 0, end: 6 }), 'error')
+  writeFileSync(join(directory, 'taken.info'), JSON.stringify({ ID: 'taken', Size: 6 }))
+  await assert.rejects(store.find('taken'), { code: 'UPLOAD_CORRUPT' })
   assert.equal(readFileSync(secret, 'utf8'), 'secret')
 })
 

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { describe, test, type TestContext } from 'node:test'
+import fc from 'fast-check'
+import { FileStore, type StoredUpload } from '../lib/file-store.ts'
+import { temporaryFolder } from './support/temporary.ts'
+
+const HOUR_MS = 3_600_000
+
+const bytes = (text: string): Readable => Readable.from([Buffer.from(text)], { objectMode: false })
+
+async function found(store: FileStore, id: string): Promise<StoredUpload> {
+  return (await store.find(id)) ?? assert.fail('there is no such upload')
+}
+
+const sidecarOf = (store: FileStore, id: string): string => join(store.directory, `${id}.info`)
+const contentOf = (store: FileStore, id: string): string => readFileSync(join(store.directory, id), 'utf8')
+
+describe('bytes that wait for a verdict', () => {
+  test('do not count before it, and all of them do after a yes', async (t) => {
+    const store = new FileStore(temporaryFolder(t))
+    const upload = await store.create({ length: 11 })
+    const seen: number[] = []
+    const verify = async (): Promise<boolean> => {
+      assert.equal(contentOf(store, upload.id), 'hello')
+      seen.push((await found(store, upload.id)).offset)
+      return true
+    }
+    assert.equal(await store.appendVerified(upload, bytes('hello'), verify), 5)
+    assert.deepEqual(seen, [0])
+    assert.equal((await found(store, upload.id)).offset, 5)
+  })
+
+  test('are taken away after a no', async (t) => {
+    const store = new FileStore(temporaryFolder(t))
+    const upload = await store.create({ length: 11 })
+    await store.append(upload, bytes('hello'))
+    assert.equal(await store.appendVerified(await found(store, upload.id), bytes(' worse'), () => false), 5)
+    assert.equal(contentOf(store, upload.id), 'hello')
+    assert.equal(await store.appendVerified(await found(store, upload.id), bytes(' world'), () => true), 11)
+    assert.equal(contentOf(store, upload.id), 'hello world')
+  })
+
+  for (const next of ['append', 'appendVerified'] as const) {
+    test(`do not count when the process died before the verdict, and ${next} drops them`, async (t) => {
+      const store = new FileStore(temporaryFolder(t))
+      const { id } = await store.create({ length: 11 })
+      await store.appendVerified(await found(store, id), bytes('hello'), () => true)
+      appendFileSync(join(store.directory, id), ' w0') // what a process leaves that dies before its verdict
+      const upload = await found(store, id)
+      assert.equal(upload.offset, 5)
+      const offset = next === 'append' ? await store.append(upload, bytes(' world')) : await store.appendVerified(upload, bytes(' world'), () => true)
+      assert.equal(offset, 11)
+      assert.equal(contentOf(store, id), 'hello world')
+      assert.equal((await found(store, id)).offset, 11)
+    })
+  }
+
+  test('however verified and other appends follow each other, with crashes between, only what was acknowledged counts', async (t) => {
+    const directory = temporaryFolder(t)
+    const step = fc.record({
+      kind: fc.constantFrom('append', 'verified', 'mismatch', 'crash'),
+      text: fc.stringMatching(/^[a-z]{0,9}$/),
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 8 }), async (steps) => {
+        const { id } = await new FileStore(directory).create({ length: undefined })
+        let expected = ''
+        for (const { kind, text } of steps) {
+          const store = new FileStore(directory) // nothing may depend on what a process remembers
+          const upload = await found(store, id)
+          assert.equal(upload.offset, expected.length)
+          if (kind === 'append') {
+            assert.equal(await store.append(upload, bytes(text)), expected.length + text.length)
+            expected += text
+          } else if (kind === 'verified') {
+            assert.equal(await store.appendVerified(upload, bytes(text), () => true), expected.length + text.length)
+            expected += text
+          } else if (kind === 'mismatch') {
+            assert.equal(await store.appendVerified(upload, bytes(text), () => false), expected.length)
+          } else {
+            const died = new Error('died')
+            await assert.rejects(store.appendVerified(upload, bytes(text), () => Promise.reject(died)), died)
+          }
+        }
+        const store = new FileStore(directory)
+        const { offset } = await found(store, id)
+        assert.equal(contentOf(store, id).slice(0, offset), expected)
+      }),
+      { numRuns: 60 },
+    )
+  })
+})
+
+describe('the state of an upload', () => {
+  test('is kept with its outcome, and whatever else the sidecar says stays', async (t) => {
+    const store = new FileStore(temporaryFolder(t))
+    const { id } = await store.create({ length: 5, metadata: new Map([['a', 'b']]), encodedMetadata: 'a Yg==', maxSize: 7 })
+    const sidecar = JSON.parse(readFileSync(sidecarOf(store, id), 'utf8'))
+    writeFileSync(sidecarOf(store, id), JSON.stringify({ ...sidecar, Storage: { Type: 'filestore', Path: '/elsewhere' }, Future: [1] }))
+    await store.append(await found(store, id), bytes('hello'))
+    const outcome = { status: 201, headers: { 'X-Result': '7' }, body: 'done' }
+    for (const [state, said] of [['finishing', undefined], ['finished', outcome]] as const) {
+      await store.setState(await found(store, id), state, said)
+      const upload = await found(new FileStore(store.directory), id)
+      assert.deepEqual([upload.state, upload.outcome, upload.encodedMetadata, upload.maxSize], [state, said, 'a Yg==', 7])
+    }
+    const { Longhaul, ...others } = JSON.parse(readFileSync(sidecarOf(store, id), 'utf8'))
+    const { Longhaul: _, ...before } = sidecar
+    assert.deepEqual(others, { ...before, Storage: { Type: 'filestore', Path: '/elsewhere' }, Future: [1] })
+    assert.equal(Longhaul.state, 'finished')
+  })
+
+  test('a length that comes later is kept', async (t) => {
+    const store = new FileStore(temporaryFolder(t))
+    const upload = await store.create({ length: undefined })
+    await store.setLength(upload, 0)
+    assert.equal((await found(store, upload.id)).length, 0)
+  })
+
+  test('partial and final uploads are kept as tusd keeps them', async (t) => {
+    const store = new FileStore(temporaryFolder(t))
+    const part = await store.create({ length: 5, partial: true })
+    const whole = await store.create({ length: 10, parts: [part.id, part.id], encodedParts: 'final;/a /a' })
+    assert.equal((await found(store, part.id)).partial, true)
+    const { parts, encodedParts, partial } = await found(store, whole.id)
+    assert.deepEqual({ parts, encodedParts, partial }, { parts: [part.id, part.id], encodedParts: 'final;/a /a', partial: false })
+    const { IsFinal, IsPartial, PartialUploads } = JSON.parse(readFileSync(sidecarOf(store, whole.id), 'utf8'))
+    assert.deepEqual({ IsFinal, IsPartial, PartialUploads }, { IsFinal: true, IsPartial: false, PartialUploads: [part.id, part.id] })
+  })
+
+  test('hostile sidecars are an error of their own: other ids, other states, parts and marks that are none, what is no file', async (t) => {
+    const store = new FileStore(temporaryFolder(t))
+    const { id } = await store.create({ length: 11 })
+    const sidecar = JSON.parse(readFileSync(sidecarOf(store, id), 'utf8'))
+    const ours = sidecar.Longhaul
+    const hostile: object[] = [
+      { ID: '../elsewhere' }, { ID: 'other' }, { IsPartial: 'yes' }, { PartialUploads: ['../x'] }, { PartialUploads: 'x' }, { PartialUploads: [7] },
+      ...[{ version: 2 }, { state: 'done' }, { createdAt: 'yesterday' }, { createdAt: 7 }, { verifiedOffset: -1 }, { verifiedOffset: 1.5 }, { maxSize: '9' },
+        { encodedParts: {} }, { outcome: 7 }, { outcome: { status: 'x', headers: {}, body: '' } }, { outcome: { headers: { a: 7 }, body: '' } },
+        { outcome: { headers: [], body: '' } }, { outcome: { headers: {}, body: 7 } }, { state: 'finished' }].map((change) => ({ Longhaul: { ...ours, ...change } })),
+    ]
+    for (const change of hostile) {
+      writeFileSync(sidecarOf(store, id), JSON.stringify({ ...sidecar, ...change }))
+      await assert.rejects(store.find(id), { code: 'UPLOAD_CORRUPT' }, JSON.stringify(change))
+    }
+    writeFileSync(sidecarOf(store, id), `${JSON.stringify(sidecar)}${' '.repeat(5_000_000)}`)
+    await assert.rejects(store.find(id), { code: 'UPLOAD_CORRUPT' })
+    execFileSync('mkfifo', [sidecarOf(store, 'pipe'), join(store.directory, 'pipe')]) // whoever opens it must not wait
+    await assert.rejects(store.find('pipe'), { code: 'UPLOAD_CORRUPT' })
+  })
+
+  test('a sidecar of many pages is read whole', async (t) => {
+    const store = new FileStore(temporaryFolder(t))
+    const metadata = new Map(Array.from({ length: 500 }, (_, i) => [`key ${i}`, 'é'.repeat(i)]))
+    const { id } = await store.create({ length: 1, metadata })
+    assert.deepEqual((await found(store, id)).metadata, metadata)
+  })
+})
+
+test('reading gives exactly the bytes of a range', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const content = Buffer.from(Array.from({ length: 1000 }, (_, i) => i % 251))
+  const upload = await store.create({ length: 1000 })
+  await store.append(upload, Readable.from([content], { objectMode: false }))
+  await fc.assert(
+    fc.asyncProperty(fc.nat(1000), fc.nat(1000), async (start, end) => {
+      assert.deepEqual(await buffer(store.read(upload, { start, end })), content.subarray(start, Math.max(start, end)))
+    }),
+    { numRuns: 50 },
+  )
+})
+
+test('progress is told while bytes come, and never more than is in the file', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await store.create({ length: undefined })
+  const offsets: number[] = []
+  const body = Readable.from((function* () { for (let i = 0; i < 100; i++) yield Buffer.alloc(100_000) })(), { objectMode: false })
+  await store.append(upload, body, {
+    onProgress: (offset) => {
+      assert.ok(offset <= readFileSync(join(store.directory, upload.id)).length)
+      offsets.push(offset)
+    },
+  })
+  assert.deepEqual(offsets, offsets.toSorted((a, b) => a - b))
+  assert.ok(offsets.at(-1)! > 1_000_000)
+})
+
+test('the list names every upload, and nothing that is none', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const ids = await Promise.all(Array.from({ length: 50 }, async () => (await store.create({ length: 1 })).id))
+  for (const name of ['orphan', 'x.info.0123456789ab.tmp', 'y.info.gone', 'no id.info', '.locks', 'a.txt']) writeFileSync(join(store.directory, name), '')
+  const listed: string[] = []
+  for await (const id of store.list()) listed.push(id)
+  assert.deepEqual(listed.sort(), ids.sort())
+})
+
+describe('what crashes left behind', () => {
+  /** Runs `act` as if it were two hours later. */
+  async function later<T>(t: TestContext, act: () => Promise<T>): Promise<T> {
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 2 * HOUR_MS })
+    try {
+      return await act()
+    } finally {
+      t.mock.timers.reset()
+    }
+  }
+
+  test('is removed when it is old, and nothing else is, whatever lies in the directory', async (t) => {
+    const store = new FileStore(temporaryFolder(t))
+    const { id } = await store.create({ length: 5 })
+    const empty = await store.create({ length: 0 })
+    const kept = ['data-without-a-sidecar', 'a.txt', '.hidden', 'again.info.gone', 'again.info', 'again']
+    for (const name of kept) writeFileSync(join(store.directory, name), name === 'again.info.gone' ? '' : 'somebody put this here')
+    writeFileSync(join(store.directory, 'foreign'), '')
+    writeFileSync(join(store.directory, 'foreign.json'), '{}')
+    const left = ['created', 'x.info.0123456789ab.tmp', 'removed', 'removed.info.gone']
+    for (const name of left) writeFileSync(join(store.directory, name), name === 'removed' ? 'bytes' : '')
+
+    assert.equal(await store.removeLeftovers(), 0, 'what is young may still be at work')
+    await later(t, () => store.removeLeftovers())
+    await later(t, () => store.removeLeftovers()) // a marker goes after the data it marks
+    const expected = [id, `${id}.info`, empty.id, `${empty.id}.info`, 'foreign', 'foreign.json', ...kept.filter((name) => name !== 'again.info.gone')]
+    assert.deepEqual(readdirSync(store.directory).sort(), expected.sort())
+  })
+
+  test('of a removal that was cut short, the upload is gone at once, and its id can be used when the rest is', async (t) => {
+    const store = new FileStore(temporaryFolder(t))
+    const upload = await store.create({ id: 'mine', length: 5 })
+    await store.append(upload, bytes('hello'))
+    execFileSync('mv', [sidecarOf(store, 'mine'), `${sidecarOf(store, 'mine')}.gone`]) // as far as the first step
+    assert.equal(await store.find('mine'), undefined)
+    await assert.rejects(store.create({ id: 'mine', length: 1 }), { code: 'UPLOAD_EXISTS' })
+    await later(t, () => store.removeLeftovers())
+    await store.create({ id: 'mine', length: 1 })
+    await later(t, () => store.removeLeftovers())
+    assert.equal((await found(store, 'mine')).length, 1)
+  })
+})
+
+test('terminate removes every file of an upload, in whichever state and layout it is', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await store.create({ length: 0 })
+  await store.setState(upload, 'finished')
+  await store.terminate(upload)
+  writeFileSync(join(store.directory, 'node.json'), JSON.stringify({ id: 'node', size: 3 }))
+  writeFileSync(join(store.directory, 'node'), 'abc')
+  const foreign = await found(store, 'node')
+  assert.equal(foreign.state, 'finished')
+  await store.setState(foreign, 'finished')
+  assert.ok(existsSync(sidecarOf(store, 'node')))
+  await store.terminate(foreign)
+  await store.terminate(foreign)
+  assert.deepEqual(readdirSync(store.directory), [])
+})
