@@ -17,11 +17,11 @@ const LISTENING = /^longhaul listening on http:\/\/127\.0\.0\.1:(\d+)\/files\/$/
  * which is how the server ended.
  *
  * @param {import('node:test').TestContext} t
- * @param {{ dir: string, port?: number }} options
+ * @param {{ dir: string, port?: number, flags?: readonly string[] }} options
  * @returns {Promise<{ port: number, stop: () => Promise<{ code: number | null, signal: string | null }> }>}
  */
-export async function npmStart(t, { dir, port = 0 }) {
-  const args = ['start', '--', '--port', String(port), '--dir', dir]
+export async function npmStart(t, { dir, port = 0, flags = [] }) {
+  const args = ['start', '--', '--port', String(port), '--dir', dir, ...flags]
   const npm = spawn('npm', args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'], detached: true }) // a group of its own
   t.after(() => killGroup(npm.pid))
   const exit = once(npm, 'exit').then(([code, signal]) => ({ code, signal }))
