@@ -23,6 +23,8 @@ import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 /** The answer. It is sent with a `Content-Length`, and with `Connection: close` where needed. */
 export interface EarlyResponse {
   readonly status: number
+  /** The reason phrase, for a status that Node has none for; HTTP/2 has none at all. */
+  readonly statusMessage?: string | undefined
   readonly headers?: Readonly<Record<string, string | number>> | undefined
   /** Default: empty. */
   readonly body?: string | undefined
@@ -77,7 +79,7 @@ export async function respondEarly(
   response: EarlyResponse,
   options: EarlyResponseOptions = {},
 ): Promise<void> {
-  const { status, headers = {}, body = '' } = response
+  const { status, statusMessage, headers = {}, body = '' } = response
   const { lingerMs = 5000, lingerBytes = 64 * 1024 * 1024, drain } = options
   const out = res as ServerResponse // the HTTP/2 compatibility API has the same methods
   const http2Stream = 'stream' in res ? res.stream : undefined
@@ -86,6 +88,7 @@ export async function respondEarly(
   if (http2Stream ? http2Stream.closed : out.destroyed) return
 
   out.statusCode = status
+  if (statusMessage !== undefined && !http2Stream) out.statusMessage = statusMessage
   for (const [name, value] of Object.entries(headers)) out.setHeader(name, value)
   if (status !== 204 && status !== 304) out.setHeader('Content-Length', Buffer.byteLength(body))
 

@@ -23,7 +23,7 @@ function read(name: string): { readonly code: string; readonly imports: readonly
 }
 
 test('a primitive imports builtins of Node only, each by its node: name', () => {
-  assert.ok(primitives.length >= 7)
+  assert.ok(primitives.length >= 8)
   for (const name of primitives) {
     const { code, imports } = read(name)
     for (const specifier of imports) {
@@ -34,8 +34,8 @@ test('a primitive imports builtins of Node only, each by its node: name', () => 
   }
 })
 
-test('imports point one way: cli to tus to upload to primitives', () => {
-  const layers = ['primitive', 'upload', 'tus', 'cli']
+test('imports point one way: cli to tus to download and upload, and from there to primitives', () => {
+  const layers = ['primitive', 'upload', 'download', 'tus', 'cli']
   const layerOf = (name: string): string => (dirname(name) === '.' ? 'primitive' : dirname(name))
   for (const name of sources.filter((source) => source !== 'index.ts')) {
     for (const specifier of read(name).imports.filter((imported) => !imported.startsWith('node:'))) {

@@ -51,6 +51,9 @@ const DEMONSTRATIONS: Readonly<Record<string, (example: Running) => Promise<void
   async 'keyed-lock'({ ended }) {
     assert.deepEqual(await ended(), { code: 0, stdout: '' })
   },
+  async 'lock-files'({ ended }) {
+    assert.deepEqual(await ended(), { code: 0, stdout: 'handed over\n' })
+  },
   async 'file-store'({ ended }) {
     assert.deepEqual(await ended(), { code: 0, stdout: '11\n' })
   },
@@ -61,6 +64,16 @@ const DEMONSTRATIONS: Readonly<Record<string, (example: Running) => Promise<void
     process.kill('SIGTERM')
     assert.equal((await client.response()).status, 503)
     assert.equal((await ended()).code, 0)
+  },
+  async 'file-store+lock-files+tus'({ port, printed }) {
+    const create = (headers: string[]) => exchangeAt(request('POST /files/', ['Tus-Resumable: 1.0.0', 'Upload-Length: 0', ...headers]))
+    const exchangeAt = async (text: string) => exchange(await port(), text)
+    assert.equal((await create([])).headers.get('www-authenticate'), 'Bearer')
+    const created = await create(['Authorization: Bearer sesame'])
+    assert.deepEqual([created.status, created.body], [201, 'thank you\n'])
+    await printed(/^0 bytes are in \(\w+-\w+\)$/m)
+    const download = await exchangeAt(request(`GET ${created.headers.get('location')}`))
+    assert.deepEqual([download.status, download.headers.get('content-disposition')], [200, 'attachment'])
   },
   async 'file-store+tus'({ port }) {
     const { status, headers } = await exchange(await port(), request('POST /files/', ['Tus-Resumable: 1.0.0', 'Upload-Length: 5']))
@@ -94,7 +107,7 @@ for (const example of examples) {
 
 test('every primitive has an example of its own, and the README shows the same', () => {
   const code = (file: string): string[] => examples.filter((example) => example.file === file).map((example) => example.code)
-  for (const name of ['happy-reader', 'delayed-signal', 'request-signal', 'shutdown-group', 'early-response', 'keyed-lock', 'file-store']) {
+  for (const name of ['happy-reader', 'delayed-signal', 'request-signal', 'shutdown-group', 'early-response', 'keyed-lock', 'lock-files', 'file-store']) {
     const [shown] = code(join('lib', `${name}.ts`))
     assert.ok(shown, `lib/${name}.ts shows no example`)
     assert.ok(code('README.md').includes(shown), `the README shows another example of ${name}`)

@@ -12,45 +12,75 @@ import { subscribe } from 'node:diagnostics_channel'
 import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { FileStore } from '../file-store.ts'
+import { LockFiles } from '../lock-files.ts'
 import { ShutdownGroup } from '../shutdown-group.ts'
 import { tusHandler } from '../tus/handler.ts'
 import { HELP, parseCommand, type ServeOptions } from './options.ts'
 
+/** How long a client may take to send the head of a request, in milliseconds. */
+const HEADERS_TIMEOUT_MS = 60_000
+
+/** How often what has expired is removed, in milliseconds. */
+const SWEEP_INTERVAL_MS = 3_600_000
+
 const command = parseCommand(process.argv.slice(2))
-if (command.kind === 'serve') serve(command.options)
+if (command.kind === 'serve') await serve(command.options)
 else if (command.kind === 'invalid') fail(2, `${command.message}; see --help`)
 else if (command.kind === 'help') process.stdout.write(HELP)
 else console.log(readVersion())
 
-function serve(options: ServeOptions): void {
-  const { host, port, path, sync, ...limits } = options
+async function serve(options: ServeOptions): Promise<void> {
+  const { host, port, path, publicUrl, maxSize, graceMs, idleTimeoutMs, expiresMs, cors } = options
   const group = new ShutdownGroup()
-  const tus = tusHandler({ ...limits, path, store: openStore(options), signal: group.signal })
+  const store = openStore(options)
+  const locks = options.lock === 'file' ? await openLocks(options) : undefined
+  const tus = tusHandler({
+    store, locker: locks, path, publicUrl, maxSize, graceMs, idleTimeoutMs,
+    expiration: expiresMs === undefined ? undefined : { afterMs: expiresMs },
+    download: options.download ? {} : undefined,
+    cors: cors.length === 0 ? undefined : { origins: cors.includes('*') ? '*' : cors },
+    signal: group.signal,
+  })
 
   type Listener = (req: IncomingMessage, res: ServerResponse) => Promise<void>
   // Storing outlives the answer of a client that has gone, so each exchange is work of its own.
   const tracked = (listener: Listener) => (req: IncomingMessage, res: ServerResponse) => void group.run(() => listener(req, res))
 
-  // requestTimeout would cut uploads that are progressing; the idle timeout ends those that are not.
-  const server = createServer({ requestTimeout: 0 }, tracked(tus))
+  // requestTimeout would cut uploads that are progressing; the idle timeout ends those that are not. Node derives headersTimeout from it.
+  const server = createServer({ requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS }, tracked(tus))
   server.on('checkContinue', tracked(tus.checkContinue))
   server.on('error', (error) => fail(1, error.message))
   group.add(server).listen()
-  group.signal.addEventListener('abort', () => void group.shutdown().then(({ forced }) => forced && process.exit(1)))
+  group.signal.addEventListener('abort', () => void group.shutdown().then(async ({ forced }) => {
+    await locks?.close()
+    if (forced) process.exit(1)
+  }))
   subscribe('longhaul:error', (message) => console.error((message as { error: Error }).error))
 
   server.listen(port, host, () => {
     const { address, family, port } = server.address() as AddressInfo
+    void group.run(tus.sweep)
+    setInterval(() => void group.run(tus.sweep), SWEEP_INTERVAL_MS).unref()
     console.log(`longhaul listening on http://${family === 'IPv6' ? `[${address}]` : address}:${port}${path}`)
   })
 }
 
-function openStore({ dir, sync }: ServeOptions): FileStore {
+function openStore({ dir, sync, lock }: ServeOptions): FileStore {
   try {
-    return new FileStore(dir, { sync })
+    return new FileStore(dir, { sync, shared: lock === 'file' })
   } catch (error) {
     return fail(2, `--dir cannot be used: ${(error as Error).message}`)
+  }
+}
+
+/** Locks lie in a folder of their own, so that the directory of the uploads holds nothing else. */
+async function openLocks({ dir }: ServeOptions): Promise<LockFiles> {
+  try {
+    return await LockFiles.open(join(dir, '.locks'))
+  } catch (error) {
+    return fail(2, `--lock file cannot be used here: ${(error as Error).message}`)
   }
 }
 

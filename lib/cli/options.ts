@@ -19,6 +19,14 @@ export interface ServeOptions {
   readonly graceMs: number
   readonly idleTimeoutMs: number
   readonly sync: 'none' | 'finish' | 'append'
+  /** `undefined`: as it arrives. */
+  readonly publicUrl: string | undefined
+  /** `undefined`: never. */
+  readonly expiresMs: number | undefined
+  readonly lock: 'file' | 'memory'
+  readonly download: boolean
+  /** Origins; empty: none. */
+  readonly cors: readonly string[]
 }
 
 /** What a command line asks for. */
@@ -35,10 +43,15 @@ Serves resumable uploads (tus 1.0.0) and stores them in a directory.
   --host HOST          address to listen on                (127.0.0.1)
   --port PORT          port to listen on, 0 for any        (1080)
   --path PATH          where uploads are created           (/files/)
+  --public-url URL     the same as clients see it, behind a proxy that changes it
   --max-size SIZE      most that one upload may hold       (100GiB)
   --grace TIME         for saving when a client has gone   (10s)
   --idle-timeout TIME  silence that ends a request         (60s)
   --sync WHEN          flush to the device: none, finish or append  (finish)
+  --expires TIME       gives up unfinished uploads that got no bytes for so long  (never)
+  --lock KIND          file: other processes may use the directory too; or memory  (file)
+  --download           offers finished uploads at their addresses
+  --cors ORIGIN        lets pages of this origin in; may be repeated; '*' for any
   --help, --version
 
 Sizes: 4096, 10MiB, 2GB. Times: 500ms, 30s, 5m, 24h.
@@ -47,6 +60,7 @@ SIGTERM or SIGINT saves what is under way and exits 0; a second one forces and e
 
 const MAX_TIMER_MS = 2 ** 31 - 1
 const SYNCS = ['none', 'finish', 'append'] as const
+const LOCKS = ['file', 'memory'] as const
 
 /** Reads the words after the program's name. Every mistake is one line that names the flag. */
 export function parseCommand(words: readonly string[]): Command {
@@ -65,7 +79,8 @@ function read(words: readonly string[]): Command {
     allowPositionals: true,
     options: {
       dir: text, host: text, port: text, path: text, sync: text,
-      'max-size': text, grace: text, 'idle-timeout': text,
+      'max-size': text, grace: text, 'idle-timeout': text, expires: text, lock: text, 'public-url': text,
+      download: { type: 'boolean' }, cors: { type: 'string', multiple: true },
       help: { type: 'boolean' }, version: { type: 'boolean' },
     },
   })
@@ -81,6 +96,11 @@ function read(words: readonly string[]): Command {
     graceMs: value('grace', values.grace ?? '10s', parseTimer, 'a time such as 500ms or 30s, at most 24 days'),
     idleTimeoutMs: value('idle-timeout', values['idle-timeout'] ?? '60s', parseTimer, 'a time such as 500ms or 30s, at most 24 days'),
     sync: value('sync', values.sync ?? 'finish', (word) => SYNCS.find((sync) => sync === word), 'none, finish or append'),
+    publicUrl: values['public-url'] === undefined ? undefined : value('public-url', values['public-url'], parsePublicUrl, 'a URL such as https://example.com/files/'),
+    expiresMs: values.expires === undefined ? undefined : value('expires', values.expires, parsePositive, 'a time such as 24h'),
+    lock: value('lock', values.lock ?? 'file', (word) => LOCKS.find((lock) => lock === word), 'file or memory'),
+    download: values.download ?? false,
+    cors: (values.cors ?? []).map((origin) => value('cors', origin, parseOrigin, 'an origin such as https://example.com, or *')),
   }
   return { kind: 'serve', options }
 }
@@ -108,6 +128,22 @@ function parsePath(word: string): string | undefined {
   if (!/^[A-Za-z0-9._~/-]*$/.test(word) || /\/\/|(?:^|\/)\.{1,2}(?:\/|$)/.test(word)) return undefined
   const inner = word.replace(/^\/|\/$/g, '')
   return inner === '' ? '/' : `/${inner}/`
+}
+
+function parsePositive(word: string): number | undefined {
+  return parseDuration(word) || undefined
+}
+
+/** An origin as browsers send it (RFC 6454 section 6.2): scheme and authority, nothing behind them. */
+function parseOrigin(word: string): string | undefined {
+  return word === '*' || (/^https?:\/\/[A-Za-z0-9.:[\]-]+$/.test(word) && URL.canParse(word) && new URL(word).origin === word) ? word : undefined
+}
+
+/** An http URL without a query, or a path; the slash at its end may be left out. */
+function parsePublicUrl(word: string): string | undefined {
+  const [, origin = '', path] = /^(https?:\/\/[A-Za-z0-9.:[\]-]+)?(\/.*|)$/.exec(word) ?? []
+  const parsed = path === undefined || word === '' ? undefined : parsePath(path)
+  return parsed === undefined ? undefined : `${origin}${parsed}`
 }
 
 function parseTimer(word: string): number | undefined {

@@ -9,14 +9,16 @@
  * @module
  */
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
+import type { ServerResponse } from 'node:http'
+import type { Http2ServerResponse } from 'node:http2'
 import { respondEarly, type EarlyResponse, type EarlyResponseOptions } from '../early-response.ts'
-import { UploadError } from '../upload/errors.ts'
+import { UploadError, type UploadErrorCode } from '../upload/errors.ts'
+import type { UploadRequest } from '../upload/hooks.ts'
+import type { Addresses } from './location.ts'
 import { APPEND_MEDIA_TYPE, TUS_VERSION } from './protocol.ts'
 
 /** A request of `node:http`, or of the compatibility API of `node:http2`. */
-export type TusRequest = IncomingMessage | Http2ServerRequest
+export type TusRequest = UploadRequest
 /** The response that belongs to a {@link TusRequest}. */
 export type TusResponse = ServerResponse | Http2ServerResponse
 
@@ -24,50 +26,60 @@ export type TusResponse = ServerResponse | Http2ServerResponse
 export interface Exchange {
   readonly req: TusRequest
   readonly res: TusResponse
-  readonly path: string
+  readonly addresses: Addresses
   /** Aborts some time after the client has gone. */
   readonly signal: AbortSignal
+  /** Answers in the server's place if that takes too long; runs only while the client waits for the server. */
+  readonly watchdog: { readonly start: () => void; readonly stop: () => void }
   /** Whether the client holds its body back until it hears `100 Continue`. */
   awaitsContinue: boolean
+  /** What every answer to this request says, whatever it is. */
+  headers: Readonly<Record<string, string>>
 }
 
-/** A feature that is not offered is refused: a client that relies on it must not think it was heard. */
-export function refuseHeaders(req: TusRequest, names: readonly string[]): void {
-  for (const name of names) {
-    if (header(req, name.toLowerCase()) !== undefined) throw new UploadError('BAD_REQUEST', `${name} is not supported here`)
-  }
-}
+/** Errors that go away by themselves. */
+const TRANSIENT: readonly UploadErrorCode[] = ['LOCKED', 'BUSY', 'OVERDUE', 'SHUTTING_DOWN']
 
 export function respondError(exchange: Exchange, error: UploadError, options?: EarlyResponseOptions): Promise<void> {
   const headers: Record<string, string> = {}
   if (error.code === 'UNSUPPORTED_VERSION') headers['Tus-Version'] = TUS_VERSION
-  if (error.code === 'LOCKED' || error.code === 'SHUTTING_DOWN') headers['Retry-After'] = '1'
-  return respond(exchange, error.status, headers, error.message, options)
+  if (TRANSIENT.includes(error.code)) headers['Retry-After'] = '1'
+  return respond(exchange, error.status, { ...headers, ...error.headers }, error.message, options)
 }
 
-export function respond(
+/** Answers, unless somebody has already. */
+export async function respond(
   exchange: Exchange,
   status: number,
   headers: Readonly<Record<string, string>>,
   text = '',
   options: EarlyResponseOptions = exchange.awaitsContinue ? { lingerMs: 0 } : {},
 ): Promise<void> {
+  if (exchange.res.headersSent) return
+  exchange.watchdog.stop()
   const response: EarlyResponse = {
     status,
+    statusMessage: status === 460 ? 'Checksum Mismatch' : undefined,
     headers: {
       'Tus-Resumable': TUS_VERSION,
       'Cache-Control': 'no-store',
       ...(text === '' ? {} : { 'Content-Type': 'text/plain; charset=utf-8', 'X-Content-Type-Options': 'nosniff' }),
+      ...exchange.headers,
       ...headers,
     },
-    body: text === '' || isHead(exchange.req) ? '' : `${text}\n`,
+    body: text === '' || isHead(exchange.req) ? '' : text.endsWith('\n') ? text : `${text}\n`,
   }
-  return respondEarly(exchange.req, exchange.res, response, options)
+  await respondEarly(exchange.req, exchange.res, response, options)
 }
 
 /** Whether an answer must not have content: HEAD, meant or sent. */
 function isHead(req: TusRequest): boolean {
   return req.method === 'HEAD' || header(req, 'x-http-method-override') === 'HEAD'
+}
+
+/** A feature that is not offered is refused: a client that relies on it must not think it was heard. */
+export function refuseHeader(req: TusRequest, name: string): void {
+  if (header(req, name.toLowerCase()) !== undefined) throw new UploadError('BAD_REQUEST', `${name} is not supported here`)
 }
 
 /** Media types are compared without regard to case, and without parameters (RFC 9110 section 8.3.1). */

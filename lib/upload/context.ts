@@ -7,18 +7,31 @@
  */
 
 import type { Readable } from 'node:stream'
+import type { ExpirationPolicy } from './expiration.ts'
+import type { UploadHooks } from './hooks.ts'
 import type { Locker, UploadStore } from './types.ts'
 
 /** The surroundings of every use case. */
 export interface UploadContext {
   readonly store: UploadStore
   readonly locker: Locker
+  readonly hooks: UploadHooks
+  /** When unfinished uploads are given up; `undefined`: never. */
+  readonly expiration: ExpirationPolicy | undefined
   /** The most that an upload may grow to, in bytes. */
   readonly maxSize: number
+  /** The most that one request may append, in bytes. */
+  readonly maxAppendSize: number
+  /** How many bodies may be received at once. */
+  readonly maxConcurrent: number
+  /** How many are being received. */
+  readonly underWay: { bodies: number }
   /** How long a body may be silent, in milliseconds. */
   readonly idleTimeoutMs: number
   /** How long to wait for another request to let go of an upload, in milliseconds. */
   readonly lockTimeoutMs: number
+  /** The least time between two calls of `onProgress` for one request, in milliseconds. */
+  readonly progressIntervalMs: number
   /** Aborts when the server shuts down: bodies end there, and what came is stored. */
   readonly shutdownSignal: AbortSignal | undefined
 }
@@ -28,11 +41,23 @@ export interface IncomingBody {
   readonly source: Readable
   /** As announced; `undefined` if it was not. */
   readonly length: number | undefined
+  /** What the body has to match to count. */
+  readonly checksum: ExpectedChecksum | undefined
   /** Tells a client that waits for it that its body is wanted. */
   readonly accept: () => void
+  /** Called when the body has ended and is stored: from here on the client waits for us. */
+  readonly stored: () => void
   /**
    * The server shuts down and `upload` has stored what came so far: answers the client, and has
    * `drain` store what it sends until it has read that answer. The lock is still held.
    */
   readonly answerShutdown: (upload: { readonly id: string; readonly offset: number }, drain: (until: AbortSignal) => Promise<void>) => Promise<void>
+}
+
+/** A checksum that is known, or will be when the body has ended. */
+export interface ExpectedChecksum {
+  /** Those that it may be of, by the names of `node:crypto`. */
+  readonly algorithms: readonly string[]
+  /** Called when the body has ended. Throws an `UploadError` if there is none that can be read. */
+  readonly read: () => { readonly algorithm: string; readonly digest: Uint8Array }
 }

@@ -7,45 +7,98 @@
  */
 
 import { randomBytes } from 'node:crypto'
+import { findParts, MAX_PARTS } from './concatenate.ts'
 import type { IncomingBody, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
+import { publish } from './events.ts'
+import { finishUpload } from './finish.ts'
+import { callHook, type CreationChoices, type UploadDescription, type UploadRequest } from './hooks.ts'
 import { planAppend } from './offset.ts'
-import { receive, type Received } from './receive.ts'
-import type { NewUpload } from './types.ts'
+import { assertNotBusy, receive, type Received } from './receive.ts'
+import type { NewUpload, Upload } from './types.ts'
 import { withLock } from './with-lock.ts'
 
+const ID = /^[A-Za-z0-9_-]{1,128}$/
+
 /**
- * Creates an upload under an id of 128 random bits, and appends `body` to it.
+ * Creates an upload under an id of 128 random bits, or one that `onCreate` chose, appends `body` to
+ * it, and finishes it if that is all of it: one of length zero at once, a concatenation when its
+ * parts are complete.
  *
- * What is refused leaves nothing behind. What was interrupted exists, with the bytes that came.
+ * What is refused leaves nothing behind, nor does a concatenation that could not be put together. What
+ * was interrupted exists, with the bytes that came; so does what is complete but could not be finished.
  *
- * @throws {UploadError} `MAX_SIZE_EXCEEDED`, `TOO_LARGE` before anything is created; whatever the
- * store throws.
+ * @throws {UploadError} `BAD_REQUEST` (the parts), `MAX_SIZE_EXCEEDED`, `TOO_LARGE`, `APPEND_TOO_LARGE`,
+ * `BUSY`, `REFUSED`, `UPLOAD_EXISTS` before anything is created; what {@link finishUpload} or the store throws.
  */
 export async function createUpload(
   context: UploadContext,
-  description: Omit<NewUpload, 'id'>,
+  description: UploadDescription,
   body: IncomingBody | undefined,
+  request: UploadRequest,
   signal: AbortSignal,
 ): Promise<Received> {
-  const { store, maxSize } = context
-  const { length } = description
+  const wanted = await decide(context, description, request)
+  const { id, length, parts, maxSize = context.maxSize } = wanted
   if (length !== undefined && length > maxSize) throw new UploadError('MAX_SIZE_EXCEEDED')
-  const plan = planAppend({ offset: 0, length, claimedOffset: 0, bodyLength: body?.length, maxSize })
+  const plan = planAppend({ offset: 0, length, claimedOffset: 0, bodyLength: body?.length, maxSize, maxAppendSize: context.maxAppendSize })
   if (plan.kind === 'refused') throw new UploadError(plan.code)
-
-  const id = randomBytes(16).toString('hex')
-  if (!body) return { kind: 'received', upload: await store.create({ ...description, id }) }
+  if (body) assertNotBusy(context)
+  if (!body && !parts && length !== 0) return { kind: 'received', upload: await create(context, wanted) } // nobody knows of it yet
 
   return withLock(context, id, signal, async (stop) => {
-    const upload = await store.create({ ...description, id })
-    body.accept()
+    const created = await create(context, wanted)
     let received: Received | undefined
     try {
-      received = await receive(context, upload, body, { maxBytes: plan.maxBytes, stop, signal })
-      return received
+      received = body
+        ? await receive(context, created, body, { maxBytes: plan.maxBytes, stop, signal })
+        : { kind: 'received', upload: created }
     } finally {
-      if (!received || received.kind === 'refused') await store.terminate(upload) // nobody learns of its address
+      if (!received || received.kind === 'refused') await context.store.terminate(created) // nobody learns of its address
+    }
+    if (received.kind === 'refused') return received
+    try {
+      const upload = await finishUpload(context, received.upload)
+      if (upload.state === 'rejected') await context.store.terminate(upload)
+      return { ...received, upload }
+    } catch (error) {
+      const left = parts && (await context.store.find(id))
+      if (left?.state === 'receiving') await context.store.terminate(left) // it did not get its bytes, and nobody learns of its address
+      throw error
     }
   })
+}
+
+async function create(context: UploadContext, upload: NewUpload): Promise<Upload> {
+  const created = await context.store.create(upload)
+  publish('create', created)
+  return created
+}
+
+/** Asks the hooks, and adds up what they and the client say. */
+async function decide(context: UploadContext, description: UploadDescription, request: UploadRequest): Promise<NewUpload> {
+  const { hooks, maxSize } = context
+  const { authorize, onCreate } = hooks
+  if ((description.parts?.length ?? 0) > MAX_PARTS) throw new UploadError('BAD_REQUEST', `A concatenation must have at most ${MAX_PARTS} parts`)
+  const parts = description.parts && (await findParts(context, description.parts, maxSize))
+  const described: UploadDescription = parts ? { ...description, length: parts.length } : description
+  if (authorize) await callHook(() => authorize({ kind: 'create', description: described, parts: parts?.uploads ?? [] }, request))
+  if (description.parts && !parts) throw new UploadError('BAD_REQUEST', 'The parts of a concatenation must be partial uploads of this server')
+  const choices = (onCreate && (await callHook(() => onCreate(described, request)))) ?? {}
+  assertChoices(choices)
+  return {
+    ...described,
+    ...(choices.metadata && { metadata: choices.metadata, encodedMetadata: undefined }),
+    ...(choices.maxSize !== undefined && { maxSize: Math.min(choices.maxSize, maxSize) }),
+    id: choices.id ?? randomBytes(16).toString('hex'),
+  }
+}
+
+function assertChoices(choices: CreationChoices): void {
+  const { id, metadata, maxSize } = choices
+  const fits =
+    (id === undefined || (typeof id === 'string' && ID.test(id))) &&
+    (metadata === undefined || (metadata instanceof Map && [...metadata].flat().every((text) => typeof text === 'string'))) &&
+    (maxSize === undefined || (Number.isSafeInteger(maxSize) && maxSize >= 0))
+  if (!fits) throw new UploadError('INTERNAL', undefined, new TypeError('Cannot create an upload as onCreate returned an id, metadata or maxSize that is none'))
 }

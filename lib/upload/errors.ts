@@ -9,27 +9,55 @@
 
 /** A code for each row of the table. */
 export type UploadErrorCode =
-  | 'BAD_REQUEST' | 'NOT_FOUND' | 'METHOD_NOT_ALLOWED' | 'IDLE' | 'OFFSET_CONFLICT' | 'TAKEN_OVER' | 'UNSUPPORTED_VERSION'
-  | 'TOO_LARGE' | 'MAX_SIZE_EXCEEDED' | 'UNSUPPORTED_MEDIA_TYPE' | 'LOCKED' | 'BODY_CONSUMED' | 'INTERNAL' | 'UPLOAD_CORRUPT'
-  | 'SHUTTING_DOWN' | 'STORE_FULL'
+  | 'BAD_REQUEST' | 'LENGTH_CONFLICT' | 'FINAL_UPLOAD' | 'NOT_FOUND' | 'METHOD_NOT_ALLOWED' | 'IDLE'
+  | 'OFFSET_CONFLICT' | 'TAKEN_OVER' | 'UPLOAD_EXISTS' | 'EXPIRED' | 'PART_GONE' | 'UNSUPPORTED_VERSION'
+  | 'TOO_LARGE' | 'MAX_SIZE_EXCEEDED' | 'APPEND_TOO_LARGE' | 'UNSUPPORTED_MEDIA_TYPE' | 'LOCKED' | 'METADATA_TOO_LARGE'
+  | 'CHECKSUM_MISMATCH' | 'REFUSED' | 'BODY_CONSUMED' | 'INTERNAL' | 'UPLOAD_CORRUPT'
+  | 'BUSY' | 'OVERDUE' | 'SHUTTING_DOWN' | 'STORE_FULL'
 
 const TABLE: Readonly<Record<UploadErrorCode, readonly [status: number, message: string]>> = {
   BAD_REQUEST: [400, 'The request is malformed'],
+  LENGTH_CONFLICT: [400, 'The upload has another length'],
+  FINAL_UPLOAD: [403, 'A concatenation takes no bytes of its own'],
+  REFUSED: [403, 'The request was refused'],
   NOT_FOUND: [404, 'There is no such upload'],
   METHOD_NOT_ALLOWED: [405, 'This method is not allowed here'],
   IDLE: [408, 'Nothing was received for too long'],
   OFFSET_CONFLICT: [409, 'The upload is at another offset'],
   TAKEN_OVER: [409, 'Another request for this upload took over'],
+  UPLOAD_EXISTS: [409, 'There is such an upload already'],
+  EXPIRED: [410, 'The upload has expired'],
+  PART_GONE: [410, 'A part of the upload is gone'],
   UNSUPPORTED_VERSION: [412, 'This version of the protocol is not supported'],
   TOO_LARGE: [413, 'The body is larger than what is left of the upload'],
   MAX_SIZE_EXCEEDED: [413, 'The upload is larger than this server allows'],
+  APPEND_TOO_LARGE: [413, 'The body is larger than this server allows in one request'],
   UNSUPPORTED_MEDIA_TYPE: [415, 'This content type is not supported here'],
   LOCKED: [423, 'Another request for this upload is still being served'],
+  METADATA_TOO_LARGE: [431, 'The metadata are larger than this server allows'],
+  CHECKSUM_MISMATCH: [460, 'The checksum does not match the body'],
   BODY_CONSUMED: [500, 'The request body was read before it reached the upload handler'],
   INTERNAL: [500, 'The server failed'],
   UPLOAD_CORRUPT: [500, 'The stored upload is damaged'],
+  BUSY: [503, 'Too many uploads are under way'],
+  OVERDUE: [503, 'The server is still at work on this request'],
   SHUTTING_DOWN: [503, 'The server is shutting down'],
   STORE_FULL: [507, 'There is no space left'],
+}
+
+/** What stores and lockers throw, and the row it belongs to. */
+const CODES: ReadonlyMap<unknown, UploadErrorCode> = new Map([
+  ['LOCK_TIMEOUT', 'LOCKED'],
+  ['UPLOAD_EXISTS', 'UPLOAD_EXISTS'],
+  ['UPLOAD_MOVED_ON', 'OFFSET_CONFLICT'],
+  ['UPLOAD_CORRUPT', 'UPLOAD_CORRUPT'],
+  ['STORE_FULL', 'STORE_FULL'],
+])
+
+/** Another answer than the table's; only what a hook decided has one. */
+export interface OwnAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
 }
 
 /** A request that cannot be served; `code` decides the status. `cause` is never sent. */
@@ -37,11 +65,13 @@ export class UploadError extends Error {
   override readonly name: string = 'UploadError'
   readonly code: UploadErrorCode
   readonly status: number
+  readonly headers: Readonly<Record<string, string>>
 
-  constructor(code: UploadErrorCode, message: string = TABLE[code][1], cause?: unknown) {
+  constructor(code: UploadErrorCode, message: string = TABLE[code][1], cause?: unknown, answer?: OwnAnswer) {
     super(message, cause === undefined ? undefined : { cause })
     this.code = code
-    this.status = TABLE[code][0]
+    this.status = answer?.status ?? TABLE[code][0]
+    this.headers = answer?.headers ?? {}
   }
 }
 
@@ -53,16 +83,5 @@ export class UploadError extends Error {
  */
 export function toUploadError(error: unknown): UploadError {
   if (error instanceof UploadError) return error
-  switch ((error as { code?: unknown } | null | undefined)?.code) {
-    case 'LOCK_TIMEOUT':
-      return new UploadError('LOCKED', undefined, error)
-    case 'UPLOAD_MOVED_ON':
-      return new UploadError('OFFSET_CONFLICT', undefined, error)
-    case 'UPLOAD_CORRUPT':
-      return new UploadError('UPLOAD_CORRUPT', undefined, error)
-    case 'STORE_FULL':
-      return new UploadError('STORE_FULL', undefined, error)
-    default:
-      return new UploadError('INTERNAL', undefined, error)
-  }
+  return new UploadError(CODES.get((error as { code?: unknown } | null | undefined)?.code) ?? 'INTERNAL', undefined, error)
 }

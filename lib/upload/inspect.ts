@@ -7,21 +7,36 @@
  */
 
 import type { UploadContext } from './context.ts'
-import { UploadError } from './errors.ts'
+import { findUpload, rejectionOf } from './find.ts'
+import { finishUpload, isSettled } from './finish.ts'
 import type { Upload } from './types.ts'
 import { withLock } from './with-lock.ts'
 
 /**
  * Resolves with the upload, once the request that had it has let go: its client may be gone, and then
- * the offset counts every byte it received. An upload that looks complete is no exception, as long as
- * nothing but its size says so: a body that turns out too large is still taken back.
+ * the offset counts every byte it received. If it is complete, finishing is tried again first, so
+ * that nothing is called complete that is not.
  *
- * @throws {UploadError} `NOT_FOUND`; whatever the store or the locker throws.
+ * A finished upload takes no lock. Nor does a concatenation wait while it is being put together.
+ *
+ * @throws {UploadError} `NOT_FOUND`, `EXPIRED`, `REFUSED` if it was rejected; what {@link finishUpload},
+ * the store or the locker throws.
  */
-export function inspectUpload(context: UploadContext, id: string, signal: AbortSignal): Promise<Upload> {
-  return withLock(context, id, signal, async () => {
-    const upload = await context.store.find(id)
-    if (!upload) throw new UploadError('NOT_FOUND')
-    return upload
-  })
+export async function inspectUpload(context: UploadContext, id: string, signal: AbortSignal): Promise<Upload> {
+  const found = await findUpload(context, id)
+  const upload = isSettled(found) ? found : await inspectUnsettled(context, found, signal)
+  if (upload.state === 'rejected') throw rejectionOf(upload)
+  return upload
+}
+
+async function inspectUnsettled(context: UploadContext, found: Upload, signal: AbortSignal): Promise<Upload> {
+  const { id, parts } = found
+  if (!parts) return withLock(context, id, signal, async () => finishUpload(context, await findUpload(context, id)))
+  const lock = await context.locker.tryAcquire(id)
+  if (!lock) return found
+  try {
+    return await finishUpload(context, await findUpload(context, id))
+  } finally {
+    await lock.release()
+  }
 }

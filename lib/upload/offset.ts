@@ -18,12 +18,17 @@ export interface AppendPlanInput {
   readonly claimedOffset: number
   /** The length of the request's body; `undefined` if it was not announced. */
   readonly bodyLength: number | undefined
+  /** The most that one request may append. Default: as much as the upload takes. */
+  readonly maxAppendSize?: number | undefined
 }
 
 /** `accepted`: read at most `maxBytes`. Otherwise the reason for refusing, before anything is read. */
 export type AppendPlan =
   | { readonly kind: 'accepted'; readonly maxBytes: number }
-  | { readonly kind: 'refused'; readonly code: 'OFFSET_CONFLICT' | 'TOO_LARGE' | 'MAX_SIZE_EXCEEDED' }
+  | { readonly kind: 'refused'; readonly code: 'OFFSET_CONFLICT' | TooLargeCode }
+
+/** Which limit a body does not fit into. */
+export type TooLargeCode = 'TOO_LARGE' | 'MAX_SIZE_EXCEEDED' | 'APPEND_TOO_LARGE'
 
 /**
  * Decides about an append: the claimed offset must be the stored one, and the body must fit into
@@ -31,13 +36,18 @@ export type AppendPlan =
  * nothing can leave the range in which numbers are exact.
  */
 export function planAppend(input: AppendPlanInput): AppendPlan {
-  const { offset, length, maxSize, claimedOffset, bodyLength } = input
+  const { offset, length, maxSize, claimedOffset, bodyLength, maxAppendSize = Infinity } = input
   if (claimedOffset !== offset) return { kind: 'refused', code: 'OFFSET_CONFLICT' }
-  const maxBytes = remainingBytes(offset, length, maxSize)
-  if (bodyLength !== undefined && bodyLength > maxBytes) {
-    return { kind: 'refused', code: length === undefined ? 'MAX_SIZE_EXCEEDED' : 'TOO_LARGE' }
-  }
+  const maxBytes = Math.min(remainingBytes(offset, length, maxSize), maxAppendSize)
+  if (bodyLength !== undefined && bodyLength > maxBytes) return { kind: 'refused', code: tooLargeCode(input) }
   return { kind: 'accepted', maxBytes }
+}
+
+/** Says which limit is the first that a body of too many bytes exceeds. */
+export function tooLargeCode(input: Pick<AppendPlanInput, 'offset' | 'length' | 'maxSize' | 'maxAppendSize'>): TooLargeCode {
+  const { offset, length, maxSize, maxAppendSize = Infinity } = input
+  if (maxAppendSize < remainingBytes(offset, length, maxSize)) return 'APPEND_TOO_LARGE'
+  return length === undefined ? 'MAX_SIZE_EXCEEDED' : 'TOO_LARGE'
 }
 
 /** How many bytes an upload still takes; never negative. */

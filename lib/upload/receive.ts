@@ -9,7 +9,10 @@
 import { HappyReader, type HappyReaderError } from '../happy-reader.ts'
 import type { IncomingBody, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
-import type { Upload, UploadStore } from './types.ts'
+import { publish } from './events.ts'
+import { tooLargeCode } from './offset.ts'
+import type { AppendOptions, Upload, UploadStore } from './types.ts'
+import { appendVerified } from './verify.ts'
 
 /**
  * How a body ended. `upload` is as it is stored now.
@@ -23,24 +26,51 @@ export type Received =
   | { readonly kind: 'received' | 'gone' | 'answered'; readonly upload: Upload }
   | { readonly kind: 'refused'; readonly upload: Upload; readonly error: UploadError }
 
+/** What bounds {@link receive}. */
+export interface ReceiveLimits {
+  readonly maxBytes: number
+  /** Ends the body; what came is stored. */
+  readonly stop: AbortSignal
+  /** Ends the storing. */
+  readonly signal: AbortSignal
+}
+
 /**
  * Reads the body into the store; the caller holds the lock.
  *
  * 1. What arrives is appended until the body ends, fails, falls silent, exceeds `maxBytes`, or
  *    `stop` aborts. All of it is stored before this resolves.
- * 2. A body that is too large is taken back as a whole: a refused request changes nothing.
+ * 2. A body that is too large is taken back as a whole: a refused request changes nothing. So is
+ *    one whose checksum does not match, or never came.
  * 3. On shutdown the client is answered, and what it sends until it has read that is stored too.
+ *
+ * @throws {UploadError} `BUSY` before anything is read; whatever the store throws.
  */
-export async function receive(
-  context: UploadContext,
-  upload: Upload,
-  body: IncomingBody,
-  limits: { readonly maxBytes: number; readonly stop: AbortSignal; readonly signal: AbortSignal },
-): Promise<Received> {
+export async function receive(context: UploadContext, upload: Upload, body: IncomingBody, limits: ReceiveLimits): Promise<Received> {
+  const { underWay } = context
+  if (limits.maxBytes > 0) assertNotBusy(context) // others may have begun since the caller looked
+  body.accept()
+  underWay.bodies++
+  try {
+    const received = await (body.checksum ? receiveVerified(context, upload, body, limits) : receivePlain(context, upload, body, limits))
+    if (received.upload.offset > upload.offset) publish('append', received.upload)
+    return received
+  } finally {
+    underWay.bodies--
+    body.stored()
+  }
+}
+
+/** Refuses a body while as many as the server takes are being received already. */
+export function assertNotBusy({ underWay, maxConcurrent }: UploadContext): void {
+  if (underWay.bodies >= maxConcurrent) throw new UploadError('BUSY')
+}
+
+async function receivePlain(context: UploadContext, upload: Upload, body: IncomingBody, limits: ReceiveLimits): Promise<Received> {
   const { store, idleTimeoutMs } = context
   const { maxBytes, stop, signal } = limits
   const reader = new HappyReader(body.source, { maxBytes, expectedBytes: body.length, idleTimeoutMs, signal: stop })
-  const stored = await append(store, upload, reader, signal)
+  const stored = await append(store, upload, reader, { signal, onProgress: progressOf(context, upload) })
 
   const error = whyEnded(reader.error, context, upload)
   if (error === undefined) return { kind: 'received', upload: stored }
@@ -54,7 +84,7 @@ export async function receive(
   let last: Upload = stored
   await body.answerShutdown(stored, async (until) => {
     const rest = new HappyReader(body.source, { maxBytes: maxBytes - reader.bytesRead, signal: until })
-    last = await append(store, stored, rest, signal)
+    last = await append(store, stored, rest, { signal })
     if (rest.error?.code !== 'TOO_LARGE') return
     await store.truncate(last, upload.offset)
     last = upload
@@ -62,11 +92,36 @@ export async function receive(
   return { kind: 'answered', upload: last }
 }
 
-async function append(store: UploadStore, upload: Upload, reader: HappyReader, signal: AbortSignal): Promise<Upload> {
+/** A body that counts as a whole or not at all, so that of one that was cut off nothing is kept. */
+async function receiveVerified(context: UploadContext, upload: Upload, body: IncomingBody, limits: ReceiveLimits): Promise<Received> {
+  const { maxBytes, stop, signal } = limits
+  const reader = new HappyReader(body.source, { maxBytes, expectedBytes: body.length, idleTimeoutMs: context.idleTimeoutMs, signal: stop })
+  const { offset, mismatch } = await appendVerified(context, upload, reader, body.checksum!, signal)
+
+  const stored: Upload = { ...upload, offset, updatedAt: new Date() }
+  const error = whyEnded(reader.error, context, upload) ?? mismatch
+  if (error === undefined) return { kind: 'received', upload: stored }
+  return error === 'gone' ? { kind: 'gone', upload: stored } : { kind: 'refused', upload: stored, error }
+}
+
+async function append(store: UploadStore, upload: Upload, reader: HappyReader, options: AppendOptions): Promise<Upload> {
   try {
-    return { ...upload, offset: await store.append(upload, reader, { signal }) }
+    return { ...upload, offset: await store.append(upload, reader, options), updatedAt: new Date() }
   } finally {
     reader.destroy() // a store that failed has not read to the end, and the source is to be discarded by others
+  }
+}
+
+/** Calls `onProgress` no more often than every `progressIntervalMs`. */
+function progressOf({ hooks, progressIntervalMs }: UploadContext, upload: Upload): ((offset: number) => void) | undefined {
+  const { onProgress } = hooks
+  if (!onProgress) return undefined
+  let told = { atMs: Date.now(), offset: upload.offset }
+  return (offset) => {
+    const atMs = Date.now()
+    if (atMs - told.atMs < progressIntervalMs || offset === told.offset) return
+    told = { atMs, offset }
+    onProgress({ ...upload, offset })
   }
 }
 
@@ -79,7 +134,7 @@ function whyEnded(error: HappyReaderError | undefined, context: UploadContext, u
     case 'SHORT':
       return new UploadError('BAD_REQUEST', 'The body ended before its announced length')
     case 'TOO_LARGE':
-      return new UploadError(upload.length === undefined ? 'MAX_SIZE_EXCEEDED' : 'TOO_LARGE')
+      return new UploadError(tooLargeCode({ ...context, ...upload, maxSize: upload.maxSize ?? context.maxSize }))
     case 'IDLE':
       return new UploadError('IDLE')
     case 'INTERRUPTED':

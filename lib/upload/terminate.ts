@@ -7,18 +7,26 @@
  */
 
 import type { UploadContext } from './context.ts'
-import { UploadError } from './errors.ts'
+import { publish } from './events.ts'
+import { findUpload } from './find.ts'
+import { callHook } from './hooks.ts'
+import type { Upload } from './types.ts'
 import { withLock } from './with-lock.ts'
 
 /**
  * Removes the upload once the request that was there before has let go.
  *
- * @throws {UploadError} `NOT_FOUND`; whatever the store or the locker throws.
+ * @throws {UploadError} `NOT_FOUND`, `EXPIRED`, what `onTerminate` refuses with; whatever the store or
+ * the locker throws.
  */
 export function terminateUpload(context: UploadContext, id: string, signal: AbortSignal): Promise<void> {
-  return withLock(context, id, signal, async () => {
-    const upload = await context.store.find(id)
-    if (!upload) throw new UploadError('NOT_FOUND')
-    await context.store.terminate(upload)
-  })
+  return withLock(context, id, signal, async () => remove(context, await findUpload(context, id), 'terminated'))
+}
+
+/** Removes an upload whose lock the caller holds. */
+export async function remove(context: UploadContext, upload: Upload, reason: 'terminated' | 'expired'): Promise<void> {
+  const { onTerminate } = context.hooks
+  if (onTerminate) await callHook(() => onTerminate(upload, reason))
+  await context.store.terminate(upload)
+  publish(reason === 'expired' ? 'expire' : 'terminate', upload)
 }

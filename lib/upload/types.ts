@@ -9,6 +9,24 @@
 
 import type { Readable } from 'node:stream'
 
+/**
+ * How far an upload has come.
+ *
+ * - `receiving`: bytes may still be appended, even if it looks complete.
+ * - `finishing`: it is complete, and what is to be done with it has begun, perhaps more than once.
+ * - `finished`: that has been done. The bytes never change again.
+ * - `rejected`: that was refused for good.
+ */
+export type UploadState = 'receiving' | 'finishing' | 'finished' | 'rejected'
+
+/** The answer that finishing led to; it is given again to whoever asks again. */
+export interface Outcome {
+  /** `undefined`: as the protocol has it. */
+  readonly status?: number | undefined
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
 /** An upload as a store knows it. */
 export interface Upload {
   readonly id: string
@@ -19,6 +37,19 @@ export interface Upload {
   readonly metadata: ReadonlyMap<string, string>
   /** The metadata as the client encoded them, if they came that way. */
   readonly encodedMetadata: string | undefined
+  readonly state: UploadState
+  readonly outcome: Outcome | undefined
+  /** Whether it is a part of other uploads, and of no use by itself. */
+  readonly partial: boolean
+  /** The ids of the uploads that this one is the concatenation of. */
+  readonly parts: readonly string[] | undefined
+  /** The parts as the client named them. */
+  readonly encodedParts: string | undefined
+  /** The most that it may grow to, if that was said when it was created. */
+  readonly maxSize: number | undefined
+  readonly createdAt: Date
+  /** When its bytes last changed. */
+  readonly updatedAt: Date
 }
 
 /** What a store is given to make an {@link Upload}. */
@@ -27,15 +58,31 @@ export interface NewUpload {
   readonly length: number | undefined
   readonly metadata?: ReadonlyMap<string, string> | undefined
   readonly encodedMetadata?: string | undefined
+  readonly partial?: boolean | undefined
+  readonly parts?: readonly string[] | undefined
+  readonly encodedParts?: string | undefined
+  readonly maxSize?: number | undefined
+}
+
+/** Options of {@link UploadStore.append}. */
+export interface AppendOptions {
+  /** Stops; what was stored stays. */
+  readonly signal?: AbortSignal | undefined
+  /** To be told now and then which offset is stored. */
+  readonly onProgress?: ((offset: number) => void) | undefined
 }
 
 /**
- * Where uploads are kept. The caller holds the upload's lock around every call but `find`.
+ * Where uploads are kept. The caller holds the upload's lock around every call that changes it.
+ *
+ * What a store need not be able to do is optional, and a protocol offers no more than its store can.
  *
  * Errors that the core knows have a `code`: `UPLOAD_EXISTS`, `UPLOAD_CORRUPT`, `UPLOAD_MOVED_ON`,
  * `STORE_FULL`. Whatever else is thrown is answered with 500 and no detail.
  */
 export interface UploadStore {
+  /** Whether other processes use it too, so that locks have to reach them. */
+  readonly shared?: boolean | undefined
   /** Makes an upload without bytes. It exists when this has resolved, also after a crash. */
   create(upload: NewUpload): Promise<Upload>
   /** The upload as it is now; `undefined` if there is none. */
@@ -44,11 +91,28 @@ export interface UploadStore {
    * Stores the body behind the bytes that are there and resolves with the new offset. Bytes that
    * were stored stay, however it ends. When it settles, nothing is written any more.
    */
-  append(upload: Upload, body: Readable, options: { readonly signal?: AbortSignal | undefined }): Promise<number>
+  append(upload: Upload, body: Readable, options: AppendOptions): Promise<number>
   /** Takes back what was appended behind `offset`. */
   truncate(upload: Upload, offset: number): Promise<void>
+  /** Moves the upload on, durably, and keeps the outcome with it. */
+  setState(upload: Upload, state: UploadState, outcome?: Outcome): Promise<void>
   /** Removes the upload, whatever its state. */
   terminate(upload: Upload): Promise<void>
+
+  /** Says how many bytes the upload has in all. For uploads whose length comes later. */
+  setLength?(upload: Upload, length: number): Promise<void>
+  /**
+   * As `append`, for a body that counts as a whole or not at all: `verify` is called when all of it
+   * is stored, and until it has said yes no offset includes it, also after a crash. Resolves with
+   * the offset, old or new. For checksums.
+   */
+  appendVerified?(upload: Upload, body: Readable, verify: () => boolean, options: AppendOptions): Promise<number>
+  /** The bytes from `start` up to and without `end`. For downloads and concatenation. */
+  read?(upload: Upload, range: { readonly start: number; readonly end: number }): Readable
+  /** The ids of all uploads, one after the other. For sweeping. */
+  list?(): AsyncIterable<string>
+  /** Removes what crashes left behind and nobody can use. For sweeping. */
+  removeLeftovers?(): Promise<unknown>
 }
 
 /** A lock that is held. */
@@ -69,4 +133,6 @@ export interface LockOptions {
 /** Keeps the requests for one upload apart: one holder an id, first come first served. */
 export interface Locker {
   acquire(id: string, options: LockOptions): Promise<Lock>
+  /** The lock if it is free. If it is not, `undefined`, and its holder is not disturbed. */
+  tryAcquire(id: string): Promise<Lock | undefined>
 }

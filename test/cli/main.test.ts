@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { join } from 'node:path'
@@ -97,7 +97,59 @@ test('The folder may be given without a flag, and is made if it is not there', a
   const dir = join(temporaryFolder(t), 'a', 'b')
   const { port } = await startProgram(t, [dir])
   const location = await create(port, 1)
-  assert.deepEqual(readdirSync(dir).sort(), [idOf(location), `${idOf(location)}.info`])
+  assert.deepEqual(readdirSync(dir).sort(), ['.locks', idOf(location), `${idOf(location)}.info`])
+})
+
+test('Of two programs on one directory, one finishes what the other began, and no lock is left when both are gone', async (t) => {
+  const dir = temporaryFolder(t)
+  const [one, two] = [await startProgram(t, ['--dir', dir]), await startProgram(t, ['--dir', dir])]
+  const { client, id, location } = await beginUpload(one, 1000)
+  await client.send('x'.repeat(400))
+  const head = await exchange(two.port, request(`HEAD ${location}`, [TUS]), { toHead: true })
+  assert.equal((await client.response()).status, 409)
+  const offset = Number(head.headers.get('upload-offset'))
+  assert.ok(offset <= 400)
+  const patch = [TUS, `Upload-Offset: ${offset}`, 'Content-Type: application/offset+octet-stream', `Content-Length: ${1000 - offset}`]
+  assert.equal((await exchange(two.port, request(`PATCH ${location}`, patch, 'x'.repeat(1000 - offset)))).status, 204)
+  assert.equal(readFileSync(join(dir, id), 'utf8'), 'x'.repeat(1000))
+  client.destroy()
+  for (const { process } of [one, two]) process.kill('SIGTERM')
+  assert.deepEqual([(await one.exit).code, (await two.exit).code], [0, 0])
+  assert.deepEqual(readdirSync(join(dir, '.locks')), [])
+})
+
+test('What has expired is removed when the program starts', async (t) => {
+  const dir = temporaryFolder(t)
+  const program = await startProgram(t, ['--dir', dir, '--expires', '24h'])
+  const location = await create(program.port, 5)
+  program.process.kill('SIGTERM')
+  await program.exit
+  const yesterday = new Date(Date.now() - 25 * 3_600_000)
+  utimesSync(join(dir, idOf(location)), yesterday, yesterday)
+  const again = await startProgram(t, ['--dir', dir, '--expires', '24h'])
+  const statuses = new Set<number>()
+  while (readdirSync(dir).length > 1) statuses.add((await exchange(again.port, request(`HEAD ${location}`, [TUS]), { toHead: true })).status)
+  assert.ok(!statuses.has(200))
+})
+
+test('--cors, --public-url and --download do what they say', async (t) => {
+  const dir = temporaryFolder(t)
+  const { port } = await startProgram(t, ['--dir', dir, '--cors', 'https://a.example', '--public-url', 'https://b.example/up', '--download'])
+  const created = await exchange(port, request('POST /files/', [TUS, 'Upload-Length: 0', 'Origin: https://a.example']))
+  assert.equal(created.headers.get('access-control-allow-origin'), 'https://a.example')
+  const location = created.headers.get('location') ?? ''
+  assert.match(location, /^https:\/\/b\.example\/up\/[0-9a-f]{32}$/)
+  assert.equal((await exchange(port, request(`GET /files/${location.slice(-32)}`))).status, 200)
+})
+
+test('Where there can be no locks between processes, the program says so and does not start', async (t) => {
+  const dir = temporaryFolder(t)
+  writeFileSync(join(dir, '.locks'), 'in the way')
+  const refused = await runProgram(['--dir', dir, '--port', '0'])
+  assert.equal(refused.code, 2)
+  assert.match(refused.stderr, /^longhaul: --lock file cannot be used here: [^\n]*\n$/)
+  const { port } = await startProgram(t, ['--dir', dir, '--lock', 'memory'])
+  await create(port, 1)
 })
 
 test('An IPv6 address is printed in brackets, and served if the system has it', async (t) => {
@@ -136,7 +188,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 
 test('An answer that is under way when SIGTERM comes is delivered whole', async (t) => {
   const dir = temporaryFolder(t)
-  const program = await startProgram(t, ['--dir', dir])
+  const program = await startProgram(t, ['--dir', dir, '--download'])
   const idle = await connectIdle(program)
   const { socket, received } = await beginLargeAnswer(t, program, dir)
 
@@ -151,7 +203,7 @@ test('An answer that is under way when SIGTERM comes is delivered whole', async 
 
 test('A second signal forces the end that the first one waits for, and the exit code is 1', async (t) => {
   const dir = temporaryFolder(t)
-  const program = await startProgram(t, ['--dir', dir])
+  const program = await startProgram(t, ['--dir', dir, '--download'])
   const idle = await connectIdle(program)
   await beginLargeAnswer(t, program, dir) // which nobody reads, so it cannot end by itself
 
@@ -172,7 +224,7 @@ test('--max-size is announced, and what is larger is refused with 413', async (t
   assert.equal(options.headers.get('tus-max-size'), '1024')
   const tooLarge = await exchange(port, request('POST /files/', [TUS, 'Upload-Length: 1025']))
   assert.equal(tooLarge.status, 413)
-  assert.deepEqual(readdirSync(dir), [])
+  assert.deepEqual(readdirSync(dir), ['.locks'])
   await create(port, 1024)
 })
 
@@ -208,16 +260,14 @@ async function beginLargeAnswer(
   { port }: Program,
   dir: string,
 ): Promise<{ socket: Socket; received: { bytes: number } }> {
-  const encodedMetadata = `a ${'A'.repeat(LARGE_BYTES)}`
-  const longhaul = { version: 1, state: 'receiving', createdAt: new Date().toISOString(), encodedMetadata }
-  writeFileSync(join(dir, 'large'), '')
-  writeFileSync(join(dir, 'large.info'), JSON.stringify({ ID: 'large', Size: 1, MetaData: {}, Longhaul: longhaul }))
+  writeFileSync(join(dir, 'large'), Buffer.alloc(LARGE_BYTES))
+  writeFileSync(join(dir, 'large.info'), JSON.stringify({ ID: 'large', Size: LARGE_BYTES }))
 
   const socket = connect(port, '127.0.0.1').on('error', () => {}) // being forced is no failure of the test
   t.after(() => socket.destroy())
   const received = { bytes: 0 }
   socket.on('data', (chunk) => (received.bytes += chunk.length))
-  socket.write(request('HEAD /files/large', [TUS]))
+  socket.write(request('GET /files/large'))
   await once(socket, 'data')
   socket.pause()
   return { socket, received }

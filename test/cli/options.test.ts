@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { HELP, parseCommand, type ServeOptions } from '../../lib/cli/options.ts'
+import { runProgram } from '../support/program.ts'
 
 const DEFAULTS: ServeOptions = {
   dir: './uploads',
@@ -14,6 +15,10 @@ const DEFAULTS: ServeOptions = {
   graceMs: 10_000,
   idleTimeoutMs: 60_000,
   sync: 'finish',
+  expiresMs: undefined,
+  lock: 'file',
+  download: false,
+  cors: [],
 }
 
 test('No words at all serve ./uploads on the loopback interface', () => {
@@ -38,6 +43,16 @@ const ACCEPTED: readonly (readonly [words: readonly string[], options: Partial<S
   [['--idle-timeout', '2147483647ms'], { idleTimeoutMs: 2_147_483_647 }],
   [['--sync', 'none'], { sync: 'none' }],
   [['--sync', 'append'], { sync: 'append' }],
+  [['--expires', '24h'], { expiresMs: 86_400_000 }],
+  [['--expires', '1ms'], { expiresMs: 1 }],
+  [['--expires', '1000h'], { expiresMs: 3_600_000_000 }], // longer than a timer of Node can be
+  [['--lock', 'memory'], { lock: 'memory' }],
+  [['--lock=file'], { lock: 'file' }],
+  [['--download'], { download: true }],
+  [['--cors', '*'], { cors: ['*'] }],
+  [['--cors', 'https://example.com'], { cors: ['https://example.com'] }],
+  [['--cors=http://localhost:8080', '--cors', 'https://a.example', '--cors', '*'], { cors: ['http://localhost:8080', 'https://a.example', '*'] }],
+  [['--download', 'here', '--lock', 'memory'], { dir: 'here', download: true, lock: 'memory' }],
   [['here', '--port', '8080', '--sync=finish'], { dir: 'here', port: 8080 }],
 ]
 
@@ -85,6 +100,32 @@ const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[]
   [['--idle-timeout', '10MiB'], /^--idle-timeout must be /],
   [['--sync', 'always'], /^--sync must be none, finish or append: received 'always'$/],
   [['--sync', 'Finish'], /^--sync must be /],
+  [['--expires', '0s'], /^--expires must be a time such as 24h: received '0s'$/],
+  [['--expires', 'never'], /^--expires must be .*: received 'never'$/],
+  [['--expires', '24'], /^--expires must be /],
+  [['--expires=-1h'], /^--expires must be /],
+  [['--expires', ''], /^--expires must be /],
+  [['--expires', '999999999999999h'], /^--expires must be /],
+  [['--expires'], /'--expires/],
+  [['--lock', 'none'], /^--lock must be file or memory: received 'none'$/],
+  [['--lock', 'FILE'], /^--lock must be /],
+  [['--lock', ''], /^--lock must be /],
+  [['--lock'], /'--lock/],
+  [['--download=yes'], /'--download'/],
+  [['--no-download'], /'--no-download'/],
+  [['--cors'], /'--cors/],
+  [['--cors', ''], /^--cors must be an origin such as https:\/\/example\.com, or \*: received ''$/],
+  [['--cors', 'example.com'], /^--cors must be /],
+  [['--cors', 'https://example.com/'], /^--cors must be /],
+  [['--cors', 'https://example.com/path'], /^--cors must be /],
+  [['--cors', 'https://example.com:443'], /^--cors must be /],
+  [['--cors', 'https://Example.com'], /^--cors must be /],
+  [['--cors', 'https://*.example.com'], /^--cors must be /],
+  [['--cors', 'https://user@example.com'], /^--cors must be /],
+  [['--cors', 'https://a.example,https://b.example'], /^--cors must be /],
+  [['--cors', 'https://a.example https://b.example'], /^--cors must be /],
+  [['--cors', 'https://a.example', '--cors', 'null'], /^--cors must be .*: received 'null'$/],
+  [['--cors', 'data:,'], /^--cors must be /],
   [['--dir', ''], /^--dir must be /],
   [['--host', ''], /^--host must be /],
   [['--dir'], /'--dir/],
@@ -114,9 +155,23 @@ test('--help and --version win over what would be served', () => {
 })
 
 test('The defaults that --help states are the ones in force', () => {
-  const stated = [...HELP.matchAll(/^ {2}(--[a-z-]+) [A-Z]+ .* \(([^)]+)\)$/gm)]
-  assert.equal(stated.length, Object.keys(DEFAULTS).length)
-  for (const [, flag = '', value = ''] of stated) assert.deepEqual(optionsOf([flag, value]), DEFAULTS, flag)
+  const stated = [...HELP.matchAll(/^ {2}(--[a-z-]+) [A-Z]+ .* \(([^)]+)\)$/gm)].map(([, flag = '', value = '']) => [flag, value] as const)
+  const flags = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--sync', '--expires', '--lock']
+  assert.deepEqual(stated.map(([flag]) => flag), flags)
+  assert.equal(new Map(stated).get('--expires'), 'never') // no word of the command line says that
+  for (const words of stated) if (words[0] !== '--expires') assert.deepEqual(optionsOf(words), DEFAULTS, words[0])
+})
+
+test('--help names every flag that there is', () => {
+  for (const flag of ['--download', '--cors', '--help', '--version']) assert.match(HELP, new RegExp(`^ {2}.*${flag}`, 'm'))
+})
+
+test('A bad value of a flag is one line on stderr, and exit code 2', async () => {
+  for (const words of [['--expires', '0s'], ['--lock', 'none'], ['--download=yes'], ['--cors', 'example.com']]) {
+    const { code, stdout, stderr } = await runProgram(words)
+    assert.deepEqual([code, stdout], [2, ''])
+    assert.match(stderr, /^longhaul: [^\n]*--[^\n]+; see --help\n$/)
+  }
 })
 
 test('Every port from 0 to 65535 is taken, and no other number', () => {
@@ -138,9 +193,9 @@ test('Whichever slashes a path is given with, it gets one at both ends', () => {
 })
 
 test('Whatever the words are, they serve, ask or get one line in reply', () => {
-  const names = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--sync', '--help', '--', '--x']
+  const names = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--sync', '--expires', '--lock', '--download', '--cors', '--help', '--', '--x']
   const flags = fc.constantFrom(...names)
-  const values = fc.constantFrom('', '0', '1', '10MiB', '30s', 'none', '/files/', '-1')
+  const values = fc.constantFrom('', '0', '1', '10MiB', '30s', 'none', 'memory', '/files/', '*', 'https://a.example', '-1')
   const word = fc.oneof(flags, values, fc.string({ unit: 'binary' }))
   fc.assert(fc.property(fc.array(word, { maxLength: 6 }), (words) => {
     const command = parseCommand(words)
@@ -149,7 +204,8 @@ test('Whatever the words are, they serve, ask or get one line in reply', () => {
   }))
 })
 
-function assertServable({ dir, host, port, path, maxSize, graceMs, idleTimeoutMs, sync }: ServeOptions): void {
+function assertServable(options: ServeOptions): void {
+  const { dir, host, port, path, maxSize, graceMs, idleTimeoutMs, sync, expiresMs, lock, download, cors } = options
   assert.notEqual(dir, '')
   assert.notEqual(host, '', 'an empty host listens on every interface')
   assert.ok(Number.isInteger(port) && port >= 0 && port <= 65535)
@@ -157,6 +213,10 @@ function assertServable({ dir, host, port, path, maxSize, graceMs, idleTimeoutMs
   assert.ok(Number.isSafeInteger(maxSize) && maxSize >= 0)
   for (const ms of [graceMs, idleTimeoutMs]) assert.ok(Number.isInteger(ms) && ms >= 1 && ms < 2 ** 31)
   assert.ok(['none', 'finish', 'append'].includes(sync))
+  assert.ok(expiresMs === undefined || (Number.isSafeInteger(expiresMs) && expiresMs >= 1))
+  assert.ok(['file', 'memory'].includes(lock))
+  assert.equal(typeof download, 'boolean')
+  for (const origin of cors) assert.ok(origin === '*' || new URL(origin).origin === origin)
 }
 
 function optionsOf(words: readonly string[]): ServeOptions {

@@ -10,7 +10,8 @@
 import { Server, type AddressInfo } from 'node:net'
 
 const { listen } = Server.prototype
-Server.prototype.listen = function (this: Server): Server {
+Server.prototype.listen = function (this: Server, ...args: unknown[]): Server {
+  if (typeof args[0] !== 'number') return Reflect.apply(listen, this, args) // a Unix socket stays where it is
   this.once('listening', () => process.send?.((this.address() as AddressInfo).port))
   return Reflect.apply(listen, this, [0, '127.0.0.1'])
 } as typeof listen

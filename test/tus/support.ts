@@ -11,7 +11,7 @@ import { Readable } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { FileStore } from '../../lib/file-store.ts'
 import { tusHandler, type TusHandler, type TusHandlerOptions } from '../../lib/tus/handler.ts'
-import type { NewUpload, Upload, UploadStore } from '../../lib/upload/types.ts'
+import type { AppendOptions, NewUpload, Outcome, Upload, UploadState, UploadStore } from '../../lib/upload/types.ts'
 import { listen } from '../support/listen.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { exchange, request, WireClient, type WireResponse } from '../support/wire.ts'
@@ -151,8 +151,28 @@ export class StoreBehind implements UploadStore {
     return this.files.find(id)
   }
 
-  append(upload: Upload, body: Readable, options: { readonly signal?: AbortSignal | undefined }): Promise<number> {
+  append(upload: Upload, body: Readable, options: AppendOptions): Promise<number> {
     return this.files.append(upload, body, options)
+  }
+
+  appendVerified(upload: Upload, body: Readable, verify: () => boolean, options: AppendOptions): Promise<number> {
+    return this.files.appendVerified(upload, body, verify, options)
+  }
+
+  setState(upload: Upload, state: UploadState, outcome?: Outcome): Promise<void> {
+    return this.files.setState(upload, state, outcome)
+  }
+
+  setLength(upload: Upload, length: number): Promise<void> {
+    return this.files.setLength(upload, length)
+  }
+
+  read(upload: Upload, range: { readonly start: number; readonly end: number }): Readable {
+    return this.files.read(upload, range)
+  }
+
+  list(): AsyncIterable<string> {
+    return this.files.list()
   }
 
   truncate(upload: Upload, offset: number): Promise<void> {
@@ -177,7 +197,7 @@ export class WatchedStore extends StoreBehind {
     })
   }
 
-  override append(upload: Upload, body: Readable, options: { readonly signal?: AbortSignal | undefined }): Promise<number> {
+  override append(upload: Upload, body: Readable, options: AppendOptions): Promise<number> {
     return super.append(upload, Readable.from(this.#count(body), { objectMode: false }), options)
   }
 

@@ -9,19 +9,30 @@ import { toUploadError, UploadError, type UploadErrorCode } from '../../lib/uplo
 /** Every code; the compiler complains about a missing one. */
 const STATUS = {
   BAD_REQUEST: 400,
+  LENGTH_CONFLICT: 400,
+  FINAL_UPLOAD: 403,
+  REFUSED: 403,
   NOT_FOUND: 404,
   METHOD_NOT_ALLOWED: 405,
   IDLE: 408,
   OFFSET_CONFLICT: 409,
   TAKEN_OVER: 409,
+  UPLOAD_EXISTS: 409,
+  EXPIRED: 410,
+  PART_GONE: 410,
   UNSUPPORTED_VERSION: 412,
   TOO_LARGE: 413,
   MAX_SIZE_EXCEEDED: 413,
+  APPEND_TOO_LARGE: 413,
   UNSUPPORTED_MEDIA_TYPE: 415,
   LOCKED: 423,
+  METADATA_TOO_LARGE: 431,
+  CHECKSUM_MISMATCH: 460,
   BODY_CONSUMED: 500,
   INTERNAL: 500,
   UPLOAD_CORRUPT: 500,
+  BUSY: 503,
+  OVERDUE: 503,
   SHUTTING_DOWN: 503,
   STORE_FULL: 507,
 } as const satisfies Record<UploadErrorCode, number>
@@ -33,6 +44,7 @@ for (const code of CODES) {
     const error = new UploadError(code)
     assert.equal(error.code, code)
     assert.equal(error.status, STATUS[code])
+    assert.deepEqual(error.headers, {})
     assert.match(error.message, /^[A-Z][\x20-\x7e]+$/)
     assert.doesNotMatch(error.message, /[/\\]|node:|\.ts|\bat\b.*:\d/)
   })
@@ -50,10 +62,12 @@ const mapped: readonly (readonly [thrown: string, code: UploadErrorCode])[] = [
   ['UPLOAD_MOVED_ON', 'OFFSET_CONFLICT'],
   ['UPLOAD_CORRUPT', 'UPLOAD_CORRUPT'],
   ['STORE_FULL', 'STORE_FULL'],
-  ['UPLOAD_EXISTS', 'INTERNAL'],
+  ['UPLOAD_EXISTS', 'UPLOAD_EXISTS'],
   ['ENOENT', 'INTERNAL'],
   ['EACCES', 'INTERNAL'],
   ['NOT_FOUND', 'INTERNAL'],
+  ['REFUSED', 'INTERNAL'],
+  ['CHECKSUM_MISMATCH', 'INTERNAL'],
   ['__proto__', 'INTERNAL'],
   ['constructor', 'INTERNAL'],
 ]
@@ -79,6 +93,19 @@ for (const thrown of anything) {
     assert.equal(error.message, INTERNAL)
   })
 }
+
+test('what a hook decided goes in the place of the status of the table, with its headers', () => {
+  const error = new UploadError('REFUSED', 'No more today', new Error('secret'), { status: 429, headers: { 'Retry-After': '60' } })
+  assert.deepEqual([error.code, error.status, error.message], ['REFUSED', 429, 'No more today'])
+  assert.deepEqual(error.headers, { 'Retry-After': '60' })
+  assert.equal(toUploadError(error), error)
+})
+
+test('a foreign error with headers and a status gets neither sent', () => {
+  const error = toUploadError(Object.assign(new Error('secret'), { code: 'REFUSED', status: 302, headers: { Location: '/secret' } }))
+  assert.equal(error.status, 500)
+  assert.deepEqual(error.headers, {})
+})
 
 test('a foreign error with a code of the table but another status is INTERNAL: its status is never sent', () => {
   for (const status of [13, 0, 200, 404.5, NaN, -1, 1000]) {

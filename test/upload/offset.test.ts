@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { planAppend, remainingBytes, type AppendPlan } from '../../lib/upload/offset.ts'
+import { planAppend, remainingBytes, tooLargeCode, type AppendPlan } from '../../lib/upload/offset.ts'
 
 const MAX = Number.MAX_SAFE_INTEGER
 
@@ -38,6 +38,20 @@ const rows: readonly (readonly [what: string, input: Parameters<typeof planAppen
     { offset: MAX - 1, length: MAX, maxSize: MAX, claimedOffset: MAX, bodyLength: 0 }, { kind: 'refused', code: 'OFFSET_CONFLICT' }],
   ['an upload that is beyond a maximum that was lowered takes no byte',
     { offset: 50, length: undefined, maxSize: 10, claimedOffset: 50, bodyLength: 1 }, { kind: 'refused', code: 'MAX_SIZE_EXCEEDED' }],
+  ['as much as one request may append is accepted',
+    { offset: 4, length: 10, maxSize: 100, claimedOffset: 4, bodyLength: 3, maxAppendSize: 3 }, { kind: 'accepted', maxBytes: 3 }],
+  ['one byte more than one request may append is too large for a request, not for the upload',
+    { offset: 4, length: 10, maxSize: 100, claimedOffset: 4, bodyLength: 4, maxAppendSize: 3 }, { kind: 'refused', code: 'APPEND_TOO_LARGE' }],
+  ['a body of unknown length is accepted up to what one request may append',
+    { offset: 4, length: undefined, maxSize: 100, claimedOffset: 4, bodyLength: undefined, maxAppendSize: 3 }, { kind: 'accepted', maxBytes: 3 }],
+  ['a limit of requests that is as large as what is left does not show',
+    { offset: 4, length: 10, maxSize: 100, claimedOffset: 4, bodyLength: 7, maxAppendSize: 6 }, { kind: 'refused', code: 'TOO_LARGE' }],
+  ['what is left may be less than one request may append',
+    { offset: 4, length: undefined, maxSize: 10, claimedOffset: 4, bodyLength: 7, maxAppendSize: 7 }, { kind: 'refused', code: 'MAX_SIZE_EXCEEDED' }],
+  ['a conflict goes before a body that is too large for one request',
+    { offset: 5, length: 10, maxSize: 100, claimedOffset: 6, bodyLength: 4, maxAppendSize: 3 }, { kind: 'refused', code: 'OFFSET_CONFLICT' }],
+  ['where requests may append nothing an empty one is accepted',
+    { offset: 5, length: 10, maxSize: 100, claimedOffset: 5, bodyLength: 0, maxAppendSize: 0 }, { kind: 'accepted', maxBytes: 0 }],
 ]
 
 for (const [what, input, plan] of rows) test(what, () => assert.deepEqual(planAppend(input), plan))
@@ -46,8 +60,11 @@ for (const [what, input, plan] of rows) test(what, () => assert.deepEqual(planAp
 function exactPlan(input: Parameters<typeof planAppend>[0]): AppendPlan {
   if (BigInt(input.claimedOffset) !== BigInt(input.offset)) return { kind: 'refused', code: 'OFFSET_CONFLICT' }
   const end = BigInt(input.length ?? input.maxSize)
-  const room = end > BigInt(input.offset) ? end - BigInt(input.offset) : 0n
+  const left = end > BigInt(input.offset) ? end - BigInt(input.offset) : 0n
+  const most = input.maxAppendSize === undefined ? left : BigInt(input.maxAppendSize)
+  const room = most < left ? most : left
   if (input.bodyLength !== undefined && BigInt(input.bodyLength) > room) {
+    if (most < left) return { kind: 'refused', code: 'APPEND_TOO_LARGE' }
     return { kind: 'refused', code: input.length === undefined ? 'MAX_SIZE_EXCEEDED' : 'TOO_LARGE' }
   }
   return { kind: 'accepted', maxBytes: Number(room) }
@@ -55,7 +72,10 @@ function exactPlan(input: Parameters<typeof planAppend>[0]): AppendPlan {
 
 const bytes = fc.oneof(fc.maxSafeNat(), fc.nat({ max: 20 }), fc.nat({ max: 20 }).map((distance) => MAX - distance))
 const appends = fc
-  .record({ offset: bytes, length: fc.option(bytes, { nil: undefined }), maxSize: bytes, bodyLength: fc.option(bytes, { nil: undefined }) })
+  .record({
+    offset: bytes, length: fc.option(bytes, { nil: undefined }), maxSize: bytes, bodyLength: fc.option(bytes, { nil: undefined }),
+    maxAppendSize: fc.option(bytes, { nil: undefined }),
+  })
   .chain((input) => fc.oneof(fc.constant(input.offset), bytes).map((claimedOffset) => ({ ...input, claimedOffset })))
 
 test('every decision is the one that exact arithmetic makes, up to Number.MAX_SAFE_INTEGER', () => {
@@ -69,6 +89,7 @@ test('what is accepted never leads past the length, the maximum, or the numbers 
       if (plan.kind === 'refused') return
       assert.ok(Number.isSafeInteger(plan.maxBytes) && plan.maxBytes >= 0)
       assert.ok((input.bodyLength ?? 0) <= plan.maxBytes)
+      assert.ok(plan.maxBytes <= (input.maxAppendSize ?? Infinity))
       const end = BigInt(input.offset) + BigInt(plan.maxBytes)
       assert.ok(plan.maxBytes === 0 || end <= BigInt(input.length ?? input.maxSize))
       assert.ok(end <= BigInt(MAX))
@@ -91,6 +112,16 @@ test('an upload that is stored in any number of pieces takes each that fits, and
       assert.equal(offset, length)
       assert.equal(remainingBytes(offset, length, MAX), 0)
     }),
+  )
+})
+
+test('a body that turns out too large has the code that it would have had, had it said so before', () => {
+  fc.assert(
+    fc.property(appends, (input) => {
+      const plan = planAppend({ ...input, claimedOffset: input.offset, bodyLength: Infinity })
+      assert.deepEqual(plan, { kind: 'refused', code: tooLargeCode(input) })
+    }),
+    { numRuns: 2000 },
   )
 })
 

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * Addresses of uploads: those that are given out, and those that come back.
+ *
+ * What is given out is a path, unless somebody who may be believed said more: the options, or a
+ * proxy whose address is listed. No header of anybody else is reflected, `Host` least of all.
+ *
+ * @module
+ */
+
+import { BlockList, isIP } from 'node:net'
+import { header, type TusRequest } from './exchange.ts'
+import { parseTarget } from './request-target.ts'
+
+/** Where uploads are reachable. */
+export interface Addresses {
+  /** The path of the creation URL, as it arrives here. */
+  readonly path: string
+  /** The same as clients see it. */
+  readonly publicPath: string
+  /** Scheme and authority as clients see them; `undefined` if that is not known. */
+  readonly publicOrigin: string | undefined
+  /** Proxies whose `Forwarded` and `X-Forwarded-*` are believed. */
+  readonly trustedProxies: BlockList
+}
+
+/** `path-absolute` (RFC 3986 section 3.3) that ends with a slash. */
+const PATH = /^\/(?:[A-Za-z0-9\-._~%!$&'()*+,;=:@]+\/)*$/
+
+/** `host [ ":" port ]`: a name, an IPv4 address, or an IPv6 address in brackets (RFC 3986 section 3.2.2). */
+const AUTHORITY = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?$/
+
+/** `absolute-URI` of http or https, without a query: an origin and a path. */
+const ABSOLUTE = /^(https?):\/\/([^/?#]+)(\/[^?#]*)$/i
+
+/**
+ * Checks the options that decide about addresses.
+ *
+ * @throws {TypeError} if one of them is not what it must be.
+ */
+export function toAddresses(path: string, publicUrl: string | undefined, trustedProxies: readonly string[]): Addresses {
+  if (!PATH.test(path)) throw new TypeError(`Cannot mount uploads as path must begin and end with a slash, with plain segments between: received ${JSON.stringify(path)}`)
+  const [, scheme, authority, publicPath = publicUrl ?? path] = ABSOLUTE.exec(publicUrl ?? '') ?? []
+  if (!PATH.test(publicPath) || (authority !== undefined && !AUTHORITY.test(authority))) {
+    throw new TypeError(`Cannot address uploads as publicUrl must be a path or an http URL, and end with a slash: received ${JSON.stringify(publicUrl)}`)
+  }
+  const publicOrigin = authority === undefined ? undefined : `${scheme}://${authority}`
+  return { path, publicPath, publicOrigin, trustedProxies: toBlockList(trustedProxies) }
+}
+
+/** The address of an upload, for `Location`. */
+export function locationOf(addresses: Addresses, req: TusRequest, id: string): string {
+  const { publicPath, publicOrigin = forwardedOrigin(addresses, req) ?? '' } = addresses
+  return `${publicOrigin}${publicPath}${id}`
+}
+
+/**
+ * The id of the upload at an address that a client named; `undefined` if that is none of ours: on
+ * another host than the request came to, or outside of the path. Nothing is ever fetched.
+ */
+export function idAt(addresses: Addresses, req: TusRequest, address: string): string | undefined {
+  const [, , authority, path = address] = ABSOLUTE.exec(address) ?? []
+  if (authority !== undefined) {
+    const origins = [addresses.publicOrigin, forwardedOrigin(addresses, req), `http://${header(req, ':authority') ?? header(req, 'host')}`]
+    if (!origins.some((origin) => origin !== undefined && authorityOf(origin) === authorityOf(`http://${authority}`))) return undefined
+  }
+  if (!path.startsWith('/')) return undefined // an absolute URL of another kind, whose host was not looked at
+  for (const base of [addresses.publicPath, addresses.path]) {
+    const target = parseTarget(path, base)
+    if (target.kind === 'upload') return target.id
+  }
+  return undefined
+}
+
+/** Without the ports that the schemes imply, as a client may have left them out. */
+function authorityOf(origin: string): string {
+  return origin.replace(/^https?:\/\//i, '').replace(/:(?:80|443)$/, '').toLowerCase()
+}
+
+/** What a proxy that is believed says of the client's side; of several values the last, which is its own. */
+function forwardedOrigin({ trustedProxies }: Addresses, req: TusRequest): string | undefined {
+  const peer = req.socket.remoteAddress ?? ''
+  const family = isIP(peer)
+  if (trustedProxies.rules.length === 0 || family === 0 || !trustedProxies.check(peer, family === 6 ? 'ipv6' : 'ipv4')) return undefined
+  const forwarded = parseForwarded(header(req, 'forwarded'))
+  const scheme = forwarded.get('proto') ?? last(header(req, 'x-forwarded-proto')) ?? 'http'
+  const authority = forwarded.get('host') ?? last(header(req, 'x-forwarded-host'))
+  if (authority === undefined || !AUTHORITY.test(authority) || !/^https?$/.test(scheme)) return undefined
+  return `${scheme}://${authority}`
+}
+
+/** The pairs of the last element of `Forwarded` (RFC 7239 section 4), which holds no comma or semicolon in quotes that matters here. */
+function parseForwarded(text: string | undefined): Map<string, string> {
+  const pairs = (last(text) ?? '').split(';').map((pair) => pair.trim().split('='))
+  return new Map(pairs.map(([name = '', value = '']) => [name.toLowerCase(), value.replace(/^"(.*)"$/, '$1')]))
+}
+
+function last(list: string | undefined): string | undefined {
+  return list?.split(',').at(-1)?.trim()
+}
+
+function toBlockList(entries: readonly string[]): BlockList {
+  const list = new BlockList()
+  for (const entry of entries) {
+    const [address = '', prefix] = entry.split('/')
+    const version = isIP(address)
+    const bits = prefix === undefined ? (version === 6 ? 128 : 32) : /^[0-9]{1,3}$/.test(prefix) ? Number(prefix) : NaN
+    if (version === 0 || !(bits <= (version === 6 ? 128 : 32))) {
+      throw new TypeError(`Cannot trust a proxy as it must be an IP address or a network such as 10.0.0.0/8: received ${JSON.stringify(entry)}`)
+    }
+    list.addSubnet(address, bits, version === 6 ? 'ipv6' : 'ipv4')
+  }
+  return list
+}

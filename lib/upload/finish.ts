@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * Finishes an upload durably: what is to be done with it is done at least once, and said only after.
+ *
+ * @module
+ */
+
+import { assemble } from './concatenate.ts'
+import type { UploadContext } from './context.ts'
+import { UploadError } from './errors.ts'
+import { publish } from './events.ts'
+import { callHook, isOutcome } from './hooks.ts'
+import type { Outcome, Upload } from './types.ts'
+
+/** Whether there is nothing left to do: its bytes and its answer are final. */
+export function isSettled(upload: Upload): boolean {
+  return upload.state === 'finished' || upload.state === 'rejected'
+}
+
+/**
+ * Does what is left to do for an upload, and resolves with it as it is then; the caller holds the lock.
+ *
+ * 1. A concatenation whose parts are complete gets its bytes.
+ * 2. If bytes are missing, that is all.
+ * 3. The state becomes `finishing`, durably, and `onFinish` runs. If it fails, the state stays, and
+ *    whoever comes next runs it again; if it refuses, the upload is `rejected`, with that answer.
+ * 4. Otherwise the upload is `finished`. A partial upload goes there without the hook.
+ *
+ * @throws {UploadError} `INTERNAL`, or `REFUSED` with a status from 500, if `onFinish` failed;
+ * whatever the store throws.
+ */
+export async function finishUpload(context: UploadContext, found: Upload): Promise<Upload> {
+  const { store, hooks, shutdownSignal: signal } = context
+  if (isSettled(found)) return found
+  const upload = found.parts && found.state === 'receiving' ? await assemble(context, found) : found
+  if (upload.offset !== upload.length || isSettled(upload)) return upload
+
+  const { onFinish } = hooks
+  if (!onFinish || upload.partial) return settle(context, upload, 'finished')
+  if (upload.state === 'receiving') await store.setState(upload, 'finishing')
+  const finishing: Upload = { ...upload, state: 'finishing' }
+  const idempotencyKey = `${upload.id}-${upload.createdAt.getTime().toString(36)}`
+  try {
+    const answer = await callHook(() => onFinish(finishing, { idempotencyKey, signal }))
+    if (answer === undefined) return await settle(context, finishing, 'finished')
+    const { status, headers = {}, body = '' } = answer
+    const outcome = { status, headers, body }
+    if (!isOutcome(outcome)) throw new UploadError('INTERNAL', undefined, new TypeError('Cannot answer as onFinish returned what is no status, headers and text'))
+    return await settle(context, finishing, 'finished', outcome)
+  } catch (error) {
+    if (!(error instanceof UploadError && error.code === 'REFUSED') || error.status >= 500) throw error
+    return settle(context, finishing, 'rejected', { status: error.status, headers: error.headers, body: error.message })
+  }
+}
+
+async function settle(context: UploadContext, upload: Upload, state: 'finished' | 'rejected', outcome?: Outcome): Promise<Upload> {
+  await context.store.setState(upload, state, outcome)
+  const settled: Upload = { ...upload, state, outcome }
+  publish(state === 'finished' ? 'finish' : 'reject', settled)
+  return settled
+}

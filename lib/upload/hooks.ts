@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * Where an application has its say.
+ *
+ * A hook that refuses throws an error with a `status` from 400 to 599; it is answered with that
+ * status, with `body` (text) and `headers` if the error has them. Its message stays in the server:
+ * it may come from anywhere. Any other error is answered with 500 and no detail.
+ *
+ * @module
+ */
+
+import { STATUS_CODES, validateHeaderName, validateHeaderValue, type IncomingMessage } from 'node:http'
+import type { Http2ServerRequest } from 'node:http2'
+import type { UploadContext } from './context.ts'
+import { UploadError } from './errors.ts'
+import type { NewUpload, Outcome, Upload } from './types.ts'
+
+/** A request of `node:http`, or of the compatibility API of `node:http2`. */
+export type UploadRequest = IncomingMessage | Http2ServerRequest
+
+/** An upload that is to be made. */
+export type UploadDescription = Omit<NewUpload, 'id'>
+
+/** What a request is about to do. */
+export type Operation =
+  | { readonly kind: 'create'; readonly description: UploadDescription; /** Of a concatenation. */ readonly parts: readonly Upload[] }
+  | { readonly kind: 'inspect' | 'append' | 'read' | 'terminate'; readonly id: string; /** `undefined` if there is none. */ readonly upload: Upload | undefined }
+
+/** What `onCreate` may decide. */
+export interface CreationChoices {
+  /** In place of 128 random bits. Must match `^[A-Za-z0-9_-]{1,128}$`, and be new. */
+  readonly id?: string | undefined
+  /** In place of what the client sent. */
+  readonly metadata?: ReadonlyMap<string, string> | undefined
+  /** The most that this upload may grow to, in bytes. */
+  readonly maxSize?: number | undefined
+}
+
+/** What `onFinish` may answer; the rest is as the protocol has it. */
+export interface FinishAnswer {
+  readonly status?: number | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly body?: string | undefined
+}
+
+/** What `onFinish` is told besides the upload. */
+export interface FinishDetails {
+  /** The same in every run for one upload: whoever has seen it has done the work. */
+  readonly idempotencyKey: string
+  /** Aborts when the server shuts down. A run that stops then is repeated after the restart. */
+  readonly signal: AbortSignal | undefined
+}
+
+/** The hooks. Each may be left out. */
+export interface UploadHooks {
+  /** Before anything else is done, and before the upload is locked. Throws to refuse. */
+  readonly authorize?: ((operation: Operation, request: UploadRequest) => void | Promise<void>) | undefined
+  /** Before an upload is made. Throws to refuse. */
+  readonly onCreate?: ((description: UploadDescription, request: UploadRequest) => CreationChoices | void | Promise<CreationChoices | void>) | undefined
+  /**
+   * When all bytes are stored. It runs at least once: again, if it failed or the server stopped
+   * meanwhile. An error with a status below 500 rejects the upload for good. The lock is held.
+   */
+  readonly onFinish?: ((upload: Upload, details: FinishDetails) => FinishAnswer | void | Promise<FinishAnswer | void>) | undefined
+  /** Before an upload is removed. If it throws, the upload stays. The lock is held. */
+  readonly onTerminate?: ((upload: Upload, reason: 'terminated' | 'expired') => void | Promise<void>) | undefined
+  /** Now and then while bytes come, with the offset that is stored. Must not throw. */
+  readonly onProgress?: ((upload: Upload) => void) | undefined
+}
+
+/** Asks `authorize` about an upload that exists, or does not. Without that hook it looks for nothing. */
+export async function authorize(
+  context: UploadContext,
+  kind: 'inspect' | 'append' | 'read' | 'terminate',
+  id: string,
+  request: UploadRequest,
+): Promise<void> {
+  const { authorize } = context.hooks
+  if (!authorize) return
+  const upload = await context.store.find(id)
+  await callHook(() => authorize({ kind, id, upload }, request))
+}
+
+/** Calls a hook. What it throws becomes an `UploadError`: `REFUSED` if it has a status, else `INTERNAL`. */
+export async function callHook<T>(hook: () => T | Promise<T>): Promise<T> {
+  try {
+    return await hook()
+  } catch (error) {
+    const { status, body, headers } = (error ?? {}) as { status?: unknown; body?: unknown; headers?: unknown }
+    if (typeof status !== 'number' || !isOutcome({ status, headers: headers ?? {}, body: body ?? '' }) || status < 400) {
+      throw new UploadError('INTERNAL', undefined, error)
+    }
+    const text = typeof body === 'string' ? body : (STATUS_CODES[status] ?? '')
+    throw new UploadError('REFUSED', text, error, { status, headers: (headers ?? {}) as Record<string, string> })
+  }
+}
+
+/** Whether a hook's answer can be sent: a final status, headers that are headers, text. */
+export function isOutcome(value: { readonly status?: unknown; readonly headers: unknown; readonly body: unknown }): value is Outcome {
+  const { status, headers, body } = value
+  if (status !== undefined && !(Number.isInteger(status) && (status as number) >= 200 && (status as number) <= 599)) return false
+  if (typeof headers !== 'object' || headers === null || typeof body !== 'string') return false
+  try {
+    for (const [name, content] of Object.entries(headers)) {
+      validateHeaderName(name)
+      validateHeaderValue(name, content)
+      if (typeof content !== 'string') return false
+    }
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * Goes through all uploads: removes what has expired, finishes what was interrupted.
+ *
+ * @module
+ */
+
+import type { UploadContext } from './context.ts'
+import { publishError } from './events.ts'
+import { isExpired } from './expiration.ts'
+import { finishUpload, isSettled } from './finish.ts'
+import { remove } from './terminate.ts'
+import type { Upload } from './types.ts'
+
+/** What a sweep did: numbers of uploads. */
+export interface SweepReport {
+  readonly examined: number
+  readonly expired: number
+  /** Finished or rejected, after they had been complete. */
+  readonly settled: number
+  /** Those that could not be read, removed or finished. Each was published as an error. */
+  readonly failed: number
+}
+
+/** How many uploads are looked at side by side. */
+const CONCURRENCY = 4
+
+/**
+ * Looks at every upload in the store once, a few at a time, so that memory does not grow with their
+ * number.
+ *
+ * 1. One that has expired is removed, `onTerminate` first.
+ * 2. One that is complete and not finished, as a hook failed or the server stopped, is finished.
+ * 3. What crashes left behind is removed.
+ *
+ * One that a request holds is left alone, and its request is not disturbed. A finished upload is
+ * never touched. Ends early, without an error, when `signal` aborts.
+ */
+export async function sweepUploads(context: UploadContext, signal: AbortSignal | undefined): Promise<SweepReport> {
+  const { store } = context
+  const report = { examined: 0, expired: 0, settled: 0, failed: 0 }
+  const ids = store.list?.()[Symbol.asyncIterator]()
+  const work = async (): Promise<void> => {
+    for (let next = await ids?.next(); next && !next.done; next = await ids?.next()) {
+      if (signal?.aborted) break
+      report.examined++
+      try {
+        const did = await sweepOne(context, next.value)
+        if (did) report[did]++
+      } catch (error) {
+        report.failed++
+        publishError(error as Error)
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: CONCURRENCY }, work))
+  await ids?.return?.()
+  if (!signal?.aborted) await store.removeLeftovers?.()
+  return report
+}
+
+async function sweepOne(context: UploadContext, id: string): Promise<'expired' | 'settled' | undefined> {
+  const { store, locker } = context
+  if (!needsSweeping(context, await store.find(id))) return undefined
+  const lock = await locker.tryAcquire(id)
+  if (!lock) return undefined
+  try {
+    const upload = await store.find(id) // somebody may have had it in between
+    if (!upload || !needsSweeping(context, upload)) return undefined
+    if (isExpired(upload, context.expiration)) {
+      await remove(context, upload, 'expired')
+      return 'expired'
+    }
+    return isSettled(await finishUpload(context, upload)) ? 'settled' : undefined
+  } finally {
+    await lock.release()
+  }
+}
+
+function needsSweeping(context: UploadContext, upload: Upload | undefined): boolean {
+  if (!upload) return false
+  if (isExpired(upload, context.expiration)) return true
+  return !isSettled(upload) && (upload.offset === upload.length || upload.parts !== undefined)
+}
