@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { copyFileSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { builtinModules } from 'node:module'
 import { dirname, join, normalize } from 'node:path'
 import { test } from 'node:test'
@@ -88,6 +89,14 @@ test('the top level holds what belongs there and nothing else', async () => {
   const top = new Set(stdout.trim().split('\n').map((path) => path.split('/')[0]!))
   const expected = ['.ci', '.gitignore', 'CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'bench', 'lib', 'package-lock.json', 'package.json', 'test', 'tsconfig.json']
   assert.deepEqual([...top].sort(), expected)
+})
+
+test('where requestTimeout is switched off, the time for headers is not: Node would derive the one from the other', () => {
+  assert.equal(createServer({ requestTimeout: 0 }).headersTimeout, 0)
+  assert.equal(createServer({ requestTimeout: 0, headersTimeout: 60_000 }).headersTimeout, 60_000)
+  for (const name of ['README.md', ...sources.map((source) => join('lib', source))]) {
+    for (const [, rest = ''] of readFileSync(join(ROOT, name), 'utf8').matchAll(/requestTimeout: 0(.{0,20})/g)) assert.match(rest, /^, headersTimeout: /, name)
+  }
 })
 
 test("the README's commands are those that CI runs, and its table counts the lines as they are", () => {

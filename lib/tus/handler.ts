@@ -16,7 +16,7 @@ import { serveUpload } from '../download/serve-upload.ts'
 import { KeyedLock } from '../keyed-lock.ts'
 import { requestSignal } from '../request-signal.ts'
 import type { UploadContext } from '../upload/context.ts'
-import { toUploadError, UploadError } from '../upload/errors.ts'
+import { toUploadError, UploadError, type UploadErrorCode } from '../upload/errors.ts'
 import { publishError } from '../upload/events.ts'
 import type { ExpirationPolicy } from '../upload/expiration.ts'
 import { authorize, type UploadHooks } from '../upload/hooks.ts'
@@ -87,6 +87,9 @@ export interface TusHandler {
   sweep(): Promise<SweepReport>
 }
 
+/** Answers of 500 and above that are no failure of the server, or were published when they were given. */
+const EXPECTED: readonly UploadErrorCode[] = ['BUSY', 'OVERDUE', 'SHUTTING_DOWN']
+
 /** Above this, Node's timers fire at once instead of late. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
@@ -155,7 +158,11 @@ export function tusHandler(options: TusHandlerOptions): TusHandler {
   const handle = async (req: TusRequest, res: TusResponse, awaitsContinue: boolean): Promise<void> => {
     const clientSignal = requestSignal(req, res)
     const signal = delayedSignal(clientSignal, graceMs)
-    const watchdog = watch(answerTimeoutMs, () => void respondError(exchange, new UploadError('OVERDUE')))
+    const watchdog = watch(answerTimeoutMs, () => {
+      const error = new UploadError('OVERDUE')
+      publishError(error, req)
+      void respondError(exchange, error)
+    })
     const exchange: Exchange = { req, res, addresses, signal, watchdog, awaitsContinue, headers: {} }
     try {
       watchdog.start()
@@ -163,7 +170,7 @@ export function tusHandler(options: TusHandlerOptions): TusHandler {
       await route(exchange)
     } catch (cause) {
       const error = toUploadError(cause)
-      if (error.status >= 500 && cause !== clientSignal.reason) publishError(error, req)
+      if (error.status >= 500 && !EXPECTED.includes(error.code) && cause !== clientSignal.reason) publishError(error, req)
       await respondError(exchange, error)
     } finally {
       watchdog.stop()

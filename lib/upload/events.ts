@@ -8,6 +8,7 @@
  */
 
 import { channel, type Channel } from 'node:diagnostics_channel'
+import type { UploadRequest } from './hooks.ts'
 import type { Upload } from './types.ts'
 
 /** What can happen to an upload. */
@@ -29,6 +30,6 @@ export function publish(event: UploadEvent, upload: Upload): void {
 }
 
 /** Tells of a failure that the server is to blame for. Its cause is for observers only. */
-export function publishError(error: Error, request?: unknown): void {
+export function publishError(error: Error, request?: UploadRequest): void {
   errorChannel.publish({ error, req: request })
 }

@@ -65,8 +65,8 @@ export interface UploadHooks {
   readonly onFinish?: ((upload: Upload, details: FinishDetails) => FinishAnswer | void | Promise<FinishAnswer | void>) | undefined
   /** Before an upload is removed. If it throws, the upload stays. The lock is held. */
   readonly onTerminate?: ((upload: Upload, reason: 'terminated' | 'expired') => void | Promise<void>) | undefined
-  /** Now and then while bytes come, with the offset that is stored. Must not throw. */
-  readonly onProgress?: ((upload: Upload) => void) | undefined
+  /** Now and then while bytes come, with the offset that is stored. Nobody waits for it. */
+  readonly onProgress?: ((upload: Upload) => void | Promise<void>) | undefined
 }
 
 /** Asks `authorize` about an upload that exists, or does not. Without that hook it looks for nothing. */

@@ -9,7 +9,8 @@
 import { HappyReader, type HappyReaderError } from '../happy-reader.ts'
 import type { IncomingBody, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
-import { publish } from './events.ts'
+import { publish, publishError } from './events.ts'
+import { callHook } from './hooks.ts'
 import { tooLargeCode } from './offset.ts'
 import type { AppendOptions, Upload, UploadStore } from './types.ts'
 import { appendVerified } from './verify.ts'
@@ -112,7 +113,7 @@ async function append(store: UploadStore, upload: Upload, reader: HappyReader, o
   }
 }
 
-/** Calls `onProgress` no more often than every `progressIntervalMs`. */
+/** Calls `onProgress` no more often than every `progressIntervalMs`; what it throws harms no upload. */
 function progressOf({ hooks, progressIntervalMs }: UploadContext, upload: Upload): ((offset: number) => void) | undefined {
   const { onProgress } = hooks
   if (!onProgress) return undefined
@@ -121,7 +122,7 @@ function progressOf({ hooks, progressIntervalMs }: UploadContext, upload: Upload
     const atMs = Date.now()
     if (atMs - told.atMs < progressIntervalMs || offset === told.offset) return
     told = { atMs, offset }
-    onProgress({ ...upload, offset })
+    callHook(() => onProgress({ ...upload, offset })).catch(publishError)
   }
 }
 
