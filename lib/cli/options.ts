@@ -143,7 +143,7 @@ function parseOrigin(word: string): string | undefined {
 function parsePublicUrl(word: string): string | undefined {
   const [, origin = '', path] = /^(https?:\/\/[A-Za-z0-9.:[\]-]+)?(\/.*|)$/.exec(word) ?? []
   const parsed = path === undefined || word === '' ? undefined : parsePath(path)
-  return parsed === undefined ? undefined : `${origin}${parsed}`
+  return parsed === undefined || (origin !== '' && !URL.canParse(origin)) ? undefined : `${origin}${parsed}`
 }
 
 function parseTimer(word: string): number | undefined {

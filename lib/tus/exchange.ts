@@ -33,6 +33,8 @@ export interface Exchange {
   readonly watchdog: { readonly start: () => void; readonly stop: () => void }
   /** Whether the client holds its body back until it hears `100 Continue`. */
   awaitsContinue: boolean
+  /** Whether an answer has been decided, if not sent yet. */
+  answered: boolean
   /** What every answer to this request says, whatever it is. */
   headers: Readonly<Record<string, string>>
 }
@@ -55,7 +57,8 @@ export async function respond(
   text = '',
   options: EarlyResponseOptions = exchange.awaitsContinue ? { lingerMs: 0 } : {},
 ): Promise<void> {
-  if (exchange.res.headersSent) return
+  if (exchange.answered) return
+  exchange.answered = true
   exchange.watchdog.stop()
   const response: EarlyResponse = {
     status,

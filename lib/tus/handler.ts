@@ -163,7 +163,7 @@ export function tusHandler(options: TusHandlerOptions): TusHandler {
       publishError(error, req)
       void respondError(exchange, error)
     })
-    const exchange: Exchange = { req, res, addresses, signal, watchdog, awaitsContinue, headers: {} }
+    const exchange: Exchange = { req, res, addresses, signal, watchdog, awaitsContinue, answered: false, headers: {} }
     try {
       watchdog.start()
       if (cors) exchange.headers = await corsHeaders(cors, header(req, 'origin'))
@@ -209,7 +209,7 @@ export function tusHandler(options: TusHandlerOptions): TusHandler {
     const { req, res, watchdog } = exchange
     await authorize(context, 'read', id, req)
     const upload = await findReadable(context, id)
-    if (res.headersSent) return
+    if (exchange.answered) return
     watchdog.stop()
     await serveUpload(req, res, upload, {
       read: (range) => store.read!(upload, range),
@@ -256,6 +256,6 @@ function count(name: string, value: number): number {
 }
 
 function duration(name: string, value: number, maxMs: number = MAX_TIMER_MS): number {
-  if (value >= 1 && value <= maxMs) return value
+  if (typeof value === 'number' && value >= 1 && value <= maxMs) return value
   throw new RangeError(`Cannot time uploads as ${name} must be 1 to ${maxMs} milliseconds: received ${value}`)
 }

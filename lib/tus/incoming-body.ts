@@ -36,7 +36,7 @@ export function incomingBody(exchange: Exchange, onShutdown?: ShutdownAnswer): I
     length: length ?? (hasBody(req) ? undefined : 0),
     checksum: expectedChecksum(req),
     accept: () => {
-      if (res.headersSent) throw new UploadError('OVERDUE') // what was said cannot be taken back
+      if (exchange.answered) throw new UploadError('OVERDUE') // what was said cannot be taken back
       watchdog.stop()
       if (exchange.awaitsContinue) res.writeContinue()
       exchange.awaitsContinue = false

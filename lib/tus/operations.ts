@@ -18,6 +18,7 @@ import type { Received } from '../upload/receive.ts'
 import { terminateUpload } from '../upload/terminate.ts'
 import type { Upload } from '../upload/types.ts'
 import { parseByteCount } from './byte-count.ts'
+import { announcesChecksum } from './checksum.ts'
 import { parseConcatenation } from './concatenation.ts'
 import { hasBody, header, isAppendMediaType, refuseHeader, respond, type Exchange, type TusRequest } from './exchange.ts'
 import { incomingBody } from './incoming-body.ts'
@@ -114,7 +115,10 @@ function expiryHeaders(context: UploadContext, upload: Upload): Headers {
 }
 
 function refuseWhatIsNotOffered(context: UploadContext, req: TusRequest): void {
-  if (!verifiesChecksums(context)) refuseHeader(req, 'Upload-Checksum')
+  if (!verifiesChecksums(context)) {
+    refuseHeader(req, 'Upload-Checksum')
+    if (announcesChecksum(header(req, 'trailer'))) throw new UploadError('BAD_REQUEST', 'Upload-Checksum is not supported here')
+  }
   if (!concatenates(context)) refuseHeader(req, 'Upload-Concat')
   if (!defersLength(context)) refuseHeader(req, 'Upload-Defer-Length')
 }

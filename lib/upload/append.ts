@@ -47,9 +47,10 @@ export function appendToUpload(
     const plan = planAppend({ ...upload, maxSize, maxAppendSize: context.maxAppendSize, claimedOffset: claims.offset, bodyLength: body.length })
     if (plan.kind === 'refused') throw new UploadError(plan.code)
     if (plan.maxBytes > 0) assertNotBusy(context) // with nothing left to receive, it is about what is received already
-    if (upload !== found) await context.store.setLength?.(found, upload.length as number)
 
     const received = await receive(context, upload, body, { maxBytes: plan.maxBytes, stop, signal })
+    const changed = received.kind !== 'refused' || received.upload.offset > found.offset
+    if (upload !== found && changed) await context.store.setLength?.(found, upload.length as number) // not sooner: a refused request changes nothing
     return { ...received, upload: await finishUpload(context, received.upload) }
   })
 }

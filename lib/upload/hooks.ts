@@ -4,8 +4,8 @@
  * Where an application has its say.
  *
  * A hook that refuses throws an error with a `status` from 400 to 599; it is answered with that
- * status, with `body` (text) and `headers` if the error has them. Its message stays in the server:
- * it may come from anywhere. Any other error is answered with 500 and no detail.
+ * status, with `body` (text, at most 256 Ki characters) and `headers` if the error has them. Its message
+ * stays in the server: it may come from anywhere. Any other error is answered with 500 and no detail.
  *
  * @module
  */
@@ -96,11 +96,15 @@ export async function callHook<T>(hook: () => T | Promise<T>): Promise<T> {
   }
 }
 
-/** Whether a hook's answer can be sent: a final status, headers that are headers, text. */
+/** A store keeps an answer beside the upload; far more than this it may not be able to read again. */
+const MAX_ANSWER_LENGTH = 256 * 1024
+
+/** Whether a hook's answer can be sent, and kept: a final status, headers that are headers, text. */
 export function isOutcome(value: { readonly status?: unknown; readonly headers: unknown; readonly body: unknown }): value is Outcome {
   const { status, headers, body } = value
   if (status !== undefined && !(Number.isInteger(status) && (status as number) >= 200 && (status as number) <= 599)) return false
-  if (typeof headers !== 'object' || headers === null || typeof body !== 'string') return false
+  if (typeof headers !== 'object' || headers === null || Array.isArray(headers) || typeof body !== 'string') return false
+  if (body.length > MAX_ANSWER_LENGTH) return false
   try {
     for (const [name, content] of Object.entries(headers)) {
       validateHeaderName(name)

@@ -15,6 +15,7 @@ const DEFAULTS: ServeOptions = {
   graceMs: 10_000,
   idleTimeoutMs: 60_000,
   sync: 'finish',
+  publicUrl: undefined,
   expiresMs: undefined,
   lock: 'file',
   download: false,
@@ -43,6 +44,12 @@ const ACCEPTED: readonly (readonly [words: readonly string[], options: Partial<S
   [['--idle-timeout', '2147483647ms'], { idleTimeoutMs: 2_147_483_647 }],
   [['--sync', 'none'], { sync: 'none' }],
   [['--sync', 'append'], { sync: 'append' }],
+  [['--public-url', 'https://example.com/up'], { publicUrl: 'https://example.com/up/' }],
+  [['--public-url', 'http://localhost:8080/a/b/'], { publicUrl: 'http://localhost:8080/a/b/' }],
+  [['--public-url', 'http://[::1]:8080/'], { publicUrl: 'http://[::1]:8080/' }],
+  [['--public-url=https://example.com'], { publicUrl: 'https://example.com/' }],
+  [['--public-url', '/up'], { publicUrl: '/up/' }],
+  [['--public-url', '/'], { publicUrl: '/' }],
   [['--expires', '24h'], { expiresMs: 86_400_000 }],
   [['--expires', '1ms'], { expiresMs: 1 }],
   [['--expires', '1000h'], { expiresMs: 3_600_000_000 }], // longer than a timer of Node can be
@@ -100,6 +107,21 @@ const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[]
   [['--idle-timeout', '10MiB'], /^--idle-timeout must be /],
   [['--sync', 'always'], /^--sync must be none, finish or append: received 'always'$/],
   [['--sync', 'Finish'], /^--sync must be /],
+  [['--public-url', ''], /^--public-url must be a URL such as https:\/\/example\.com\/files\/: received ''$/],
+  [['--public-url', 'example.com'], /^--public-url must be /],
+  [['--public-url', 'up/'], /^--public-url must be /],
+  [['--public-url', '//example.com/'], /^--public-url must be /],
+  [['--public-url', 'ftp://example.com/'], /^--public-url must be /],
+  [['--public-url', 'https:///up/'], /^--public-url must be /],
+  [['--public-url', 'https://'], /^--public-url must be /],
+  [['--public-url', 'https://::/up/'], /^--public-url must be /],
+  [['--public-url', 'https://example.com:99999/'], /^--public-url must be /],
+  [['--public-url', 'https://user@example.com/'], /^--public-url must be /],
+  [['--public-url', 'https://example.com/up/?x=1'], /^--public-url must be /],
+  [['--public-url', 'https://example.com/up/#x'], /^--public-url must be /],
+  [['--public-url', 'https://example.com/a/../b'], /^--public-url must be /],
+  [['--public-url', 'https://example.com/a b'], /^--public-url must be /],
+  [['--public-url'], /'--public-url/],
   [['--expires', '0s'], /^--expires must be a time such as 24h: received '0s'$/],
   [['--expires', 'never'], /^--expires must be .*: received 'never'$/],
   [['--expires', '24'], /^--expires must be /],
@@ -163,11 +185,11 @@ test('The defaults that --help states are the ones in force', () => {
 })
 
 test('--help names every flag that there is', () => {
-  for (const flag of ['--download', '--cors', '--help', '--version']) assert.match(HELP, new RegExp(`^ {2}.*${flag}`, 'm'))
+  for (const flag of ['--public-url', '--download', '--cors', '--help', '--version']) assert.match(HELP, new RegExp(`^ {2}.*${flag}`, 'm'))
 })
 
 test('A bad value of a flag is one line on stderr, and exit code 2', async () => {
-  for (const words of [['--expires', '0s'], ['--lock', 'none'], ['--download=yes'], ['--cors', 'example.com']]) {
+  for (const words of [['--public-url', 'x'], ['--expires', '0s'], ['--lock', 'none'], ['--download=yes'], ['--cors', 'example.com']]) {
     const { code, stdout, stderr } = await runProgram(words)
     assert.deepEqual([code, stdout], [2, ''])
     assert.match(stderr, /^longhaul: [^\n]*--[^\n]+; see --help\n$/)
@@ -193,9 +215,9 @@ test('Whichever slashes a path is given with, it gets one at both ends', () => {
 })
 
 test('Whatever the words are, they serve, ask or get one line in reply', () => {
-  const names = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--sync', '--expires', '--lock', '--download', '--cors', '--help', '--', '--x']
+  const names = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--sync', '--expires', '--lock', '--download', '--cors', '--public-url', '--help', '--', '--x']
   const flags = fc.constantFrom(...names)
-  const values = fc.constantFrom('', '0', '1', '10MiB', '30s', 'none', 'memory', '/files/', '*', 'https://a.example', '-1')
+  const values = fc.constantFrom('', '0', '1', '10MiB', '30s', 'none', 'memory', '/files/', '*', 'https://a.example', 'https://::', '-1')
   const word = fc.oneof(flags, values, fc.string({ unit: 'binary' }))
   fc.assert(fc.property(fc.array(word, { maxLength: 6 }), (words) => {
     const command = parseCommand(words)
@@ -205,7 +227,7 @@ test('Whatever the words are, they serve, ask or get one line in reply', () => {
 })
 
 function assertServable(options: ServeOptions): void {
-  const { dir, host, port, path, maxSize, graceMs, idleTimeoutMs, sync, expiresMs, lock, download, cors } = options
+  const { dir, host, port, path, maxSize, graceMs, idleTimeoutMs, sync, publicUrl, expiresMs, lock, download, cors } = options
   assert.notEqual(dir, '')
   assert.notEqual(host, '', 'an empty host listens on every interface')
   assert.ok(Number.isInteger(port) && port >= 0 && port <= 65535)
@@ -213,6 +235,7 @@ function assertServable(options: ServeOptions): void {
   assert.ok(Number.isSafeInteger(maxSize) && maxSize >= 0)
   for (const ms of [graceMs, idleTimeoutMs]) assert.ok(Number.isInteger(ms) && ms >= 1 && ms < 2 ** 31)
   assert.ok(['none', 'finish', 'append'].includes(sync))
+  if (publicUrl !== undefined) assert.ok(new URL(publicUrl, 'http://test').href.endsWith('/'), publicUrl)
   assert.ok(expiresMs === undefined || (Number.isSafeInteger(expiresMs) && expiresMs >= 1))
   assert.ok(['file', 'memory'].includes(lock))
   assert.equal(typeof download, 'boolean')

@@ -160,7 +160,7 @@ const badMetadata: readonly (readonly [what: string, value: string])[] = [
 
 for (const [what, value] of badMetadata) {
   test(`metadata with ${what} are 400`, async (t) => {
-    const site = await siteWithUpload(t, { maxHeaderSize: 256 * 1024 })
+    const site = await siteWithUpload(t, { maxHeaderSize: 256 * 1024, maxMetadataSize: 256 * 1024 })
     const before = snapshot(site.folder)
     const headers = [V, OCT, 'Upload-Length: 5', `Upload-Metadata: ${value}`, 'Content-Length: 5']
     const answer = await ask(site, request('POST /files/', headers, 'hello'))
@@ -178,6 +178,19 @@ test('metadata of 100 KB are 431 where Node allows no such headers', async (t) =
   const answer = await exchange(site.port, request('POST /files/', headers))
   assert.equal(answer.status, 431)
   assertNoSecrets(answer, site)
+  assert.deepEqual(snapshot(site.folder), before)
+})
+
+test('metadata of 100 KB are 431, well-formed or not, where Node allows such headers and maxMetadataSize does not', async (t) => {
+  const site = await siteWithUpload(t, { maxHeaderSize: 256 * 1024 })
+  const before = snapshot(site.folder)
+  for (const value of [`k ${'QUJD'.repeat(25 * 1024)}`, ','.repeat(100 * 1024), `k ${'A'.repeat(100 * 1024)}!`]) {
+    const headers = [V, OCT, 'Upload-Length: 5', `Upload-Metadata: ${value}`, 'Content-Length: 5']
+    const answer = await ask(site, request('POST /files/', headers, 'hello'))
+    assert.equal(answer.status, 431)
+    assertPlainRefusal(answer, site)
+    assert.ok(answer.body.length < 200, 'the refusal does not repeat the value')
+  }
   assert.deepEqual(snapshot(site.folder), before)
 })
 

@@ -5,7 +5,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { exchange, request, WireClient } from '../support/wire.ts'
-import { ask, assertPlainRefusal, chunked, contentOf, head, make, OCT, offsetOf, serve, snapshot, V, withBody } from './support.ts'
+import {
+  ask, assertPlainRefusal, chunked, contentOf, head, make, OCT, offsetOf, serve, snapshot, V, withBody, type SiteOptions,
+} from './support.ts'
 
 test('T55, T56 · POST creates an upload and tells where it is', async (t) => {
   const site = await serve(t)
@@ -44,12 +46,18 @@ test('T58 · POST without a length is 400 and creates nothing', async (t) => {
   assert.equal(snapshot(site.folder).size, 0)
 })
 
-test('T59, T60 · a length that is to come later is not offered: 400, whatever the value, and nothing is created', async (t) => {
+test('T59, T60 · an Upload-Defer-Length other than 1, or beside an Upload-Length, is 400 and creates nothing', async (t) => {
   const site = await serve(t)
-  for (const value of ['1', '0', '2', 'true', '']) {
-    for (const length of [[], ['Upload-Length: 1']]) {
-      const answer = await ask(site, request('POST /files/', [V, `Upload-Defer-Length: ${value}`, ...length, 'Content-Length: 0']))
-      assert.equal(answer.status, 400, value)
+  const rows = [
+    ...['0', '2', 'true', '', '01', '1, 1', '1;x'].map((value) => [`Upload-Defer-Length: ${value}`]),
+    ['Upload-Defer-Length: 1', 'Upload-Defer-Length: 1'],
+    ...['0', '1', 'x', ''].map((length) => ['Upload-Defer-Length: 1', `Upload-Length: ${length}`]),
+    ['Upload-Defer-Length: 0', 'Upload-Length: 1'],
+  ]
+  for (const headers of rows) {
+    for (const body of [[], [OCT]]) {
+      const answer = await ask(site, request('POST /files/', [V, ...headers, ...body, 'Content-Length: 0']))
+      assert.equal(answer.status, 400, headers.join())
       assertPlainRefusal(answer, site)
     }
   }
@@ -162,7 +170,7 @@ test('T76 · no value of metadata splits a header, is used as a path, or makes t
 
 test('T77 · large metadata are stored, or refused with 431 where Node allows no such headers; the server goes on', async (t) => {
   const site = await serve(t)
-  const roomy = await serve(t, { maxHeaderSize: 256 * 1024 })
+  const roomy = await serve(t, { maxHeaderSize: 256 * 1024, maxMetadataSize: 256 * 1024 })
   const many = Array.from({ length: 500 }, (_, n) => `k${n} eA==`).join(',')
   for (const value of [many, ...[1024, 3800, 16 * 1024, 32 * 1024].map((groups) => `k ${'QUJD'.repeat(groups)}`)]) {
     const text = request('POST /files/', [V, 'Upload-Length: 10', `Upload-Metadata: ${value}`, 'Content-Length: 0'])
@@ -172,6 +180,27 @@ test('T77 · large metadata are stored, or refused with 431 where Node allows no
     assert.equal((await exchange(site.port, text)).status, value.length < 16_000 ? 201 : 431)
   }
   assert.equal((await ask(site, request('OPTIONS /files/'))).status, 204)
+})
+
+test('T77 · metadata as large as maxMetadataSize are stored; one byte more is 431 and creates nothing', async (t) => {
+  const rows: readonly (readonly [options: SiteOptions, fits: string, tooLarge: string])[] = [
+    [{ maxMetadataSize: 6 }, 'k eA==', 'kk eA=='],
+    [{ maxHeaderSize: 64 * 1024 }, 'k'.repeat(16 * 1024), 'k'.repeat(16 * 1024 + 1)],
+  ]
+  for (const [options, fits, tooLarge] of rows) {
+    const site = await serve(t, options)
+    for (const body of [[], [OCT]]) {
+      const create = (value: string): string =>
+        request('POST /files/', [V, ...body, 'Upload-Length: 10', `Upload-Metadata: ${value}`, 'Content-Length: 0'])
+      const before = snapshot(site.folder)
+      const refused = await ask(site, create(tooLarge))
+      assert.equal(refused.status, 431)
+      assertPlainRefusal(refused, site)
+      assert.ok(refused.body.length < 200, 'the refusal does not repeat the value')
+      assert.deepEqual(snapshot(site.folder), before)
+      assert.equal((await ask(site, create(fits))).status, 201)
+    }
+  }
 })
 
 test('T78 · the creation URL may lack its slash and have a query; Location is the same', async (t) => {

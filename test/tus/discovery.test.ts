@@ -5,14 +5,22 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
+import type { FileStore } from '../../lib/file-store.ts'
 import { KeyedLock } from '../../lib/keyed-lock.ts'
+import type { UploadStore } from '../../lib/upload/types.ts'
 import { exchange, request, WireClient, type WireResponse } from '../support/wire.ts'
 import { ask, assertPlainRefusal, contentOf, head, make, OCT, offsetOf, serve, snapshot, StoreBehind, V } from './support.ts'
+
+/** What works over a store that can do everything. */
+const EXTENSIONS = [
+  'creation', 'creation-with-upload', 'creation-defer-length', 'checksum', 'checksum-trailer', 'termination', 'concatenation',
+  'concatenation-unfinished',
+]
 
 function assertDiscovery(answer: WireResponse): void {
   assert.equal(answer.status, 204)
   assert.equal(answer.headers.get('tus-version'), '1.0.0')
-  assert.equal(answer.headers.get('tus-extension'), 'creation,creation-with-upload,termination')
+  assert.equal(answer.headers.get('tus-extension'), EXTENSIONS.join(','))
   assert.match(answer.headers.get('tus-max-size') ?? '', /^\d+$/)
 }
 
@@ -146,34 +154,82 @@ test('T11 · the version may have white space around it, and no other spelling',
   }
 })
 
-test('T12, T54, T79, T109 · exactly the extensions that work are listed', async (t) => {
+/** What a store need not be able to do, and extensions need. */
+type Ability = 'setLength' | 'appendVerified' | 'read'
+
+/** A store that lacks an ability, as one that an application wrote for itself may. */
+function lacking(ability: Ability): (files: FileStore) => UploadStore {
+  return (files) => Object.assign(new StoreBehind(files), { [ability]: undefined })
+}
+
+test('T12, T54, T64, T79, T96, T106, T109 · every extension is listed whose part of the store is there', async (t) => {
   const site = await serve(t)
   const { headers } = await ask(site, request('OPTIONS /files/'))
-  assert.deepEqual(headers.get('tus-extension')?.split(','), ['creation', 'creation-with-upload', 'termination'])
-  assert.equal(headers.has('tus-checksum-algorithm'), false)
+  assert.deepEqual(headers.get('tus-extension')?.split(',').sort(), [...EXTENSIONS].sort())
 })
 
-test('T12 · what is not listed is refused, and changes nothing', async (t) => {
+test('T96, T98 · Tus-Checksum-Algorithm lists names in lower case, sha1 among them', async (t) => {
   const site = await serve(t)
-  const upload = await make(site, 10, 'hello')
-  const before = snapshot(site.folder)
-  const [hello, world] = ['hello', 'world'].map((text) => `sha1 ${createHash('sha1').update(text).digest('base64')}`)
-  const refused: readonly (readonly [feature: string, text: string])[] = [
-    ['Upload-Defer-Length', request('POST /files/', [V, 'Upload-Defer-Length: 1', 'Content-Length: 0'])],
-    ['Upload-Concat', request('POST /files/', [V, 'Upload-Length: 5', 'Upload-Concat: partial', 'Content-Length: 0'])],
-    ['Upload-Concat', request('POST /files/', [V, `Upload-Concat: final;${upload} ${upload}`, 'Content-Length: 0'])],
-    ['Upload-Checksum', request('POST /files/', [V, OCT, 'Upload-Length: 5', `Upload-Checksum: ${hello}`, 'Content-Length: 5'], 'hello')],
-    ['Upload-Checksum', request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 5', `Upload-Checksum: ${world}`, 'Content-Length: 5'], 'world')],
-    ['Upload-Length', request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 5', 'Upload-Length: 10', 'Content-Length: 5'], 'world')],
-  ]
-  for (const [feature, text] of refused) {
-    const answer = await ask(site, text)
-    assert.equal(answer.status, 400, text)
+  const names = (await ask(site, request('OPTIONS /files/'))).headers.get('tus-checksum-algorithm')?.split(',') ?? []
+  assert.deepEqual([...names].sort(), ['md5', 'sha1', 'sha256', 'sha512'])
+  for (const name of names) assert.match(name, /^[!-+\--@[-~]+$/)
+})
+
+const lacks: readonly (readonly [what: Ability, extensions: readonly string[]])[] = [
+  ['setLength', ['creation-defer-length', 'concatenation', 'concatenation-unfinished']],
+  ['appendVerified', ['checksum', 'checksum-trailer']],
+  ['read', ['concatenation', 'concatenation-unfinished']],
+]
+
+for (const [what, extensions] of lacks) {
+  test(`T12 · over a store without ${what}, ${extensions.join(' and ')} are not listed, and all others are`, async (t) => {
+    const site = await serve(t, { store: lacking(what) })
+    const { headers } = await ask(site, request('OPTIONS /files/'))
+    assert.deepEqual(headers.get('tus-extension')?.split(',').sort(), EXTENSIONS.filter((name) => !extensions.includes(name)).sort())
+    assert.equal(headers.has('tus-checksum-algorithm'), what !== 'appendVerified')
+  })
+}
+
+test('T12 · expiration is listed where uploads expire, and only there', async (t) => {
+  for (const expiration of [undefined, { afterMs: 60_000 }]) {
+    const site = await serve(t, { expiration })
+    const listed = (await ask(site, request('OPTIONS /files/'))).headers.get('tus-extension')?.split(',') ?? []
+    assert.equal(listed.includes('expiration'), expiration !== undefined)
+  }
+})
+
+const [hello, world] = ['hello', 'world'].map((text) => `sha1 ${createHash('sha1').update(text).digest('base64')}`)
+const coded = '5\r\nworld\r\n0\r\n'
+
+/** What a client must not think was heard; `U` stands for an upload, @5 of 10. */
+const notOffered: readonly (readonly [rows: string, what: Ability, feature: string, text: string])[] = [
+  ['T12, T60', 'setLength', 'Upload-Defer-Length', request('POST /files/', [V, 'Upload-Defer-Length: 1', 'Content-Length: 0'])],
+  ['T12', 'setLength', 'Upload-Concat', request('POST /files/', [V, 'Upload-Length: 5', 'Upload-Concat: partial', 'Content-Length: 0'])],
+  ['T12', 'read', 'Upload-Concat', request('POST /files/', [V, 'Upload-Concat: final;U U', 'Content-Length: 0'])],
+  ['T12, T97', 'appendVerified', 'Upload-Checksum',
+    request('POST /files/', [V, OCT, 'Upload-Length: 5', `Upload-Checksum: ${hello}`, 'Content-Length: 5'], 'hello')],
+  ['T12, T97', 'appendVerified', 'Upload-Checksum',
+    request('PATCH U', [V, OCT, 'Upload-Offset: 5', `Upload-Checksum: ${world}`, 'Content-Length: 5'], 'world')],
+  ['T12, T108', 'appendVerified', 'Upload-Checksum',
+    request('PATCH U', [V, OCT, 'Upload-Offset: 5', 'Trailer: Upload-Checksum', 'Transfer-Encoding: chunked'], `${coded}Upload-Checksum: ${world}\r\n\r\n`)],
+  ['T12, T108', 'appendVerified', 'Upload-Checksum',
+    request('POST /files/', [V, OCT, 'Upload-Length: 5', 'Trailer: Upload-Checksum', 'Transfer-Encoding: chunked'], `${coded}Upload-Checksum: ${world}\r\n\r\n`)],
+]
+
+for (const [rows, what, feature, text] of notOffered) {
+  const title = text.split(' ', 1)[0] + (text.includes('Trailer:') ? ' with a trailer' : '')
+  test(`${rows} · over a store without ${what}, ${feature} of a ${title} is 400, and changes nothing`, async (t) => {
+    const site = await serve(t, { store: lacking(what) })
+    const upload = await make(site, 10, 'hello')
+    const before = snapshot(site.folder)
+    const answer = await ask(site, text.replaceAll(/\bU\b/g, upload))
+    await site.settled()
+    assert.equal(answer.status, 400)
     assertPlainRefusal(answer, site)
     assert.match(answer.body, new RegExp(feature))
-  }
-  assert.deepEqual(snapshot(site.folder), before)
-})
+    assert.deepEqual(snapshot(site.folder), before)
+  })
+}
 
 test('T14, T15 · OPTIONS tells the maximum that is configured, and a finite one otherwise', async (t) => {
   for (const maxSize of [0, 1, 12_345, Number.MAX_SAFE_INTEGER]) {

@@ -246,7 +246,8 @@ test('a store that cannot take back what was too much is 500, never a 413 that c
 })
 
 test('a locker that fails is 500 without detail, and changes nothing', async (t) => {
-  const site = await serve(t, { locker: { acquire: () => Promise.reject(leaky()) } })
+  const fails = (): Promise<never> => Promise.reject(leaky())
+  const site = await serve(t, { locker: { acquire: fails, tryAcquire: fails } })
   const messages = published(t)
   const answer = await ask(site, request('DELETE /files/unknown', [V]))
   assert.equal(answer.status, 500)
