@@ -160,8 +160,8 @@ const FILE_PATTERN = /^([A-Za-z0-9_-]{1,128})(|\.info|\.json|\.info\.[0-9a-f]{12
 const WRITE_BUFFER_BYTES = 1024 * 1024
 /** Most sidecars fit; what is larger is read in pieces. */
 const SIDECAR_BUFFER_BYTES = 4096
-/** No client can make one so large. */
-const SIDECAR_MAX_BYTES = 4 * 1024 * 1024
+/** No client can make one so large; nor can we, as a character takes at most three bytes. */
+const SIDECAR_MAX_BYTES = 3 * 1024 * 1024
 /** What was left by a crash is this old, in milliseconds: younger files may still be at work. */
 const LEFTOVER_AGE_MS = 3_600_000
 /** A link planted in the directory is not followed, and a planted pipe not waited for. Windows has no such flags. */
@@ -424,12 +424,14 @@ export class FileStore {
 
   async #writeSidecar(id: string, sidecar: Sidecar): Promise<void> {
     const path = `${this.#dataPath(id)}.info`
+    const text = JSON.stringify(sidecar)
+    if (text.length > SIDECAR_MAX_BYTES / 3) throw new RangeError(`Cannot describe the upload ${id} as its sidecar must have at most ${SIDECAR_MAX_BYTES / 3} characters: it has ${text.length}`)
     const temporaryPath = `${path}.${randomBytes(6).toString('hex')}.tmp`
     const sync = this.#sync === 'append' || (this.#sync === 'finish' && sidecar.Longhaul?.state !== 'receiving')
     let file
     try {
       file = await open(temporaryPath, WRITE_NEW, 0o600)
-      await file.writeFile(JSON.stringify(sidecar))
+      await file.writeFile(text)
       if (sync) await file.sync()
       await file.close()
       await rename(temporaryPath, path)

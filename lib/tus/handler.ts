@@ -66,7 +66,11 @@ export interface TusHandlerOptions extends UploadHooks {
   readonly graceMs?: number | undefined
   /** How long to wait until another request lets go of an upload, in milliseconds. Default: 5000. */
   readonly lockTimeoutMs?: number | undefined
-  /** How long a client may wait for the server, hooks included, before it is answered 503; the work goes on. In milliseconds. Default: 30000. */
+  /**
+   * How long a client may wait for the server, hooks included, before it is answered 503; the work goes on, and HEAD tells
+   * when it is done. A creation that is answered so has an address that nobody knows: what `onFinish` does should not
+   * take as long. In milliseconds; a concatenation may take longer. Default: 30000.
+   */
   readonly answerTimeoutMs?: number | undefined
   /** The least time between two calls of `onProgress` for one request, in milliseconds. Default: 1000. */
   readonly progressIntervalMs?: number | undefined
@@ -135,6 +139,7 @@ export function tusHandler(options: TusHandlerOptions): TusHandler {
   if (store.shared && !locker) throw new TypeError('Cannot keep requests apart as a store that is shared between processes must come with a locker that reaches them')
   if (download && !store.read) throw new TypeError('Cannot offer downloads as the store must be able to read')
   if (expiration) duration('expiration.afterMs', expiration.afterMs, Number.MAX_SAFE_INTEGER)
+  if (!['creation', 'activity', undefined].includes(expiration?.from)) throw new TypeError(`Cannot expire uploads as expiration.from must be creation or activity: received ${expiration?.from}`)
   const addresses = toAddresses(options.path ?? '/files/', options.publicUrl, options.trustedProxies ?? [])
   const cors = options.cors && checkCors(options.cors)
   const maxMetadataSize = count('maxMetadataSize', options.maxMetadataSize ?? 16 * 1024)

@@ -78,16 +78,26 @@ function authorityOf(origin: string): string {
   return origin.replace(/^https?:\/\//i, '').replace(/:(?:80|443)$/, '').toLowerCase()
 }
 
-/** What a proxy that is believed says of the client's side; of several values the last, which is its own. */
+/**
+ * What a proxy that is believed says of the client's side; of several values the last, which is its own.
+ * It may set one kind of header and pass on whatever a client wrote into the other: where they differ,
+ * neither is believed.
+ */
 function forwardedOrigin({ trustedProxies }: Addresses, req: TusRequest): string | undefined {
   const peer = req.socket.remoteAddress ?? ''
   const family = isIP(peer)
   if (trustedProxies.rules.length === 0 || family === 0 || !trustedProxies.check(peer, family === 6 ? 'ipv6' : 'ipv4')) return undefined
   const forwarded = parseForwarded(header(req, 'forwarded'))
-  const scheme = forwarded.get('proto') ?? last(header(req, 'x-forwarded-proto')) ?? 'http'
-  const authority = forwarded.get('host') ?? last(header(req, 'x-forwarded-host'))
-  if (authority === undefined || !AUTHORITY.test(authority) || !/^https?$/.test(scheme)) return undefined
-  return `${scheme}://${authority}`
+  const [standard, usual] = [
+    toOrigin(forwarded.get('proto'), forwarded.get('host')),
+    toOrigin(last(header(req, 'x-forwarded-proto')), last(header(req, 'x-forwarded-host'))),
+  ]
+  return standard !== undefined && usual !== undefined && standard !== usual ? undefined : (standard ?? usual)
+}
+
+function toOrigin(scheme: string | undefined, authority: string | undefined): string | undefined {
+  if (authority === undefined || !AUTHORITY.test(authority) || !/^https?$/.test(scheme ?? 'http')) return undefined
+  return `${scheme ?? 'http'}://${authority}`
 }
 
 /** The pairs of the last element of `Forwarded` (RFC 7239 section 4), which holds no comma or semicolon in quotes that matters here. */
@@ -103,10 +113,10 @@ function last(list: string | undefined): string | undefined {
 function toBlockList(entries: readonly string[]): BlockList {
   const list = new BlockList()
   for (const entry of entries) {
-    const [address = '', prefix] = entry.split('/')
+    const [address = '', prefix, ...rest] = entry.split('/')
     const version = isIP(address)
     const bits = prefix === undefined ? (version === 6 ? 128 : 32) : /^[0-9]{1,3}$/.test(prefix) ? Number(prefix) : NaN
-    if (version === 0 || !(bits <= (version === 6 ? 128 : 32))) {
+    if (version === 0 || rest.length > 0 || !(bits <= (version === 6 ? 128 : 32))) {
       throw new TypeError(`Cannot trust a proxy as it must be an IP address or a network such as 10.0.0.0/8: received ${JSON.stringify(entry)}`)
     }
     list.addSubnet(address, bits, version === 6 ? 'ipv6' : 'ipv4')

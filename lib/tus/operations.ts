@@ -47,6 +47,7 @@ export async function create(context: UploadContext, exchange: Exchange, maxMeta
     ...(withBody ? { 'Upload-Offset': String(upload.offset) } : {}),
   })
   const body = withBody ? incomingBody(exchange, (upload) => [201, created(upload)]) : undefined
+  if (concatenation.parts) exchange.watchdog.stop() // many bytes may have to be copied, and who is told to try again would have them copied twice
   const received = await createUpload(context, description, body, req, signal)
   await answer(context, exchange, received, 201, created(received.upload))
 }

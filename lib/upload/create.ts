@@ -86,6 +86,8 @@ async function decide(context: UploadContext, description: UploadDescription, re
   if (description.parts && !parts) throw new UploadError('BAD_REQUEST', 'The parts of a concatenation must be partial uploads of this server')
   const choices = (onCreate && (await callHook(() => onCreate(described, request)))) ?? {}
   assertChoices(choices)
+  // The store would say so as well, but only when the request that is at work there had been asked to let go.
+  if (choices.id !== undefined && (await context.store.find(choices.id))) throw new UploadError('UPLOAD_EXISTS')
   return {
     ...described,
     ...(choices.metadata && { metadata: choices.metadata, encodedMetadata: undefined }),

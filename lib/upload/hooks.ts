@@ -60,7 +60,8 @@ export interface UploadHooks {
   readonly onCreate?: ((description: UploadDescription, request: UploadRequest) => CreationChoices | void | Promise<CreationChoices | void>) | undefined
   /**
    * When all bytes are stored. It runs at least once: again, if it failed or the server stopped
-   * meanwhile. An error with a status below 500 rejects the upload for good. The lock is held.
+   * meanwhile. An error with a status below 500 rejects the upload for good, so catch those of a
+   * library whose errors have one too. The lock is held.
    */
   readonly onFinish?: ((upload: Upload, details: FinishDetails) => FinishAnswer | void | Promise<FinishAnswer | void>) | undefined
   /** Before an upload is removed. If it throws, the upload stays. The lock is held. */
