@@ -71,6 +71,8 @@ export interface StoredUpload {
   readonly updatedAt: Date
   /** Where bytes that wait for a verdict begin, or would. */
   readonly verifiedOffset?: number | undefined
+  /** Whether another server wrote its sidecar, so that the state is what its size suggests. */
+  readonly foreign?: boolean | undefined
 }
 
 /** What {@link FileStore.create} is given. */
@@ -241,6 +243,7 @@ export class FileStore {
       await this.#writeSidecar(id, sidecar)
     } catch (error) {
       await rm(dataPath, { force: true })
+      await rm(`${dataPath}.info`, { force: true }).catch(() => {}) // it is ours if only the directory could not be flushed
       throw error
     }
     return describe(sidecar, 0, createdAt, createdAt)
@@ -252,6 +255,7 @@ export class FileStore {
     if (!sidecar) return undefined
     // The data comes second: what the sidecar says of them was true before, and offsets only grow.
     const file = await statOf(this.#dataPath(id))
+    if (!file && !(await this.#readSidecar(id))) return undefined // it was removed in between
     if (!file?.isFile()) throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has a sidecar and no data`)
     const upload = describe(sidecar, file.size, file.birthtimeMs > 0 ? file.birthtime : file.mtime, file.mtime)
     const { offset, length, state } = upload
@@ -271,7 +275,8 @@ export class FileStore {
    */
   async append(upload: StoredUpload, body: Readable, options: AppendOptions = {}): Promise<number> {
     await this.#dropUnverified(upload)
-    if (upload.verifiedOffset !== undefined) await this.#changeSidecar(upload, { verifiedOffset: undefined })
+    // A foreign upload gets a state before its size can suggest that it is finished.
+    if (upload.verifiedOffset !== undefined || upload.foreign) await this.#changeSidecar(upload, { verifiedOffset: undefined })
     return this.#write(upload, body, options)
   }
 
@@ -313,6 +318,7 @@ export class FileStore {
 
   /** Moves the upload on to another state, with the answer that goes with it. */
   async setState(upload: StoredUpload, state: StoredUploadState, outcome?: StoredOutcome): Promise<void> {
+    if (state !== 'receiving' && this.#sync !== 'none') await syncPath(this.#dataPath(upload.id)) // an append that crashed has not
     await this.#changeSidecar(upload, { state, outcome })
   }
 
@@ -334,12 +340,13 @@ export class FileStore {
   /** Removes the upload. It is gone when its sidecar is; removing what is gone is no error. */
   async terminate(upload: StoredUpload): Promise<void> {
     const dataPath = this.#dataPath(upload.id)
-    try {
-      await rename(`${dataPath}.info`, `${dataPath}.info.gone`) // should we crash now, this names the data as left over
-    } catch (error) {
-      if (codeOf(error) !== 'ENOENT') throw error
+    for (const suffix of ['.json', '.info']) { // in this order, as the first counts only without the second
+      try {
+        await rename(`${dataPath}${suffix}`, `${dataPath}.info.gone`) // should we crash now, this names the data as left over
+      } catch (error) {
+        if (codeOf(error) !== 'ENOENT') throw error
+      }
     }
-    await rm(`${dataPath}.json`, { force: true })
     await rm(dataPath, { force: true })
     await rm(`${dataPath}.info.gone`, { force: true })
   }
@@ -383,7 +390,7 @@ export class FileStore {
 
   async #write(upload: StoredUpload, body: Readable, { signal, onProgress }: AppendOptions): Promise<number> {
     const file = await open(this.#dataPath(upload.id), WRITE)
-    const { size } = await file.stat()
+    const size = (await file.stat().catch(() => undefined))?.size
     if (size !== upload.offset) {
       await file.close()
       throw new FileStoreError('UPLOAD_MOVED_ON', `The upload ${upload.id} is at ${size}: ${upload.offset} was expected`)
@@ -425,7 +432,8 @@ export class FileStore {
   async #writeSidecar(id: string, sidecar: Sidecar): Promise<void> {
     const path = `${this.#dataPath(id)}.info`
     const text = JSON.stringify(sidecar)
-    if (text.length > SIDECAR_MAX_BYTES / 3) throw new RangeError(`Cannot describe the upload ${id} as its sidecar must have at most ${SIDECAR_MAX_BYTES / 3} characters: it has ${text.length}`)
+    const maxLength = SIDECAR_MAX_BYTES / (sidecar.Longhaul?.state === 'receiving' ? 6 : 3) // half is for what comes later
+    if (text.length > maxLength) throw new RangeError(`Cannot describe the upload ${id} as its sidecar must have at most ${maxLength} characters: it has ${text.length}`)
     const temporaryPath = `${path}.${randomBytes(6).toString('hex')}.tmp`
     const sync = this.#sync === 'append' || (this.#sync === 'finish' && sidecar.Longhaul?.state !== 'receiving')
     let file
@@ -450,7 +458,8 @@ export class FileStore {
   }
 
   async #syncDirectory(): Promise<void> {
-    if (process.platform !== 'win32') await syncPath(this.directory) // there, a directory cannot be opened
+    if (process.platform === 'win32') return // there, a directory cannot be opened
+    await syncPath(this.directory, constants.O_RDONLY) // the directory itself may well be a link
   }
 }
 
@@ -474,6 +483,7 @@ function describe(sidecar: Sidecar, size: number, madeAt: Date, updatedAt: Date)
     createdAt: Longhaul ? new Date(Longhaul.createdAt) : madeAt,
     updatedAt,
     verifiedOffset: Longhaul?.verifiedOffset,
+    foreign: Longhaul === undefined,
   }
 }
 
@@ -508,8 +518,8 @@ async function statOf(path: string): Promise<Stats | undefined> {
   }
 }
 
-async function syncPath(path: string): Promise<void> {
-  const file = await open(path, READ)
+async function syncPath(path: string, flags: number = READ): Promise<void> {
+  const file = await open(path, flags)
   try {
     await file.sync()
   } finally {

@@ -262,9 +262,9 @@ test('terminate removes every file of an upload, in whichever state and layout i
 
 test('what would make a sidecar that cannot be read again is refused before it is written', async (t) => {
   const store = new FileStore(temporaryFolder(t))
-  await assert.rejects(store.create({ length: 1, metadata: new Map([['a', 'x'.repeat(2 ** 20)]]) }), RangeError)
+  await assert.rejects(store.create({ length: 1, metadata: new Map([['a', 'x'.repeat(2 ** 19)]]) }), RangeError)
   assert.deepEqual(readdirSync(store.directory), [])
-  const upload = await store.create({ length: 0, metadata: new Map([['a', '€'.repeat(2 ** 20 - 1000)]]) })
-  await assert.rejects(store.setState(upload, 'finished', { headers: {}, body: 'x'.repeat(1000) }), RangeError)
+  const upload = await store.create({ length: 0, metadata: new Map([['a', '€'.repeat(2 ** 19 - 1000)]]) })
+  await assert.rejects(store.setState(upload, 'finished', { headers: {}, body: 'x'.repeat(2 ** 20) }), RangeError)
   assert.equal((await found(store, upload.id)).state, 'receiving')
 })

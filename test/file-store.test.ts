@@ -27,7 +27,7 @@ test('an upload that was created is found, with everything that was said of it',
   const { createdAt, updatedAt, ...rest } = created
   assert.deepEqual(rest, {
     id: created.id, offset: 0, length: 11, metadata, encodedMetadata: 'filename cGxhbi5wZGY=', state: 'receiving', outcome: undefined,
-    partial: false, parts: undefined, encodedParts: undefined, maxSize: undefined, verifiedOffset: undefined,
+    partial: false, parts: undefined, encodedParts: undefined, maxSize: undefined, verifiedOffset: undefined, foreign: false,
   })
 })
 

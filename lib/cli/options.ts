@@ -7,6 +7,7 @@
  */
 
 import { parseArgs } from 'node:util'
+import { toAddresses } from '../tus/location.ts'
 import { parseDuration, parseSize } from './quantity.ts'
 
 /** What `longhaul` serves, and how. */
@@ -139,11 +140,15 @@ function parseOrigin(word: string): string | undefined {
   return word === '*' || (/^https?:\/\/[A-Za-z0-9.:[\]-]+$/.test(word) && URL.canParse(word) && new URL(word).origin === word) ? word : undefined
 }
 
-/** An http URL without a query, or a path; the slash at its end may be left out. */
+/** An http URL without a query, or a path, without the segments that clients resolve; the slash at its end may be left out. */
 function parsePublicUrl(word: string): string | undefined {
-  const [, origin = '', path] = /^(https?:\/\/[A-Za-z0-9.:[\]-]+)?(\/.*|)$/.exec(word) ?? []
-  const parsed = path === undefined || word === '' ? undefined : parsePath(path)
-  return parsed === undefined || (origin !== '' && !URL.canParse(origin)) ? undefined : `${origin}${parsed}`
+  const publicUrl = word.endsWith('/') ? word : `${word}/`
+  try {
+    toAddresses('/', publicUrl, [])
+    return word === '' || /\/\.{1,2}\//.test(publicUrl) || !URL.canParse(publicUrl, 'http://localhost') ? undefined : publicUrl
+  } catch {
+    return undefined
+  }
 }
 
 function parseTimer(word: string): number | undefined {

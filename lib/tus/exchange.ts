@@ -13,6 +13,7 @@ import type { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 import { respondEarly, type EarlyResponse, type EarlyResponseOptions } from '../early-response.ts'
 import { UploadError, type UploadErrorCode } from '../upload/errors.ts'
+import { publishError } from '../upload/events.ts'
 import type { UploadRequest } from '../upload/hooks.ts'
 import type { Addresses } from './location.ts'
 import { APPEND_MEDIA_TYPE, TUS_VERSION } from './protocol.ts'
@@ -39,6 +40,9 @@ export interface Exchange {
   headers: Readonly<Record<string, string>>
 }
 
+/** How long a body may still begin to come that was held back; most clients wait as long for `100 Continue`. */
+const CONTINUE_LINGER_MS = 1000
+
 /** Errors that go away by themselves. */
 const TRANSIENT: readonly UploadErrorCode[] = ['LOCKED', 'BUSY', 'OVERDUE', 'SHUTTING_DOWN']
 
@@ -49,15 +53,15 @@ export function respondError(exchange: Exchange, error: UploadError, options?: E
   return respond(exchange, error.status, { ...headers, ...error.headers }, error.message, options)
 }
 
-/** Answers, unless somebody has already. */
+/** Answers, unless somebody has already. Does not reject. */
 export async function respond(
   exchange: Exchange,
   status: number,
   headers: Readonly<Record<string, string>>,
   text = '',
-  options: EarlyResponseOptions = exchange.awaitsContinue ? { lingerMs: 0 } : {},
+  options: EarlyResponseOptions = holdsBodyBack(exchange) ? { lingerMs: CONTINUE_LINGER_MS } : {},
 ): Promise<void> {
-  if (exchange.answered) return
+  if (exchange.answered || exchange.res.headersSent) return
   exchange.answered = true
   exchange.watchdog.stop()
   const response: EarlyResponse = {
@@ -72,7 +76,18 @@ export async function respond(
     },
     body: text === '' || isHead(exchange.req) ? '' : text.endsWith('\n') ? text : `${text}\n`,
   }
-  await respondEarly(exchange.req, exchange.res, response, options)
+  try {
+    await respondEarly(exchange.req, exchange.res, response, options)
+  } catch (error) { // somebody else has begun an answer
+    publishError(error as Error, exchange.req)
+    if ('stream' in exchange.res) exchange.res.stream.close()
+    else exchange.res.destroy()
+  }
+}
+
+/** Whether a client still waits to be told to send its body; it may lose patience at any moment. */
+function holdsBodyBack({ awaitsContinue, req }: Exchange): boolean {
+  return awaitsContinue && req.readableLength === 0
 }
 
 /** Whether an answer must not have content: HEAD, meant or sent. */

@@ -60,7 +60,7 @@ export interface TusHandlerOptions extends UploadHooks {
   readonly download?: { readonly inline?: readonly string[] | undefined } | undefined
   /** Lets pages of other origins in. Default: off. */
   readonly cors?: CorsOptions | undefined
-  /** How long a body may be silent, in milliseconds. Default: 60000. */
+  /** How long a body may be silent, or the client of a download read nothing, in milliseconds. Default: 60000. */
   readonly idleTimeoutMs?: number | undefined
   /** How long saving may go on once the client is gone, in milliseconds. Default: 10000. */
   readonly graceMs?: number | undefined
@@ -216,11 +216,18 @@ export function tusHandler(options: TusHandlerOptions): TusHandler {
     const upload = await findReadable(context, id)
     if (exchange.answered) return
     watchdog.stop()
-    await serveUpload(req, res, upload, {
-      read: (range) => store.read!(upload, range),
-      inline: download?.inline ?? INLINE_MEDIA_TYPES,
-      headers: { 'Tus-Resumable': TUS_VERSION, ...exchange.headers },
-    })
+    const stalled = new AbortController()
+    res.setTimeout(context.idleTimeoutMs, () => stalled.abort()) // a client that reads nothing holds a file open
+    try {
+      await serveUpload(req, res, upload, {
+        read: (range) => store.read!(upload, range),
+        inline: download?.inline ?? INLINE_MEDIA_TYPES,
+        headers: { 'Tus-Resumable': TUS_VERSION, ...exchange.headers },
+        signal: stalled.signal,
+      })
+    } catch (error) {
+      if (!stalled.signal.aborted) throw error
+    }
   }
 
   return Object.assign((req: TusRequest, res: TusResponse) => handle(req, res, false), {

@@ -47,9 +47,14 @@ export async function create(context: UploadContext, exchange: Exchange, maxMeta
     ...(withBody ? { 'Upload-Offset': String(upload.offset) } : {}),
   })
   const body = withBody ? incomingBody(exchange, (upload) => [201, created(upload)]) : undefined
-  if (concatenation.parts) exchange.watchdog.stop() // many bytes may have to be copied, and who is told to try again would have them copied twice
-  const received = await createUpload(context, description, body, req, signal)
-  await answer(context, exchange, received, 201, created(received.upload))
+  const beforeCreate = (): void => {
+    if (exchange.answered) throw new UploadError('OVERDUE') // what was said cannot be taken back
+    if (concatenation.parts) exchange.watchdog.stop() // who is told to try again would have all bytes copied twice
+  }
+  const received = await createUpload(context, { description, body, request: req, beforeCreate }, signal)
+  // A body that was interrupted is no failure of the creation: with its address, the client can go on.
+  const outcome: Received = received.kind === 'interrupted' ? { kind: 'received', upload: received.upload } : received
+  await answer(context, exchange, outcome, 201, created(received.upload))
 }
 
 /** tus section "HEAD". */
@@ -84,7 +89,7 @@ export async function terminate(context: UploadContext, exchange: Exchange, id: 
 /** Answers a request that brought bytes, or might have; a finished upload may have an answer of its own. */
 async function answer(context: UploadContext, exchange: Exchange, received: Received, status: number, headers: Headers): Promise<void> {
   const { upload } = received
-  if (received.kind === 'refused') throw received.error
+  if (received.kind === 'refused' || received.kind === 'interrupted') throw received.error
   if (received.kind !== 'received') return
   if (upload.state === 'rejected') throw rejectionOf(upload)
   const { status: ownStatus, headers: ownHeaders = {}, body = '' } = upload.outcome ?? {}

@@ -6,12 +6,13 @@
  * @module
  */
 
+import { assertNotBusy } from './busy.ts'
 import type { IncomingBody, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { findUpload, rejectionOf } from './find.ts'
 import { finishUpload } from './finish.ts'
 import { planAppend } from './offset.ts'
-import { assertNotBusy, receive, type Received } from './receive.ts'
+import { receive, type Received } from './receive.ts'
 import type { Upload } from './types.ts'
 import { withLock } from './with-lock.ts'
 
@@ -49,8 +50,7 @@ export function appendToUpload(
     if (plan.maxBytes > 0) assertNotBusy(context) // with nothing left to receive, it is about what is received already
 
     const received = await receive(context, upload, body, { maxBytes: plan.maxBytes, stop, signal })
-    const changed = received.kind !== 'refused' || received.upload.offset > found.offset
-    if (upload !== found && changed) await context.store.setLength?.(found, upload.length as number) // not sooner: a refused request changes nothing
+    if (upload !== found && received.kind !== 'refused') await context.store.setLength?.(found, upload.length as number) // not sooner: a refused request changes nothing
     return { ...received, upload: await finishUpload(context, received.upload) }
   })
 }

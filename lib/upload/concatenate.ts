@@ -7,6 +7,7 @@
  */
 
 import { Readable } from 'node:stream'
+import { assertNotBusy } from './busy.ts'
 import type { UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { publish } from './events.ts'
@@ -17,6 +18,8 @@ import type { Upload, UploadStore } from './types.ts'
 export interface Parts {
   /** In order; one that comes twice is here twice. */
   readonly uploads: readonly Upload[]
+  /** Bytes at the least: those of parts whose length is not known are counted as far as they came. */
+  readonly size: number
   /** Bytes in all; `undefined` as long as the length of a part is not known. */
   readonly length: number | undefined
   readonly complete: boolean
@@ -28,10 +31,8 @@ export const MAX_PARTS = 10_000
 /**
  * Looks the parts up. Resolves with `undefined` if one of them cannot be used: it does not exist, is
  * no partial upload, or has expired. Why is not said, so that nobody learns what others have here.
- *
- * @throws {UploadError} `MAX_SIZE_EXCEEDED` if they are too large together.
  */
-export async function findParts(context: UploadContext, ids: readonly string[], maxSize: number): Promise<Parts | undefined> {
+export async function findParts(context: UploadContext, ids: readonly string[]): Promise<Parts | undefined> {
   const { store, expiration } = context
   const found = new Map<string, Upload>()
   for (const id of ids) {
@@ -40,47 +41,61 @@ export async function findParts(context: UploadContext, ids: readonly string[], 
     found.set(id, part)
   }
   const uploads = ids.map((id) => found.get(id) as Upload)
-  let atLeast = 0
-  for (const { length, offset } of uploads) {
-    if ((length ?? offset) > maxSize - atLeast) throw new UploadError('MAX_SIZE_EXCEEDED')
-    atLeast += length ?? offset
-  }
-  const length = uploads.every((part) => part.length !== undefined) ? atLeast : undefined
-  return { uploads, length, complete: uploads.every((part) => part.state === 'finished') }
+  const size = uploads.reduce((sum, part) => sum + (part.length ?? part.offset), 0) // beyond 2^53 it is inexact, and too large anyway
+  const length = uploads.every((part) => part.length !== undefined) ? size : undefined
+  return { uploads, size, length, complete: uploads.every((part) => part.state === 'finished') }
 }
 
 /**
  * Gives a concatenation its bytes, if its parts have all of theirs; the caller holds its lock. The
- * parts are not locked: they are finished, so they do not change. What a crash interrupted goes on
- * where it was.
+ * parts are not locked: they are finished, so they do not change. What a crash, a shutdown or
+ * `signal` interrupted goes on where it was when it is tried again.
  *
  * Resolves with the upload as it is then: complete, rejected as a part is gone or all are too large
  * together, or as it was, with its length if that is known by now.
+ *
+ * @throws {UploadError} `BUSY`, `SHUTTING_DOWN`; the reason of `signal`; whatever the store throws.
  */
-export async function assemble(context: UploadContext, upload: Upload): Promise<Upload> {
-  const { store, shutdownSignal: signal } = context
-  let parts: Parts | undefined
+export async function assemble(context: UploadContext, upload: Upload, signal?: AbortSignal): Promise<Upload> {
+  const { store, underWay } = context
+  const parts = await findParts(context, upload.parts ?? [])
+  if (!parts) return reject(context, upload, new UploadError('PART_GONE'))
+  const { size, length, complete, uploads } = parts
+  if (size > (upload.maxSize ?? context.maxSize)) return reject(context, upload, new UploadError('MAX_SIZE_EXCEEDED'))
+  if (length === undefined || !complete || !store.read || !store.setLength) return { ...upload, length }
+
+  assertNotBusy(context)
+  underWay.bodies++ // it costs as much as a body that is received
   try {
-    parts = await findParts(context, upload.parts ?? [], upload.maxSize ?? context.maxSize)
-    if (!parts) throw new UploadError('PART_GONE')
-  } catch (error) {
-    if (!(error instanceof UploadError)) throw error
-    const outcome = { status: error.status, headers: {}, body: error.message }
-    await store.setState(upload, 'rejected', outcome)
-    const rejected: Upload = { ...upload, state: 'rejected', outcome }
-    publish('reject', rejected)
-    return rejected
+    if (upload.length === undefined) await store.setLength(upload, length)
+    return await copy(context, { ...upload, length }, uploads, signal)
+  } finally {
+    underWay.bodies--
   }
-  const { length } = parts
-  if (length === undefined || !parts.complete || !store.read || !store.setLength) return { ...upload, length }
-  if (upload.length === undefined) await store.setLength(upload, length)
-  const whole: Upload = { ...upload, length }
+}
+
+async function copy(context: UploadContext, upload: Upload, parts: readonly Upload[], signal: AbortSignal | undefined): Promise<Upload> {
+  const { store, shutdownSignal } = context
+  const stop = new AbortController()
+  const onAbort = (): void => stop.abort(shutdownSignal?.aborted ? new UploadError('SHUTTING_DOWN') : signal?.reason)
+  for (const each of [shutdownSignal, signal]) {
+    if (each?.aborted) onAbort()
+    else each?.addEventListener('abort', onAbort)
+  }
   try {
-    const body = Readable.from(bytesOf(store, parts.uploads, upload.offset), { objectMode: false })
-    return { ...whole, offset: await store.append(whole, body, { signal }) }
-  } catch (error) {
-    throw signal?.aborted ? new UploadError('SHUTTING_DOWN', undefined, error) : error
+    const body = Readable.from(bytesOf(store, parts, upload.offset), { objectMode: false })
+    return { ...upload, offset: await store.append(upload, body, { signal: stop.signal }) }
+  } finally {
+    for (const each of [shutdownSignal, signal]) each?.removeEventListener('abort', onAbort)
   }
+}
+
+async function reject(context: UploadContext, upload: Upload, error: UploadError): Promise<Upload> {
+  const outcome = { status: error.status, headers: {}, body: error.message }
+  await context.store.setState(upload, 'rejected', outcome)
+  const rejected: Upload = { ...upload, state: 'rejected', outcome }
+  publish('reject', rejected)
+  return rejected
 }
 
 async function* bytesOf(store: UploadStore, parts: readonly Upload[], offset: number): AsyncGenerator<Buffer> {

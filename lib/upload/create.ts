@@ -7,6 +7,7 @@
  */
 
 import { randomBytes } from 'node:crypto'
+import { assertNotBusy } from './busy.ts'
 import { findParts, MAX_PARTS } from './concatenate.ts'
 import type { IncomingBody, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
@@ -14,14 +15,25 @@ import { publish } from './events.ts'
 import { finishUpload } from './finish.ts'
 import { callHook, type CreationChoices, type UploadDescription, type UploadRequest } from './hooks.ts'
 import { planAppend } from './offset.ts'
-import { assertNotBusy, receive, type Received } from './receive.ts'
+import { receive, type Received } from './receive.ts'
 import type { NewUpload, Upload } from './types.ts'
 import { withLock } from './with-lock.ts'
 
 const ID = /^[A-Za-z0-9_-]{1,128}$/
 
+/** What asks for an upload. */
+export interface CreationRequest {
+  readonly description: UploadDescription
+  /** The first bytes, if it brings some. */
+  readonly body: IncomingBody | undefined
+  /** For the hooks. */
+  readonly request: UploadRequest
+  /** Called when all have agreed; may throw. */
+  readonly beforeCreate: () => void
+}
+
 /**
- * Creates an upload under an id of 128 random bits, or one that `onCreate` chose, appends `body` to
+ * Creates an upload under an id of 128 random bits, or one that `onCreate` chose, appends the body to
  * it, and finishes it if that is all of it: one of length zero at once, a concatenation when its
  * parts are complete.
  *
@@ -31,19 +43,15 @@ const ID = /^[A-Za-z0-9_-]{1,128}$/
  * @throws {UploadError} `BAD_REQUEST` (the parts), `MAX_SIZE_EXCEEDED`, `TOO_LARGE`, `APPEND_TOO_LARGE`,
  * `BUSY`, `REFUSED`, `UPLOAD_EXISTS` before anything is created; what {@link finishUpload} or the store throws.
  */
-export async function createUpload(
-  context: UploadContext,
-  description: UploadDescription,
-  body: IncomingBody | undefined,
-  request: UploadRequest,
-  signal: AbortSignal,
-): Promise<Received> {
-  const wanted = await decide(context, description, request)
+export async function createUpload(context: UploadContext, asked: CreationRequest, signal: AbortSignal): Promise<Received> {
+  const { body, beforeCreate } = asked
+  const wanted = await decide(context, asked)
   const { id, length, parts, maxSize = context.maxSize } = wanted
   if (length !== undefined && length > maxSize) throw new UploadError('MAX_SIZE_EXCEEDED')
   const plan = planAppend({ offset: 0, length, claimedOffset: 0, bodyLength: body?.length, maxSize, maxAppendSize: context.maxAppendSize })
   if (plan.kind === 'refused') throw new UploadError(plan.code)
   if (body) assertNotBusy(context)
+  beforeCreate()
   if (!body && !parts && length !== 0) return { kind: 'received', upload: await create(context, wanted) } // nobody knows of it yet
 
   return withLock(context, id, signal, async (stop) => {
@@ -58,7 +66,7 @@ export async function createUpload(
     }
     if (received.kind === 'refused') return received
     try {
-      const upload = await finishUpload(context, received.upload)
+      const upload = await finishUpload(context, received.upload, signal)
       if (upload.state === 'rejected') await context.store.terminate(upload)
       return { ...received, upload }
     } catch (error) {
@@ -76,14 +84,15 @@ async function create(context: UploadContext, upload: NewUpload): Promise<Upload
 }
 
 /** Asks the hooks, and adds up what they and the client say. */
-async function decide(context: UploadContext, description: UploadDescription, request: UploadRequest): Promise<NewUpload> {
+async function decide(context: UploadContext, { description, request }: CreationRequest): Promise<NewUpload> {
   const { hooks, maxSize } = context
   const { authorize, onCreate } = hooks
   if ((description.parts?.length ?? 0) > MAX_PARTS) throw new UploadError('BAD_REQUEST', `A concatenation must have at most ${MAX_PARTS} parts`)
-  const parts = description.parts && (await findParts(context, description.parts, maxSize))
+  const parts = description.parts && (await findParts(context, description.parts))
   const described: UploadDescription = parts ? { ...description, length: parts.length } : description
   if (authorize) await callHook(() => authorize({ kind: 'create', description: described, parts: parts?.uploads ?? [] }, request))
   if (description.parts && !parts) throw new UploadError('BAD_REQUEST', 'The parts of a concatenation must be partial uploads of this server')
+  if (parts && parts.size > maxSize) throw new UploadError('MAX_SIZE_EXCEEDED')
   const choices = (onCreate && (await callHook(() => onCreate(described, request)))) ?? {}
   assertChoices(choices)
   // The store would say so as well, but only when the request that is at work there had been asked to let go.

@@ -21,7 +21,7 @@ export function isSettled(upload: Upload): boolean {
 /**
  * Does what is left to do for an upload, and resolves with it as it is then; the caller holds the lock.
  *
- * 1. A concatenation whose parts are complete gets its bytes.
+ * 1. A concatenation whose parts are complete gets its bytes, unless `assembling` aborts.
  * 2. If bytes are missing, that is all.
  * 3. The state becomes `finishing`, durably, and `onFinish` runs. If it fails, the state stays, and
  *    whoever comes next runs it again; if it refuses, the upload is `rejected`, with that answer.
@@ -30,10 +30,10 @@ export function isSettled(upload: Upload): boolean {
  * @throws {UploadError} `INTERNAL`, or `REFUSED` with a status from 500, if `onFinish` failed;
  * whatever the store throws.
  */
-export async function finishUpload(context: UploadContext, found: Upload): Promise<Upload> {
+export async function finishUpload(context: UploadContext, found: Upload, assembling?: AbortSignal): Promise<Upload> {
   const { store, hooks, shutdownSignal: signal } = context
   if (isSettled(found)) return found
-  const upload = found.parts && found.state === 'receiving' ? await assemble(context, found) : found
+  const upload = found.parts && found.state === 'receiving' ? await assemble(context, found, assembling) : found
   if (upload.offset !== upload.length || isSettled(upload)) return upload
 
   const { onFinish } = hooks

@@ -97,7 +97,7 @@ export async function callHook<T>(hook: () => T | Promise<T>): Promise<T> {
   }
 }
 
-/** A store keeps an answer beside the upload; far more than this it may not be able to read again. */
+/** In characters of JSON. A store keeps an answer beside the upload; far more than this it may not be able to read again. */
 const MAX_ANSWER_LENGTH = 256 * 1024
 
 /** Whether a hook's answer can be sent, and kept: a final status, headers that are headers, text. */
@@ -105,14 +105,13 @@ export function isOutcome(value: { readonly status?: unknown; readonly headers: 
   const { status, headers, body } = value
   if (status !== undefined && !(Number.isInteger(status) && (status as number) >= 200 && (status as number) <= 599)) return false
   if (typeof headers !== 'object' || headers === null || Array.isArray(headers) || typeof body !== 'string') return false
-  if (body.length > MAX_ANSWER_LENGTH) return false
   try {
     for (const [name, content] of Object.entries(headers)) {
       validateHeaderName(name)
       validateHeaderValue(name, content)
       if (typeof content !== 'string') return false
     }
-    return true
+    return JSON.stringify([headers, body]).length <= MAX_ANSWER_LENGTH
   } catch {
     return false
   }

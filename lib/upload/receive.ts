@@ -9,6 +9,7 @@
 import { HappyReader, type HappyReaderError } from '../happy-reader.ts'
 import type { IncomingBody, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
+import { assertNotBusy } from './busy.ts'
 import { publish, publishError } from './events.ts'
 import { callHook } from './hooks.ts'
 import { tooLargeCode } from './offset.ts'
@@ -21,11 +22,12 @@ import { appendVerified } from './verify.ts'
  * - `received`: all of it is stored.
  * - `gone`: the client left; there is nobody to answer.
  * - `answered`: the server shuts down and the client has been told so.
- * - `refused`: `error` is to be answered.
+ * - `interrupted`: `error` is to be answered. What came is stored, unless it had to match a checksum.
+ * - `refused`: `error` is to be answered, and nothing of the body is kept.
  */
 export type Received =
   | { readonly kind: 'received' | 'gone' | 'answered'; readonly upload: Upload }
-  | { readonly kind: 'refused'; readonly upload: Upload; readonly error: UploadError }
+  | { readonly kind: 'interrupted' | 'refused'; readonly upload: Upload; readonly error: UploadError }
 
 /** What bounds {@link receive}. */
 export interface ReceiveLimits {
@@ -62,11 +64,6 @@ export async function receive(context: UploadContext, upload: Upload, body: Inco
   }
 }
 
-/** Refuses a body while as many as the server takes are being received already. */
-export function assertNotBusy({ underWay, maxConcurrent }: UploadContext): void {
-  if (underWay.bodies >= maxConcurrent) throw new UploadError('BUSY')
-}
-
 async function receivePlain(context: UploadContext, upload: Upload, body: IncomingBody, limits: ReceiveLimits): Promise<Received> {
   const { store, idleTimeoutMs } = context
   const { maxBytes, stop, signal } = limits
@@ -80,15 +77,19 @@ async function receivePlain(context: UploadContext, upload: Upload, body: Incomi
     await store.truncate(stored, upload.offset)
     return { kind: 'refused', upload, error }
   }
-  if (error.code !== 'SHUTTING_DOWN') return { kind: 'refused', upload: stored, error }
+  if (error.code !== 'SHUTTING_DOWN') return { kind: 'interrupted', upload: stored, error }
 
   let last: Upload = stored
   await body.answerShutdown(stored, async (until) => {
     const rest = new HappyReader(body.source, { maxBytes: maxBytes - reader.bytesRead, signal: until })
-    last = await append(store, stored, rest, { signal })
-    if (rest.error?.code !== 'TOO_LARGE') return
-    await store.truncate(last, upload.offset)
-    last = upload
+    try {
+      last = await append(store, stored, rest, { signal })
+      if (rest.error?.code !== 'TOO_LARGE') return
+      await store.truncate(last, stored.offset) // no further, as the client may have been told of it
+      last = stored
+    } catch (error) {
+      publishError(error as Error) // the answer is out, and says nothing of these bytes
+    }
   })
   return { kind: 'answered', upload: last }
 }
@@ -100,9 +101,11 @@ async function receiveVerified(context: UploadContext, upload: Upload, body: Inc
   const { offset, mismatch } = await appendVerified(context, upload, reader, body.checksum!, signal)
 
   const stored: Upload = { ...upload, offset, updatedAt: new Date() }
-  const error = whyEnded(reader.error, context, upload) ?? mismatch
-  if (error === undefined) return { kind: 'received', upload: stored }
-  return error === 'gone' ? { kind: 'gone', upload: stored } : { kind: 'refused', upload: stored, error }
+  const error = whyEnded(reader.error, context, upload)
+  if (error === 'gone') return { kind: 'gone', upload: stored }
+  if (error && error.status !== 413) return { kind: 'interrupted', upload: stored, error }
+  const refusal = error ?? mismatch
+  return refusal ? { kind: 'refused', upload: stored, error: refusal } : { kind: 'received', upload: stored }
 }
 
 async function append(store: UploadStore, upload: Upload, reader: HappyReader, options: AppendOptions): Promise<Upload> {

@@ -19,7 +19,7 @@ export interface SweepReport {
   readonly expired: number
   /** Finished or rejected, after they had been complete. */
   readonly settled: number
-  /** Those that could not be read, removed or finished. Each was published as an error. */
+  /** Uploads and whole steps that failed. Each was published as an error. */
   readonly failed: number
 }
 
@@ -35,28 +35,35 @@ const CONCURRENCY = 4
  * 3. What crashes left behind is removed.
  *
  * One that a request holds is left alone, and its request is not disturbed. A finished upload is
- * never touched. Ends early, without an error, when `signal` aborts.
+ * never touched. It does not reject, and ends early when `signal` aborts.
  */
 export async function sweepUploads(context: UploadContext, signal: AbortSignal | undefined): Promise<SweepReport> {
   const { store } = context
   const report = { examined: 0, expired: 0, settled: 0, failed: 0 }
+  const attempt = async (work: () => unknown): Promise<void> => {
+    try {
+      await work()
+    } catch (error) {
+      if (signal?.aborted) return // that is what interrupted it
+      report.failed++
+      publishError(error as Error)
+    }
+  }
   const ids = store.list?.()[Symbol.asyncIterator]()
   const work = async (): Promise<void> => {
     for (let next = await ids?.next(); next && !next.done; next = await ids?.next()) {
       if (signal?.aborted) break
+      const id = next.value
       report.examined++
-      try {
-        const did = await sweepOne(context, next.value)
+      await attempt(async () => {
+        const did = await sweepOne(context, id)
         if (did) report[did]++
-      } catch (error) {
-        report.failed++
-        publishError(error as Error)
-      }
+      })
     }
   }
-  await Promise.all(Array.from({ length: CONCURRENCY }, work))
-  await ids?.return?.()
-  if (!signal?.aborted) await store.removeLeftovers?.()
+  await Promise.all(Array.from({ length: CONCURRENCY }, () => attempt(work)))
+  await attempt(() => ids?.return?.())
+  if (!signal?.aborted) await attempt(() => store.removeLeftovers?.())
   return report
 }
 
