@@ -390,10 +390,13 @@ export class FileStore {
 
   async #write(upload: StoredUpload, body: Readable, { signal, onProgress }: AppendOptions): Promise<number> {
     const file = await open(this.#dataPath(upload.id), WRITE)
-    const size = (await file.stat().catch(() => undefined))?.size
-    if (size !== upload.offset) {
+    const size = upload.offset
+    try {
+      const found = await file.stat()
+      if (found.size !== size) throw new FileStoreError('UPLOAD_MOVED_ON', `The upload ${upload.id} is at ${found.size}: ${size} was expected`)
+    } catch (error) {
       await file.close()
-      throw new FileStoreError('UPLOAD_MOVED_ON', `The upload ${upload.id} is at ${size}: ${upload.offset} was expected`)
+      throw error
     }
     const sink = file.createWriteStream({ start: size, highWaterMark: WRITE_BUFFER_BYTES, flush: this.#sync === 'append' })
     const closed = new Promise((resolve) => sink.once('close', resolve))
