@@ -22,12 +22,12 @@ function later(t: TestContext, byMs: number): void {
   t.mock.timers.enable({ apis: ['Date'], now: Date.now() + byMs })
 }
 
-/** That an answer says so, and that it is `afterMs` from `sinceMs` on, give or take a second. */
+/** That an answer says so, and that it is `afterMs` from `sinceMs` on: in whole seconds, and the machine may be slow. */
 function assertExpires(answer: WireResponse, afterMs: number, sinceMs = Date.now()): void {
   const text = answer.headers.get('upload-expires') ?? assert.fail('no Upload-Expires')
   assert.match(text, IMF_FIXDATE)
   const offBy = Math.abs(Date.parse(text) - (sinceMs + afterMs))
-  assert.ok(offBy <= 1000, `${text} is off by ${offBy} ms`)
+  assert.ok(offBy <= 5000, `${text} is off by ${offBy} ms`)
 }
 
 /** Everything that asks for an upload. */
