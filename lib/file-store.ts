@@ -240,10 +240,10 @@ export class FileStore {
       throw asStoreFull(error)
     }
     try {
-      await this.#writeSidecar(id, sidecar)
+      await this.#writeSidecar(id, sidecar, SIDECAR_MAX_BYTES / 6) // half of what can be read again is for what comes later
     } catch (error) {
-      await rm(dataPath, { force: true })
       await rm(`${dataPath}.info`, { force: true }).catch(() => {}) // it is ours if only the directory could not be flushed
+      await rm(dataPath, { force: true }) // last, as it keeps the id
       throw error
     }
     return describe(sidecar, 0, createdAt, createdAt)
@@ -432,10 +432,9 @@ export class FileStore {
     await this.#writeSidecar(id, { ...sidecar, ...others, Longhaul: { ...before, ...changes } })
   }
 
-  async #writeSidecar(id: string, sidecar: Sidecar): Promise<void> {
+  async #writeSidecar(id: string, sidecar: Sidecar, maxLength = SIDECAR_MAX_BYTES / 3): Promise<void> {
     const path = `${this.#dataPath(id)}.info`
     const text = JSON.stringify(sidecar)
-    const maxLength = SIDECAR_MAX_BYTES / (sidecar.Longhaul?.state === 'receiving' ? 6 : 3) // half is for what comes later
     if (text.length > maxLength) throw new RangeError(`Cannot describe the upload ${id} as its sidecar must have at most ${maxLength} characters: it has ${text.length}`)
     const temporaryPath = `${path}.${randomBytes(6).toString('hex')}.tmp`
     const sync = this.#sync === 'append' || (this.#sync === 'finish' && sidecar.Longhaul?.state !== 'receiving')

@@ -145,7 +145,7 @@ function parsePublicUrl(word: string): string | undefined {
   const publicUrl = word.endsWith('/') ? word : `${word}/`
   try {
     toAddresses('/', publicUrl, [])
-    return word === '' || /\/\.{1,2}\//.test(publicUrl) || !URL.canParse(publicUrl, 'http://localhost') ? undefined : publicUrl
+    return word === '' || /\/(?:\.|%2e){1,2}\//i.test(publicUrl) || !URL.canParse(publicUrl, 'http://localhost') ? undefined : publicUrl
   } catch {
     return undefined
   }

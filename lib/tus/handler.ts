@@ -13,6 +13,7 @@ import { setMaxListeners } from 'node:events'
 import { delayedSignal } from '../delayed-signal.ts'
 import { INLINE_MEDIA_TYPES } from '../download/media-type.ts'
 import { serveUpload } from '../download/serve-upload.ts'
+import { stallSignal } from '../download/stall-signal.ts'
 import { KeyedLock } from '../keyed-lock.ts'
 import { requestSignal } from '../request-signal.ts'
 import type { UploadContext } from '../upload/context.ts'
@@ -216,17 +217,16 @@ export function tusHandler(options: TusHandlerOptions): TusHandler {
     const upload = await findReadable(context, id)
     if (exchange.answered) return
     watchdog.stop()
-    const stalled = new AbortController()
-    res.setTimeout(context.idleTimeoutMs, () => stalled.abort()) // a client that reads nothing holds a file open
+    const stalled = stallSignal(req, res, context.idleTimeoutMs)
     try {
       await serveUpload(req, res, upload, {
         read: (range) => store.read!(upload, range),
         inline: download?.inline ?? INLINE_MEDIA_TYPES,
         headers: { 'Tus-Resumable': TUS_VERSION, ...exchange.headers },
-        signal: stalled.signal,
+        signal: stalled,
       })
     } catch (error) {
-      if (!stalled.signal.aborted) throw error
+      if (!stalled.aborted) throw error // the client has stopped reading, and is cut off
     }
   }
 

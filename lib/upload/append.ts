@@ -50,7 +50,8 @@ export function appendToUpload(
     if (plan.maxBytes > 0) assertNotBusy(context) // with nothing left to receive, it is about what is received already
 
     const received = await receive(context, upload, body, { maxBytes: plan.maxBytes, stop, signal })
-    if (upload !== found && received.kind !== 'refused') await context.store.setLength?.(found, upload.length as number) // not sooner: a refused request changes nothing
+    const kept = received.kind === 'received' || received.upload.offset > found.offset
+    if (upload !== found && kept) await context.store.setLength?.(found, upload.length as number) // not sooner: a request of which nothing is kept changes nothing
     return { ...received, upload: await finishUpload(context, received.upload) }
   })
 }

@@ -85,6 +85,8 @@ async function copy(context: UploadContext, upload: Upload, parts: readonly Uplo
   try {
     const body = Readable.from(bytesOf(store, parts, upload.offset), { objectMode: false })
     return { ...upload, offset: await store.append(upload, body, { signal: stop.signal }) }
+  } catch (error) {
+    throw stop.signal.aborted ? stop.signal.reason : error
   } finally {
     for (const each of [shutdownSignal, signal]) each?.removeEventListener('abort', onAbort)
   }

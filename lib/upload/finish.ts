@@ -27,7 +27,7 @@ export function isSettled(upload: Upload): boolean {
  *    whoever comes next runs it again; if it refuses, the upload is `rejected`, with that answer.
  * 4. Otherwise the upload is `finished`. A partial upload goes there without the hook.
  *
- * @throws {UploadError} `INTERNAL`, or `REFUSED` with a status from 500, if `onFinish` failed;
+ * @throws {UploadError} `INTERNAL`, or `REFUSED` with a status from 500, if `onFinish` failed; what {@link assemble} throws;
  * whatever the store throws.
  */
 export async function finishUpload(context: UploadContext, found: Upload, assembling?: AbortSignal): Promise<Upload> {

@@ -7,6 +7,7 @@
  */
 
 import type { UploadContext } from './context.ts'
+import { UploadError } from './errors.ts'
 import { findUpload, rejectionOf } from './find.ts'
 import { finishUpload, isSettled } from './finish.ts'
 import type { Upload } from './types.ts'
@@ -17,7 +18,8 @@ import { withLock } from './with-lock.ts'
  * the offset counts every byte it received. If it is complete, finishing is tried again first, so
  * that nothing is called complete that is not.
  *
- * A finished upload takes no lock. Nor does a concatenation wait while it is being put together.
+ * A finished upload takes no lock. Nor does a concatenation wait while it is being put together, or
+ * while the server has no place for that.
  *
  * @throws {UploadError} `NOT_FOUND`, `EXPIRED`, `REFUSED` if it was rejected; what {@link finishUpload},
  * the store or the locker throws.
@@ -36,6 +38,9 @@ async function inspectUnsettled(context: UploadContext, found: Upload, signal: A
   if (!lock) return found
   try {
     return await finishUpload(context, await findUpload(context, id))
+  } catch (error) {
+    if (error instanceof UploadError && error.code === 'BUSY') return found
+    throw error
   } finally {
     await lock.release()
   }

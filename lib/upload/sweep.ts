@@ -7,6 +7,7 @@
  */
 
 import type { UploadContext } from './context.ts'
+import { UploadError } from './errors.ts'
 import { publishError } from './events.ts'
 import { isExpired } from './expiration.ts'
 import { finishUpload, isSettled } from './finish.ts'
@@ -49,7 +50,8 @@ export async function sweepUploads(context: UploadContext, signal: AbortSignal |
       publishError(error as Error)
     }
   }
-  const ids = store.list?.()[Symbol.asyncIterator]()
+  let ids: AsyncIterator<string> | undefined
+  await attempt(() => (ids = store.list?.()[Symbol.asyncIterator]()))
   const work = async (): Promise<void> => {
     for (let next = await ids?.next(); next && !next.done; next = await ids?.next()) {
       if (signal?.aborted) break
@@ -80,6 +82,9 @@ async function sweepOne(context: UploadContext, id: string): Promise<'expired' |
       return 'expired'
     }
     return isSettled(await finishUpload(context, upload)) ? 'settled' : undefined
+  } catch (error) {
+    if (error instanceof UploadError && error.code === 'BUSY') return undefined // the next sweep may find a quieter moment
+    throw error
   } finally {
     await lock.release()
   }

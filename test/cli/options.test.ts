@@ -120,6 +120,8 @@ const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[]
   [['--public-url', 'https://example.com/up/?x=1'], /^--public-url must be /],
   [['--public-url', 'https://example.com/up/#x'], /^--public-url must be /],
   [['--public-url', 'https://example.com/a/../b'], /^--public-url must be /],
+  [['--public-url', 'https://example.com/a/%2E%2e/b'], /^--public-url must be /],
+  [['--public-url', 'http://-a/'], /^--public-url must be /],
   [['--public-url', 'https://example.com/a b'], /^--public-url must be /],
   [['--public-url'], /'--public-url/],
   [['--expires', '0s'], /^--expires must be a time such as 24h: received '0s'$/],

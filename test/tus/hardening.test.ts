@@ -8,7 +8,7 @@ import { rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { test } from 'node:test'
 import { FileStore } from '../../lib/file-store.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
@@ -180,4 +180,54 @@ test('an upload that another server began is finished by us, also if that fails 
   assert.deepEqual(finished, [])
   assert.equal(await offsetOf(site, '/files/theirs'), 5)
   assert.deepEqual(finished, ['theirs'])
+})
+
+test('a download whose store is slow is not given up, and its connection serves the next request without haste', async (t) => {
+  const gate = new Gate()
+  class Store extends StoreBehind {
+    override read(...args: Parameters<StoreBehind['read']>): Readable {
+      const files = this.files
+      return Readable.from((async function* () {
+        await gate.pass()
+        yield* files.read(...args)
+      })())
+    }
+  }
+  const slow = new Gate()
+  const site = await serve(t, { download: {}, idleTimeoutMs: 50, store: (files) => new Store(files), onTerminate: () => slow.pass() })
+  writeFileSync(join(site.folder, 'small'), 'hello')
+  writeFileSync(join(site.folder, 'small.info'), JSON.stringify({ ID: 'small', Size: 5 }))
+  const client = await WireClient.connect(site.port)
+  await client.send(request('GET /files/small') + request('DELETE /files/small', [V]))
+  await gate.arrived
+  await longerThan(200)
+  gate.open()
+  assert.equal((await client.response()).body, 'hello')
+  await slow.arrived
+  await longerThan(200)
+  slow.open()
+  assert.equal((await client.response()).status, 204)
+  client.destroy()
+})
+
+/** Lets timers of the server pass that are shorter. */
+function longerThan(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+test('a place that is missing for a concatenation is no failure of a sweep, and HEAD says that it waits', async (t) => {
+  const site = await serve(t, { maxConcurrent: 1 })
+  const part = (await exchange(site.port, POST(['Upload-Length: 5', 'Upload-Concat: partial']))).headers.get('location')!
+  const whole = (await exchange(site.port, POST([`Upload-Concat: final;${part}`]))).headers.get('location')!
+  const patch = request(`PATCH ${part}`, [V, OCT, 'Upload-Offset: 0', 'Content-Length: 5'], 'hello')
+  assert.equal((await exchange(site.port, patch)).status, 204)
+  const busy = await WireClient.connect(site.port)
+  await busy.send(POST([OCT, 'Upload-Length: 5', 'Content-Length: 5', 'Expect: 100-continue']))
+  assert.equal((await busy.response()).status, 100)
+  assert.deepEqual(await site.tus.sweep(), { examined: 3, expired: 0, settled: 0, failed: 0 })
+  const waiting = await head(site, whole)
+  assert.deepEqual([waiting.status, waiting.headers.has('upload-offset')], [200, false])
+  busy.destroy()
+  await site.settled()
+  assert.equal(await offsetOf(site, whole), 5)
 })

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * Notices a client that does not read its download: it would hold a file and a connection for ever.
+ *
+ * @module
+ */
+
+import type { DownloadRequest, DownloadResponse } from './send-body.ts'
+
+/**
+ * Returns a signal that aborts when bytes wait to be sent and the client takes none of them for
+ * `timeoutMs`. While nothing waits, as the store is slow, time does not count.
+ *
+ * It uses the timer that the connection has anyway, which sees every byte that leaves, and leaves it
+ * as it was for the next request.
+ */
+export function stallSignal(req: DownloadRequest, res: DownloadResponse, timeoutMs: number): AbortSignal {
+  const controller = new AbortController()
+  const out = 'stream' in res ? res.stream : res
+  res.setTimeout(timeoutMs, () => {
+    if (out.writableLength > 0) controller.abort(new Error('The client stopped reading'))
+    else res.setTimeout(timeoutMs) // it fires once
+  })
+  const { server } = req.socket as { server?: { readonly timeout?: number } }
+  // Before Node's own listener, which takes the connection away from the response.
+  if (!('stream' in res)) res.prependOnceListener('finish', () => res.setTimeout(server?.timeout ?? 0))
+  return controller.signal
+}
