@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
@@ -267,4 +268,30 @@ test('what would make a sidecar that cannot be read again is refused before it i
   const upload = await store.create({ length: 0, metadata: new Map([['a', '€'.repeat(2 ** 19 - 1000)]]) })
   await assert.rejects(store.setState(upload, 'finished', { headers: {}, body: 'x'.repeat(2 ** 20) }), RangeError)
   assert.equal((await found(store, upload.id)).state, 'receiving')
+})
+
+test('what completes without its append being told is flushed before it is called finished', async (t) => {
+  const probe = await open('/dev/null')
+  const sync = t.mock.method(Object.getPrototypeOf(probe) as FileHandle, 'sync')
+  await probe.close()
+  for (const [mode, flushes] of [['finish', 3], ['none', 0]] as const) { // the data, the sidecar, the directory
+    const store = new FileStore(temporaryFolder(t), { sync: mode })
+    const upload = await store.create({ length: 5 })
+    writeFileSync(join(store.directory, upload.id), 'hello') // by a process that died before it could flush
+    sync.mock.resetCalls()
+    await store.setState(upload, 'finished')
+    assert.equal(sync.mock.callCount(), flushes)
+  }
+})
+
+test('a removal that was cut short brings back neither the upload nor bytes that never got their verdict', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  writeFileSync(join(store.directory, 'node.json'), JSON.stringify({ id: 'node', size: 5 }))
+  writeFileSync(join(store.directory, 'node'), 'ab')
+  const died = new Error('died')
+  await assert.rejects(store.appendVerified(await found(store, 'node'), bytes('cde'), () => Promise.reject(died)), died)
+  execFileSync('mv', [join(store.directory, 'node.json'), join(store.directory, 'node.info.gone')]) // the first step
+  assert.equal((await found(store, 'node')).offset, 2)
+  execFileSync('mv', [join(store.directory, 'node.info'), join(store.directory, 'node.info.gone')]) // the second
+  assert.equal(await store.find('node'), undefined)
 })
