@@ -541,8 +541,8 @@ function parseSidecar(text: string): Sidecar | undefined {
   if (!(parts === null || (Array.isArray(parts) && parts.every((part) => typeof part === 'string' && ID_PATTERN.test(part))))) return undefined
   if (!(Longhaul === undefined || isLonghaulSidecar(Longhaul))) return undefined
   // tusd writes an empty list for uploads that are no concatenation.
-  const PartialIds = (value as unknown as Sidecar).IsFinal === true ? (parts as readonly string[] | null) : null
-  return { ...(value as unknown as Sidecar), SizeIsDeferred, MetaData: metadata as Sidecar['MetaData'], IsPartial, PartialUploads: PartialIds }
+  const partialUploads = (value as unknown as Sidecar).IsFinal === true ? (parts as readonly string[] | null) : null
+  return { ...(value as unknown as Sidecar), SizeIsDeferred, MetaData: metadata as Sidecar['MetaData'], IsPartial, PartialUploads: partialUploads }
 }
 
 /** Reads a sidecar of @tus/file-store; `undefined` for anything else. */

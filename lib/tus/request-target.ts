@@ -6,12 +6,13 @@
  * @module
  */
 
+import { UPLOAD_ID } from '../upload/upload-id.ts'
+
 /** Where a request goes. */
 export type Target = { readonly kind: 'creation' } | { readonly kind: 'upload'; readonly id: string } | { readonly kind: 'none' }
 
 /** `absolute-form` of a request target (RFC 9112 section 3.2.2), down to its path. */
 const ORIGIN = /^https?:\/\/[^/?#]*/i
-const ID = /^[A-Za-z0-9_-]{1,128}$/
 
 /**
  * Finds out what `requestTarget` names below `basePath`, which begins and ends with a slash.
@@ -23,5 +24,5 @@ export function parseTarget(requestTarget: string, basePath: string): Target {
   const [path = ''] = requestTarget.replace(ORIGIN, '').split(/[?#]/, 1)
   if (path === basePath || `${path}/` === basePath) return { kind: 'creation' }
   const id = path.startsWith(basePath) ? path.slice(basePath.length) : ''
-  return ID.test(id) ? { kind: 'upload', id } : { kind: 'none' }
+  return UPLOAD_ID.test(id) ? { kind: 'upload', id } : { kind: 'none' }
 }

@@ -10,8 +10,8 @@ import { Readable } from 'node:stream'
 import { assertNotBusy } from './busy.ts'
 import type { UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
-import { publish } from './events.ts'
 import { isExpired } from './expiration.ts'
+import { settle } from './settle.ts'
 import type { Upload, UploadStore } from './types.ts'
 
 /** What the parts of a concatenation come to. */
@@ -76,7 +76,7 @@ export async function assemble(context: UploadContext, upload: Upload, signal?: 
 
 async function copy(context: UploadContext, upload: Upload, parts: readonly Upload[], signal: AbortSignal | undefined): Promise<Upload> {
   const { store, shutdownSignal } = context
-  const stop = new AbortController()
+  const stop = new AbortController() // `AbortSignal.any` would leave something at the shutdown signal for every copy
   const onAbort = (): void => stop.abort(shutdownSignal?.aborted ? new UploadError('SHUTTING_DOWN') : signal?.reason)
   for (const each of [shutdownSignal, signal]) {
     if (each?.aborted) onAbort()
@@ -92,12 +92,8 @@ async function copy(context: UploadContext, upload: Upload, parts: readonly Uplo
   }
 }
 
-async function reject(context: UploadContext, upload: Upload, error: UploadError): Promise<Upload> {
-  const outcome = { status: error.status, headers: {}, body: error.message }
-  await context.store.setState(upload, 'rejected', outcome)
-  const rejected: Upload = { ...upload, state: 'rejected', outcome }
-  publish('reject', rejected)
-  return rejected
+function reject(context: UploadContext, upload: Upload, { status, headers, message }: UploadError): Promise<Upload> {
+  return settle(context, upload, 'rejected', { status, headers, body: message })
 }
 
 async function* bytesOf(store: UploadStore, parts: readonly Upload[], offset: number): AsyncGenerator<Buffer> {

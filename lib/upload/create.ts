@@ -17,9 +17,8 @@ import { callHook, type CreationChoices, type UploadDescription, type UploadRequ
 import { planAppend } from './offset.ts'
 import { receive, type Received } from './receive.ts'
 import type { NewUpload, Upload } from './types.ts'
+import { UPLOAD_ID } from './upload-id.ts'
 import { withLock } from './with-lock.ts'
-
-const ID = /^[A-Za-z0-9_-]{1,128}$/
 
 /** What asks for an upload. */
 export interface CreationRequest {
@@ -108,7 +107,7 @@ async function decide(context: UploadContext, { description, request }: Creation
 function assertChoices(choices: CreationChoices): void {
   const { id, metadata, maxSize } = choices
   const fits =
-    (id === undefined || (typeof id === 'string' && ID.test(id))) &&
+    (id === undefined || (typeof id === 'string' && UPLOAD_ID.test(id))) &&
     (metadata === undefined || (metadata instanceof Map && [...metadata].flat().every((text) => typeof text === 'string'))) &&
     (maxSize === undefined || (Number.isSafeInteger(maxSize) && maxSize >= 0))
   if (!fits) throw new UploadError('INTERNAL', undefined, new TypeError('Cannot create an upload as onCreate returned an id, metadata or maxSize that is none'))

@@ -9,14 +9,9 @@
 import { assemble } from './concatenate.ts'
 import type { UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
-import { publish } from './events.ts'
 import { callHook, isOutcome } from './hooks.ts'
-import type { Outcome, Upload } from './types.ts'
-
-/** Whether there is nothing left to do: its bytes and its answer are final. */
-export function isSettled(upload: Upload): boolean {
-  return upload.state === 'finished' || upload.state === 'rejected'
-}
+import { isSettled, settle } from './settle.ts'
+import type { Upload } from './types.ts'
 
 /**
  * Does what is left to do for an upload, and resolves with it as it is then; the caller holds the lock.
@@ -52,11 +47,4 @@ export async function finishUpload(context: UploadContext, found: Upload, assemb
     if (!(error instanceof UploadError && error.code === 'REFUSED') || error.status >= 500) throw error
     return settle(context, finishing, 'rejected', { status: error.status, headers: error.headers, body: error.message })
   }
-}
-
-async function settle(context: UploadContext, upload: Upload, state: 'finished' | 'rejected', outcome?: Outcome): Promise<Upload> {
-  await context.store.setState(upload, state, outcome)
-  const settled: Upload = { ...upload, state, outcome }
-  publish(state === 'finished' ? 'finish' : 'reject', settled)
-  return settled
 }

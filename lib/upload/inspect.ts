@@ -9,7 +9,8 @@
 import type { UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { findUpload, rejectionOf } from './find.ts'
-import { finishUpload, isSettled } from './finish.ts'
+import { finishUpload } from './finish.ts'
+import { isSettled } from './settle.ts'
 import type { Upload } from './types.ts'
 import { withLock } from './with-lock.ts'
 

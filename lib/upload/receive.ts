@@ -7,9 +7,9 @@
  */
 
 import { HappyReader, type HappyReaderError } from '../happy-reader.ts'
-import type { IncomingBody, UploadContext } from './context.ts'
-import { UploadError } from './errors.ts'
 import { assertNotBusy } from './busy.ts'
+import type { ExpectedChecksum, IncomingBody, UploadContext } from './context.ts'
+import { UploadError } from './errors.ts'
 import { publish, publishError } from './events.ts'
 import { callHook } from './hooks.ts'
 import { tooLargeCode } from './offset.ts'
@@ -50,12 +50,16 @@ export interface ReceiveLimits {
  * @throws {UploadError} `BUSY` before anything is read; whatever the store throws.
  */
 export async function receive(context: UploadContext, upload: Upload, body: IncomingBody, limits: ReceiveLimits): Promise<Received> {
-  const { underWay } = context
-  if (limits.maxBytes > 0) assertNotBusy(context) // others may have begun since the caller looked
+  const { underWay, idleTimeoutMs } = context
+  const { maxBytes, stop, signal } = limits
+  if (maxBytes > 0) assertNotBusy(context) // others may have begun since the caller looked
   body.accept()
   underWay.bodies++
   try {
-    const received = await (body.checksum ? receiveVerified(context, upload, body, limits) : receivePlain(context, upload, body, limits))
+    const reader = new HappyReader(body.source, { maxBytes, expectedBytes: body.length, idleTimeoutMs, signal: stop })
+    const received = body.checksum
+      ? await receiveVerified(context, upload, reader, body.checksum, signal)
+      : await receivePlain(context, upload, reader, body, limits)
     if (received.upload.offset > upload.offset) publish('append', received.upload)
     return received
   } finally {
@@ -64,10 +68,9 @@ export async function receive(context: UploadContext, upload: Upload, body: Inco
   }
 }
 
-async function receivePlain(context: UploadContext, upload: Upload, body: IncomingBody, limits: ReceiveLimits): Promise<Received> {
-  const { store, idleTimeoutMs } = context
-  const { maxBytes, stop, signal } = limits
-  const reader = new HappyReader(body.source, { maxBytes, expectedBytes: body.length, idleTimeoutMs, signal: stop })
+async function receivePlain(context: UploadContext, upload: Upload, reader: HappyReader, body: IncomingBody, limits: ReceiveLimits): Promise<Received> {
+  const { store } = context
+  const { maxBytes, signal } = limits
   const stored = await append(store, upload, reader, { signal, onProgress: progressOf(context, upload) })
 
   const error = whyEnded(reader.error, context, upload)
@@ -95,10 +98,8 @@ async function receivePlain(context: UploadContext, upload: Upload, body: Incomi
 }
 
 /** A body that counts as a whole or not at all, so that of one that was cut off nothing is kept. */
-async function receiveVerified(context: UploadContext, upload: Upload, body: IncomingBody, limits: ReceiveLimits): Promise<Received> {
-  const { maxBytes, stop, signal } = limits
-  const reader = new HappyReader(body.source, { maxBytes, expectedBytes: body.length, idleTimeoutMs: context.idleTimeoutMs, signal: stop })
-  const { offset, mismatch } = await appendVerified(context, upload, reader, body.checksum!, signal)
+async function receiveVerified(context: UploadContext, upload: Upload, reader: HappyReader, checksum: ExpectedChecksum, signal: AbortSignal): Promise<Received> {
+  const { offset, mismatch } = await appendVerified(context, upload, reader, checksum, signal)
 
   const stored: Upload = { ...upload, offset, updatedAt: new Date() }
   const error = whyEnded(reader.error, context, upload)
