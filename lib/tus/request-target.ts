@@ -6,7 +6,7 @@
  * @module
  */
 
-import { UPLOAD_ID } from '../upload/upload-id.ts'
+import { UPLOAD_ID } from '../upload/id.ts'
 
 /** Where a request goes. */
 export type Target = { readonly kind: 'creation' } | { readonly kind: 'upload'; readonly id: string } | { readonly kind: 'none' }

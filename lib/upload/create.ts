@@ -14,10 +14,10 @@ import { UploadError } from './errors.ts'
 import { publish } from './events.ts'
 import { finishUpload } from './finish.ts'
 import { callHook, type CreationChoices, type UploadDescription, type UploadRequest } from './hooks.ts'
+import { UPLOAD_ID } from './id.ts'
 import { planAppend } from './offset.ts'
 import { receive, type Received } from './receive.ts'
 import type { NewUpload, Upload } from './types.ts'
-import { UPLOAD_ID } from './upload-id.ts'
 import { withLock } from './with-lock.ts'
 
 /** What asks for an upload. */

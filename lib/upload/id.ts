@@ -7,4 +7,4 @@
  */
 
 /** Nothing that means something in a path, a header or an address. Stores check it once more for themselves. */
-export const UPLOAD_ID = /^[A-Za-z0-9_-]{1,128}$/
+export const UPLOAD_ID: RegExp = /^[A-Za-z0-9_-]{1,128}$/
