@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * The program under attack: compiled, in a process of its own, at a port that it keeps, however often
+ * it is killed.
+ *
+ * @module
+ */
+
+import assert from 'node:assert/strict'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { ROOT } from '../support/examples.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+
+const PROBE = fileURLToPath(new URL('probe.mjs', import.meta.url))
+
+/** What a process says of itself; see `probe.mjs`. */
+export interface Inspection {
+  /** Warnings of Node. */
+  readonly alarms: readonly string[]
+  /** What each open descriptor points to. */
+  readonly descriptors: readonly string[]
+  /** What keeps the process alive, by kind. */
+  readonly resources: Readonly<Record<string, number>>
+  readonly signalListeners: number
+  readonly rss: number
+  readonly heapUsed: number
+  readonly external: number
+  readonly cpuMs: number
+  /** Since it was last asked. */
+  readonly eventLoopDelayMs: { readonly p50: number; readonly p99: number; readonly max: number }
+}
+
+/** How a process ended. */
+export interface Exit {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+/** Compiles `lib` into a folder that is gone after the test, and resolves with that folder. */
+export async function compileLibrary(t: TestContext): Promise<string> {
+  const folder = temporaryFolder(t)
+  writeFileSync(join(folder, 'package.json'), readFileSync(join(ROOT, 'package.json')))
+  await promisify(execFile)(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', ROOT, '--outDir', join(folder, 'dist')])
+  return join(folder, 'dist')
+}
+
+/** A port that is free now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  return port
+}
+
+/** What {@link Subject} runs. */
+export interface SubjectOptions {
+  /** The script, such as `cli/main.js` of the compiled library. */
+  readonly script: string
+  readonly args: readonly string[]
+  readonly nodeFlags?: readonly string[] | undefined
+  readonly env?: NodeJS.ProcessEnv | undefined
+}
+
+/** A process that is attacked. It must say that it is listening in its first line. */
+export class Subject {
+  readonly #options: SubjectOptions
+  #process: ChildProcess | undefined
+  #exit: Promise<Exit> = Promise.resolve({ code: 0, signal: null })
+  /** What must never happen: uncaught exceptions, unhandled rejections. */
+  readonly alarms: string[] = []
+  /** What it wrote to stderr. */
+  errors = ''
+
+  constructor(t: TestContext, options: SubjectOptions) {
+    this.#options = options
+    t.after(() => this.#process?.kill('SIGKILL'))
+  }
+
+  /** The program on a directory, at a port of its own. */
+  static async program(t: TestContext, dist: string, directory: string, args: readonly string[] = []): Promise<Subject & { readonly port: number }> {
+    const port = await freePort()
+    const subject = new Subject(t, { script: join(dist, 'cli', 'main.js'), args: ['--dir', directory, '--port', String(port), ...args] })
+    return Object.assign(subject, { port })
+  }
+
+  get process(): ChildProcess {
+    return this.#process!
+  }
+
+  /** Resolves when the process that was last started has ended. */
+  get exit(): Promise<Exit> {
+    return this.#exit
+  }
+
+  async start(): Promise<void> {
+    const { script, args, nodeFlags = [], env } = this.#options
+    const child = spawn(process.execPath, ['--import', PROBE, ...nodeFlags, script, ...args], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: env ?? process.env })
+    this.#process = child
+    this.#exit = once(child, 'exit').then(([code, signal]) => ({ code, signal }) as Exit)
+    child.on('message', (message: { alarm?: string }) => {
+      if (message.alarm !== undefined) this.alarms.push(message.alarm)
+    })
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.errors += text))
+    const [line] = await Promise.race([once(createInterface({ input: child.stdout! }), 'line'), this.#exit.then(() => ['it ended'])])
+    assert.match(String(line), /listening/, this.errors)
+  }
+
+  async kill(): Promise<void> {
+    this.#process!.kill('SIGKILL')
+    await this.#exit
+  }
+
+  /** Ends it as an operator would. */
+  async stop(): Promise<Exit> {
+    this.#process!.kill('SIGTERM')
+    return this.#exit
+  }
+
+  async inspect(): Promise<Inspection> {
+    const child = this.#process!
+    const answer = new Promise<Inspection>((resolve, reject) => {
+      const onMessage = (message: { inspection?: Inspection }): void => {
+        if (!message.inspection) return
+        child.off('message', onMessage)
+        resolve(message.inspection)
+      }
+      child.on('message', onMessage)
+      void this.#exit.then(() => reject(new Error('The process ended instead of telling what it holds')))
+    })
+    child.send('inspect')
+    return answer
+  }
+}
