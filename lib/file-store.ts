@@ -18,6 +18,11 @@
  * size": before they are written the sidecar says where they begin, and until it says otherwise
  * nothing behind that mark counts.
  *
+ * A power failure is not like a crash: the system writes back in an order of its own, so a file may
+ * have grown over bytes that never reached the device. With `sync: 'append'` the sidecar therefore
+ * says how far the data were flushed, and in which boot of the machine: after another boot, nothing
+ * behind that counts; in the same one, a crash was of a process only, and the size is right.
+ *
  * Writes go through Node's own file stream with a large buffer, which sends queued chunks to the
  * disk in one `writev`; a loop of our own was measured to be no faster.
  *
@@ -71,8 +76,17 @@ export interface StoredUpload {
   readonly updatedAt: Date
   /** Where bytes that wait for a verdict begin, or would. */
   readonly verifiedOffset?: number | undefined
+  /** Up to where a power failure takes nothing, if that was promised. */
+  readonly flushed?: FlushMark | undefined
   /** Whether another server wrote its sidecar, so that the state is what its size suggests. */
   readonly foreign?: boolean | undefined
+}
+
+/** How far data were flushed to the device. */
+export interface FlushMark {
+  readonly offset: number
+  /** The boot in which they were; `undefined` if the system does not tell. */
+  readonly boot?: string | undefined
 }
 
 /** What {@link FileStore.create} is given. */
@@ -111,10 +125,14 @@ export class FileStoreError extends Error {
 /** Options of {@link FileStore}. */
 export interface FileStoreOptions {
   /**
-   * When data is flushed to the device, which decides what a power failure can take: `'append'`:
-   * before each append is acknowledged; `'finish'`: when an upload becomes complete; `'none'`:
-   * whenever the system likes. A crash of the process takes nothing, whichever it is.
-   * Default: `'finish'`.
+   * When data is flushed to the device, which decides what a power failure can take. A crash of the
+   * process takes nothing, whichever it is. Default: `'finish'`.
+   *
+   * - `'append'`: before each append is acknowledged. A power failure takes no byte of which an offset
+   *   told, and leaves none that is not the client's. If flushing fails, the bytes are taken back.
+   * - `'finish'`: when an upload becomes complete. One that is not may lose bytes, and where the file
+   *   system writes back in another order than it was written to, have zeros among them.
+   * - `'none'`: whenever the system likes.
    */
   readonly sync?: 'none' | 'finish' | 'append' | undefined
   /** Says that other processes use the directory too, so that locks have to reach them. Default: false. */
@@ -151,6 +169,7 @@ interface LonghaulSidecar {
   readonly encodedParts?: string | undefined
   readonly maxSize?: number | undefined
   readonly verifiedOffset?: number | undefined
+  readonly flushed?: FlushMark | undefined
   readonly outcome?: StoredOutcome | undefined
 }
 
@@ -179,7 +198,8 @@ const WRITE_NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO
  * 2. `append` writes a body behind what is there, and resolves with the new offset once every
  *    byte is in the file. Whatever interrupts it, bytes that reached the file stay and count.
  *    `appendVerified` does the same for a body that counts as a whole or not at all.
- * 3. `setLength` and `setState` change what is said of an upload, durably and at once.
+ * 3. `setLength` and `setState` change what is said of an upload, durably and at once; `flush` makes
+ *    sure of bytes that a crash left behind an append.
  * 4. `read` returns its bytes, `list` the ids of all uploads, `terminate` removes one.
  *
  * Files are readable by their owner only (0600; the directory, if it is made here, 0700). A path
@@ -207,6 +227,7 @@ export class FileStore {
   readonly directory: string
   readonly shared: boolean
   readonly #sync: 'none' | 'finish' | 'append'
+  #boot: Promise<string | undefined> | undefined
 
   constructor(directory: string, options: FileStoreOptions = {}) {
     this.directory = resolve(directory)
@@ -230,7 +251,7 @@ export class FileStore {
       IsFinal: parts !== undefined,
       PartialUploads: parts ?? null,
       Storage: { Type: 'filestore' },
-      Longhaul: { version: 1, state: 'receiving', createdAt: createdAt.toISOString(), encodedMetadata, encodedParts, maxSize },
+      Longhaul: { version: 1, state: 'receiving', createdAt: createdAt.toISOString(), encodedMetadata, encodedParts, maxSize, flushed: await this.#markAt(0) },
     }
     const dataPath = this.#dataPath(id)
     try {
@@ -257,7 +278,9 @@ export class FileStore {
     const file = await statOf(this.#dataPath(id))
     if (!file && !(await this.#readSidecar(id))) return undefined // it was removed in between
     if (!file?.isFile()) throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has a sidecar and no data`)
-    const upload = describe(sidecar, file.size, file.birthtimeMs > 0 ? file.birthtime : file.mtime, file.mtime)
+    const { flushed } = sidecar.Longhaul ?? {}
+    const survived = flushed && !(await this.#isOfThisBoot(flushed)) ? Math.min(flushed.offset, file.size) : file.size
+    const upload = describe(sidecar, survived, file.birthtimeMs > 0 ? file.birthtime : file.mtime, file.mtime)
     const { offset, length, state } = upload
     const mustBeWhole = state === 'finishing' || state === 'finished'
     if (offset > (length ?? Infinity) || (mustBeWhole && offset !== length)) {
@@ -274,10 +297,10 @@ export class FileStore {
    * `signal` aborts, `append` rejects with that reason once no write is under way any more.
    */
   async append(upload: StoredUpload, body: Readable, options: AppendOptions = {}): Promise<number> {
-    await this.#dropUnverified(upload)
-    // A foreign upload gets a state before its size can suggest that it is finished.
-    if (upload.verifiedOffset !== undefined || upload.foreign) await this.#changeSidecar(upload, { verifiedOffset: undefined })
-    return this.#write(upload, body, options)
+    await this.#begin(upload, undefined)
+    const offset = await this.#write(upload, body, options)
+    if (this.#sync === 'append' && offset > upload.offset) await this.#changeSidecar(upload, { flushed: await this.#flushTo(upload, offset) })
+    return offset
   }
 
   /**
@@ -290,15 +313,23 @@ export class FileStore {
     verify: () => boolean | Promise<boolean>,
     options: AppendOptions = {},
   ): Promise<number> {
-    await this.#dropUnverified(upload)
-    if (upload.verifiedOffset !== upload.offset) await this.#changeSidecar(upload, { verifiedOffset: upload.offset })
+    await this.#begin(upload, upload.offset)
     const offset = await this.#write(upload, body, { signal: options.signal })
     if (!(await verify())) {
       await this.truncate(upload, upload.offset)
       return upload.offset
     }
-    await this.#changeSidecar(upload, { verifiedOffset: offset })
+    await this.#changeSidecar(upload, { verifiedOffset: offset, flushed: await this.#flushTo(upload, offset) })
     return offset
+  }
+
+  /**
+   * Makes sure of all bytes that count, before somebody is told of them: those of an append that did
+   * not come to its end are not flushed yet. Does nothing unless `sync` is `'append'`.
+   */
+  async flush(upload: StoredUpload): Promise<void> {
+    if (this.#sync !== 'append' || upload.flushed?.offset === upload.offset) return
+    await this.#changeSidecar(upload, { flushed: await this.#flushTo(upload, upload.offset) })
   }
 
   /** Takes back what was appended behind `offset`. */
@@ -347,6 +378,7 @@ export class FileStore {
         if (codeOf(error) !== 'ENOENT') throw error
       }
     }
+    if (this.#sync === 'append') await this.#syncDirectory() // or a power failure could bring it back without its data
     await rm(dataPath, { force: true })
     await rm(`${dataPath}.info.gone`, { force: true })
   }
@@ -383,9 +415,46 @@ export class FileStore {
     return join(this.directory, id)
   }
 
-  /** Takes away bytes that never got their verdict; the mark still keeps them from counting. */
-  async #dropUnverified(upload: StoredUpload): Promise<void> {
-    if (upload.verifiedOffset !== undefined) await this.truncate(upload, upload.offset)
+  /**
+   * Readies an upload for bytes behind its offset: takes away those that do not count, and has the
+   * sidecar say from where on new ones do not either, until they are verified or flushed.
+   */
+  async #begin(upload: StoredUpload, verifiedOffset: number | undefined): Promise<void> {
+    const { offset, flushed } = upload
+    if (upload.verifiedOffset !== undefined || (flushed && !(await this.#isOfThisBoot(flushed)))) await this.truncate(upload, offset)
+    const wanted = await this.#markAt(offset)
+    const marked = flushed?.offset === wanted?.offset && flushed?.boot === wanted?.boot
+    // A foreign upload gets a state before its size can suggest that it is finished.
+    if (marked && !upload.foreign && upload.verifiedOffset === verifiedOffset) return
+    await this.#changeSidecar(upload, { verifiedOffset, flushed: marked ? flushed : await this.#flushTo(upload, offset) })
+  }
+
+  /** Flushes the data if each append is, and resolves with what the sidecar is to say of it. */
+  async #flushTo(upload: StoredUpload, offset: number): Promise<FlushMark | undefined> {
+    if (this.#sync !== 'append') return undefined
+    try {
+      await syncPath(this.#dataPath(upload.id))
+    } catch (error) {
+      // Which bytes are missing is not known, and Linux says so only once: the next flush would succeed.
+      const flushed = (await this.#readSidecar(upload.id))?.Longhaul?.flushed
+      if (flushed) await this.truncate(upload, Math.min(flushed.offset, offset))
+      throw error
+    }
+    return this.#markAt(offset)
+  }
+
+  async #markAt(offset: number): Promise<FlushMark | undefined> {
+    return this.#sync === 'append' ? { offset, boot: await this.#bootId() } : undefined
+  }
+
+  /** Without an id each boot counts as another: only what was flushed is safe. */
+  async #isOfThisBoot({ boot }: FlushMark): Promise<boolean> {
+    return boot !== undefined && boot === (await this.#bootId())
+  }
+
+  /** Linux tells; elsewhere, or where it must not be read, it is `undefined`. */
+  #bootId(): Promise<string | undefined> {
+    return (this.#boot ??= readText('/proc/sys/kernel/random/boot_id').then((text) => text?.trim(), () => undefined))
   }
 
   async #write(upload: StoredUpload, body: Readable, { signal, onProgress }: AppendOptions): Promise<number> {
@@ -398,7 +467,7 @@ export class FileStore {
       await file.close()
       throw error
     }
-    const sink = file.createWriteStream({ start: size, highWaterMark: WRITE_BUFFER_BYTES, flush: this.#sync === 'append' })
+    const sink = file.createWriteStream({ start: size, highWaterMark: WRITE_BUFFER_BYTES })
     const closed = new Promise((resolve) => sink.once('close', resolve))
     if (onProgress) body.on('data', () => onProgress(size + sink.bytesWritten))
     try {
@@ -485,6 +554,7 @@ function describe(sidecar: Sidecar, size: number, madeAt: Date, updatedAt: Date)
     createdAt: Longhaul ? new Date(Longhaul.createdAt) : madeAt,
     updatedAt,
     verifiedOffset: Longhaul?.verifiedOffset,
+    flushed: Longhaul?.flushed,
     foreign: Longhaul === undefined,
   }
 }
@@ -565,11 +635,12 @@ function parseNodeSidecar(text: string): Sidecar | undefined {
 
 function isLonghaulSidecar(value: unknown): value is LonghaulSidecar {
   if (!isRecord(value)) return false
-  const { version, state, createdAt, encodedMetadata, encodedParts, maxSize, verifiedOffset, outcome } = value
+  const { version, state, createdAt, encodedMetadata, encodedParts, maxSize, verifiedOffset, flushed, outcome } = value
   return (
     version === 1 && STATES.includes(state) && typeof createdAt === 'string' && !Number.isNaN(Date.parse(createdAt)) &&
     [encodedMetadata, encodedParts].every((entry) => entry === undefined || typeof entry === 'string') &&
     [maxSize, verifiedOffset].every((entry) => entry === undefined || isByteCount(entry)) &&
+    (flushed === undefined || (isRecord(flushed) && isByteCount(flushed['offset']) && ['undefined', 'string'].includes(typeof flushed['boot']))) &&
     (outcome === undefined || isOutcome(outcome))
   )
 }

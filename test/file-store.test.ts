@@ -9,12 +9,22 @@ import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
 import { FileStore, type StoredUpload } from '../lib/file-store.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
 const bytes = (text: string): Readable => Readable.from([Buffer.from(text)], { objectMode: false })
+
+/** A body that brings its bytes and then fails. */
+function failing(text: string): Readable {
+  return Readable.from((async function* () {
+    yield Buffer.from(text)
+    await turn()
+    throw new Error('The body failed')
+  })(), { objectMode: false })
+}
 
 test('an upload that was created is found, with everything that was said of it', async (t) => {
   const directory = temporaryFolder(t)
@@ -27,7 +37,7 @@ test('an upload that was created is found, with everything that was said of it',
   const { createdAt, updatedAt, ...rest } = created
   assert.deepEqual(rest, {
     id: created.id, offset: 0, length: 11, metadata, encodedMetadata: 'filename cGxhbi5wZGY=', state: 'receiving', outcome: undefined,
-    partial: false, parts: undefined, encodedParts: undefined, maxSize: undefined, verifiedOffset: undefined, foreign: false,
+    partial: false, parts: undefined, encodedParts: undefined, maxSize: undefined, verifiedOffset: undefined, flushed: undefined, foreign: false,
   })
 })
 
@@ -129,13 +139,33 @@ test('sync decides what is flushed to the device, and when', async (t) => {
     count()
     await store.append(upload, bytes('abc'))
     count()
-    await store.append({ ...upload, offset: 3 }, bytes('def'))
+    await store.append((await store.find(upload.id))!, bytes('def'))
     count()
     return counts
   }
   assert.deepEqual(await flushes('none'), [0, 0, 0])
   assert.deepEqual(await flushes('finish'), [0, 0, 3]) // data, sidecar and directory, once all is there
-  assert.deepEqual(await flushes('append'), [2, 1, 1]) // sidecar and directory, then the data each time
+  assert.deepEqual(await flushes('append'), [2, 3, 3]) // sidecar and directory, and before them the data each time
+})
+
+test('bytes whose flush fails are taken back, as the next flush would succeed without them; those of earlier appends stay', async (t) => {
+  const store = new FileStore(temporaryFolder(t), { sync: 'append' })
+  const upload = await store.create({ length: 9 })
+  await store.append(upload, bytes('abc'))
+  const probe = await open('/dev/null')
+  const sync = t.mock.method(Object.getPrototypeOf(probe) as FileHandle, 'sync')
+  await probe.close()
+  const failure = Object.assign(new Error('EIO'), { code: 'EIO' })
+  sync.mock.mockImplementationOnce(() => Promise.reject(failure), sync.mock.callCount())
+  await assert.rejects(store.append((await store.find(upload.id))!, bytes('def')), failure)
+  assert.equal((await store.find(upload.id))!.offset, 3)
+
+  await assert.rejects(store.append((await store.find(upload.id))!, failing('def')))
+  assert.equal((await store.find(upload.id))!.offset, 6)
+  sync.mock.mockImplementationOnce(() => Promise.reject(failure), sync.mock.callCount())
+  await assert.rejects(store.flush((await store.find(upload.id))!), failure)
+  assert.equal((await store.find(upload.id))!.offset, 3)
+  assert.equal(await store.append((await store.find(upload.id))!, bytes('defghi')), 9)
 })
 
 test('an append at another offset than the stored one is refused and changes nothing', async (t) => {

@@ -34,7 +34,13 @@ export async function inspectUpload(context: UploadContext, id: string, signal: 
 
 async function inspectUnsettled(context: UploadContext, found: Upload, signal: AbortSignal): Promise<Upload> {
   const { id, parts } = found
-  if (!parts) return withLock(context, id, signal, async () => finishUpload(context, await findUpload(context, id)))
+  if (!parts) {
+    return withLock(context, id, signal, async () => {
+      const upload = await findUpload(context, id)
+      await context.store.flush?.(upload) // an offset that is told is a promise
+      return finishUpload(context, upload)
+    })
+  }
   const lock = await context.locker.tryAcquire(id)
   if (!lock) return found
   try {

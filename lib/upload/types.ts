@@ -107,6 +107,11 @@ export interface UploadStore {
    * the offset, old or new. For checksums.
    */
   appendVerified?(upload: Upload, body: Readable, verify: () => boolean, options: AppendOptions): Promise<number>
+  /**
+   * Makes sure of bytes that a crash or an abort left behind an append that was never acknowledged,
+   * before somebody is told of them. For stores that flush before they acknowledge.
+   */
+  flush?(upload: Upload): Promise<void>
   /** The bytes from `start` up to and without `end`. For downloads and concatenation. */
   read?(upload: Upload, range: { readonly start: number; readonly end: number }): Readable
   /** The ids of all uploads, one after the other. For sweeping. */

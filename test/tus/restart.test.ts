@@ -3,14 +3,15 @@
 /** Checklist T52: an upload goes on after the server was ended, or killed, in the middle of it. */
 
 import assert from 'node:assert/strict'
-import { watch } from 'node:fs'
+import { appendFileSync, readFileSync, watch } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { FileStore } from '../../lib/file-store.ts'
 import { startProgram } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { exchange, request, WireClient } from '../support/wire.ts'
-import { contentOf, OCT, offsetOf, pattern, V, withBody } from './support.ts'
+import { contentOf, make, OCT, offsetOf, pattern, serve, V, withBody } from './support.ts'
 
 const SIZE = 1024 * 1024
 const SENT = 300_000
@@ -65,4 +66,16 @@ test('T52 · after SIGTERM in the middle of a PATCH every byte is there, and the
 test('T52 · after SIGKILL in the middle of a PATCH HEAD tells what is in the file, and the upload is resumed', async (t) => {
   const offset = await interruptedBy(t, 'SIGKILL')
   assert.ok(offset > 0 && offset <= SENT, String(offset))
+})
+
+test("with sync 'append', bytes that a killed process left are flushed before HEAD tells of them", async (t) => {
+  const folder = temporaryFolder(t)
+  const site = await serve(t, { folder, store: () => new FileStore(folder, { sync: 'append' }) })
+  const upload = await make(site, 10)
+  const id = upload.slice('/files/'.length)
+  appendFileSync(join(folder, id), 'left')
+  const flushed = (): unknown => JSON.parse(readFileSync(join(folder, `${id}.info`), 'utf8')).Longhaul.flushed.offset
+  assert.equal(flushed(), 0)
+  assert.equal(await offsetOf(site, upload), 4)
+  assert.equal(flushed(), 4)
 })
