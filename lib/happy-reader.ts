@@ -61,6 +61,8 @@ export interface HappyReaderOptions {
 const SWEEP_QUIET_TURNS = 8
 /** An interrupt takes at most this much: more than the socket buffers of a Linux host hold. */
 const SWEEP_MAX_BYTES = 16 * 1024 * 1024
+/** And at most this long, in milliseconds: hundreds of clients that go on sending would share the disk until they all came to that. */
+const SWEEP_MAX_MS = 1000
 /** Above this, Node's timers fire at once instead of late. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
@@ -72,8 +74,8 @@ const MAX_TIMER_MS = 2 ** 31 - 1
  *    had buffered for it is delivered, `error` is set (or stays `undefined`: success), and the
  *    reader ends. The first ending wins.
  * 3. `interrupt()`, or an aborted `signal`, sweeps what the kernel still holds: reading goes on
- *    until nothing arrived for eight turns of the event loop, or 16 MiB came. A body that turns
- *    out complete during the sweep is complete; one that fails during it is `ABORTED`.
+ *    until nothing arrived for eight turns of the event loop, 16 MiB came, or a second has passed. A
+ *    body that turns out complete during the sweep is complete; one that fails during it is `ABORTED`.
  *
  * Success is a clean end that no abort preceded, with `expectedBytes` reached if that is known.
  * `IncomingMessage.complete` is not trusted: over HTTP/2 it is true for a truncated body as well.
@@ -118,6 +120,7 @@ export class HappyReader extends Readable {
   #idleTimer: NodeJS.Timeout | undefined
   #interruption: HappyReaderError | undefined
   #sweepUntilBytes = Infinity
+  #sweepUntilMs = Infinity
   #quietTurns = 0
   #turn: NodeJS.Immediate | undefined
 
@@ -160,6 +163,7 @@ export class HappyReader extends Readable {
     this.#phase = 'sweeping'
     this.#interruption = new HappyReaderError('INTERRUPTED', 'The body was interrupted before its end', reason)
     this.#sweepUntilBytes = this.#bytesRead + SWEEP_MAX_BYTES
+    this.#sweepUntilMs = performance.now() + SWEEP_MAX_MS
     this.#stopWaiting()
     if (this.#flowing) this.#wait()
   }
@@ -189,7 +193,7 @@ export class HappyReader extends Readable {
       return
     }
     const wantsMore = this.#deliver(chunk)
-    if (this.#bytesRead >= this.#sweepUntilBytes) return this.#end(this.#interruption)
+    if (this.#phase === 'sweeping' && this.#isSweptEnough()) return this.#end(this.#interruption)
     this.#stopWaiting()
     if (wantsMore) return this.#wait()
     this.#flowing = false
@@ -205,6 +209,7 @@ export class HappyReader extends Readable {
   /** The source failed or closed, now or before it was given to us. */
   readonly #onFailure = (cause?: Error): void => {
     this.#source.off('data', this.#onData) // read() would emit to it as well
+    this.#sweepUntilBytes = this.#sweepUntilMs = Infinity // there is no more to come than what Node holds
     this.#drain(this.#source)
     if (this.#http2Stream) this.#drain(this.#http2Stream)
     if (this.#phase === 'over') return // the drained bytes exceeded a limit
@@ -236,6 +241,10 @@ export class HappyReader extends Readable {
   #stopWaiting(): void {
     clearTimeout(this.#idleTimer)
     clearImmediate(this.#turn)
+  }
+
+  #isSweptEnough(): boolean {
+    return this.#bytesRead >= this.#sweepUntilBytes || performance.now() >= this.#sweepUntilMs
   }
 
   readonly #onQuietTurn = (): void => {

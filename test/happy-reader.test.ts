@@ -215,6 +215,22 @@ test('an interrupt takes at most 16 MiB from a source that never stops', async (
   assert.equal(source.destroyed, false)
 })
 
+test('an interrupt ends in seconds, also from a source that never falls silent and never sends much', async () => {
+  const chunk = Buffer.from('a')
+  const source = silentSource()
+  const more = (): void => {
+    source.push(chunk)
+    if (reader.error === undefined) setImmediate(more)
+  }
+  const reader = new HappyReader(source)
+  reader.resume()
+  reader.interrupt()
+  more()
+  await once(reader, 'end')
+  assert.equal(reader.error?.code, 'INTERRUPTED')
+  assert.ok(reader.bytesRead > 0)
+})
+
 test('an interrupt before the first read still delivers what is there', async () => {
   const source = silentSource()
   source.push('abc')

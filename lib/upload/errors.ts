@@ -48,6 +48,7 @@ const TABLE: Readonly<Record<UploadErrorCode, readonly [status: number, message:
 /** What stores and lockers throw, and the row it belongs to. */
 const CODES: ReadonlyMap<unknown, UploadErrorCode> = new Map([
   ['LOCK_TIMEOUT', 'LOCKED'],
+  ['LOCKS_CLOSED', 'SHUTTING_DOWN'], // while the request waited, as the shutdown was forced
   ['UPLOAD_EXISTS', 'UPLOAD_EXISTS'],
   ['UPLOAD_MOVED_ON', 'OFFSET_CONFLICT'],
   ['UPLOAD_CORRUPT', 'UPLOAD_CORRUPT'],

@@ -59,6 +59,7 @@ test('an error of the table is passed on as it is', () => {
 
 const mapped: readonly (readonly [thrown: string, code: UploadErrorCode])[] = [
   ['LOCK_TIMEOUT', 'LOCKED'],
+  ['LOCKS_CLOSED', 'SHUTTING_DOWN'],
   ['UPLOAD_MOVED_ON', 'OFFSET_CONFLICT'],
   ['UPLOAD_CORRUPT', 'UPLOAD_CORRUPT'],
   ['STORE_FULL', 'STORE_FULL'],

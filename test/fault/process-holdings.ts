@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * What a process holds on to, so that what it held before an attack can be compared with what it
+ * holds after it.
+ *
+ * @module
+ */
+
+import assert from 'node:assert/strict'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Inspection, Subject } from './subject.ts'
+
+/** Numbers by kind. */
+export interface Holdings {
+  readonly descriptors: Readonly<Record<string, number>>
+  readonly resources: Readonly<Record<string, number>>
+  readonly signalListeners: number
+}
+
+/** How long a process may take to let go of what it does not need any more, in milliseconds. */
+const SETTLING_MS = 20_000
+const POLL_MS = 50
+
+/** What the process holds that has nothing to do: looked at until two looks agree. */
+export async function holdingsAtRest(subject: Subject): Promise<Holdings> {
+  let before = toHoldings(await subject.inspect())
+  for (;;) {
+    await delay(POLL_MS)
+    const now = toHoldings(await subject.inspect())
+    if (isSame(before, now)) return now
+    before = now
+  }
+}
+
+/** Waits until the process holds what it held before, and nothing more; rejects if it does not get there. */
+export async function assertSettles(subject: Subject, before: Holdings): Promise<void> {
+  const deadlineMs = performance.now() + SETTLING_MS
+  for (;;) {
+    const now = toHoldings(await subject.inspect())
+    if (isSame(before, now)) return
+    if (performance.now() > deadlineMs) return assert.deepEqual(now, before, 'The process did not let go of everything')
+    await delay(POLL_MS)
+  }
+}
+
+function toHoldings({ descriptors, resources, signalListeners }: Inspection): Holdings {
+  const byKind: Record<string, number> = {}
+  for (const target of descriptors) {
+    const kind = target.replace(/\[\d+\]$/, '')
+    byKind[kind] = (byKind[kind] ?? 0) + 1
+  }
+  return { descriptors: byKind, resources, signalListeners }
+}
+
+function isSame(one: Holdings, other: Holdings): boolean {
+  try {
+    assert.deepEqual(one, other)
+    return true
+  } catch {
+    return false
+  }
+}
