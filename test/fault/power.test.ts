@@ -151,19 +151,18 @@ class Life {
 
   async #abort(upload: StoredUpload, end: number): Promise<void> {
     const controller = new AbortController()
-    const chunks = this.#body('right', upload.offset, end)
-    chunks.on('data', () => {
+    const body = this.#body('right', upload.offset, end, Infinity, () => {
       if (this.#random.chance(0.3)) controller.abort(new Error('The grace is over'))
     })
     try {
-      this.#layer.promise({ offset: await this.#store.append(upload, chunks, { signal: controller.signal }) })
+      this.#layer.promise({ offset: await this.#store.append(upload, body, { signal: controller.signal }) })
     } catch (error) {
       assert.equal((error as Error).message, 'The grace is over')
     }
   }
 
-  /** A body in a few pieces that are written one after the other; it fails after `failAfter` bytes. */
-  #body(kind: 'right' | 'wrong', start: number, end: number, failAfter = Infinity): Readable {
+  /** A body in a few pieces that are written one after the other, with `onPiece` between them; it fails after `failAfter` bytes. */
+  #body(kind: 'right' | 'wrong', start: number, end: number, failAfter = Infinity, onPiece = (): void => {}): Readable {
     const random = this.#random
     const bytes = contentOf(kind, start, end)
     return Readable.from(
@@ -172,6 +171,7 @@ class Life {
           const size = random.integer(1, 4000)
           yield bytes.subarray(at, (at += size))
           await turn()
+          onPiece()
           if (at >= failAfter) break
         }
         if (failAfter !== Infinity) throw new Error('The body failed')
