@@ -85,7 +85,7 @@ export async function respondEarly(
   const http2Stream = 'stream' in res ? res.stream : undefined
   // Node hands a request over while it still parses the packet that brought it, perhaps with all of the body.
   if (!isReceived(req)) await new Promise(setImmediate)
-  if (http2Stream ? http2Stream.closed : out.destroyed) return
+  if (http2Stream ? http2Stream.closed : out.destroyed) return void req.resume()
 
   out.statusCode = status
   if (statusMessage !== undefined && !http2Stream) out.statusMessage = statusMessage
@@ -107,6 +107,10 @@ export async function respondEarly(
   try {
     if (lingerMs > 0 && (drain || !http2Stream)) await linger(req, lingerMs, lingerBytes, drain)
   } finally {
+    // A body that is paused keeps its HTTP/2 stream for ever, whoever closes it, and that the session and the connection.
+    // So does an answer that the client cut off without calling it an error.
+    http2Stream?.once('end', () => http2Stream.closed && http2Stream.destroy())
+    req.resume()
     if (!http2Stream) out.end()
     else if (http2Stream.writableFinished) http2Stream.close(HTTP2_NO_ERROR)
     else http2Stream.once('finish', () => http2Stream.close(HTTP2_NO_ERROR))

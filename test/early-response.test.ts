@@ -430,6 +430,32 @@ for (const protocol of ['h2c', 'h2 over TLS'] as const) {
       })
     }
 
+    for (const [when, leave] of [
+      ['after the answer', async (stream: ClientHttp2Stream) => void (await answerOf(stream))],
+      ['when the client has given it up', (stream: ClientHttp2Stream) => stream.close(0)],
+      ['when the client gives it up in the middle of the answer', async (stream: ClientHttp2Stream) => {
+        await once(stream, 'response')
+        stream.close(0)
+      }],
+    ] as const) {
+      test(`a body that was paused does not keep its stream, and with it the session, ${when}`, LIMIT, async (t) => {
+        const server = protocol === 'h2c' ? createHttp2Server() : createHttp2SecureServer(certificate)
+        const session = await connectSession(t, protocol, server)
+        const stream = session.request({ ':method': 'POST' }, { endStream: false })
+        stream.on('error', () => {}).write('12345')
+        const [req, res] = (await once(server, 'request')) as [Http2ServerRequest, Http2ServerResponse]
+        req.pause()
+        const left = leave(stream)
+        if (left === undefined) await once(req, 'aborted')
+        const ended = once(req.stream.session!, 'close')
+        await respondEarly(req, res, { status: 409, body: 'x'.repeat(5 * MIB) }, PATIENT)
+        await left
+        session.destroy()
+        await ended
+        assert.equal(req.stream.destroyed, true)
+      })
+    }
+
     test('a large answer is complete although the body is still being sent', LIMIT, async (t) => {
       const body = 'x'.repeat(5 * MIB)
       const { session } = await serveHttp2(t, protocol, { response: { status: 409, body } })
