@@ -23,8 +23,9 @@
  * says how far the data were flushed, and in which boot of the machine: after another boot, nothing
  * behind that counts; in the same one, a crash was of a process only, and the size is right.
  *
- * Writes go through Node's own file stream with a large buffer, which sends queued chunks to the
- * disk in one `writev`; a loop of our own was measured to be no faster.
+ * Writes go through a stream with a large buffer, which sends queued chunks to the disk in one
+ * `writev`. It is not Node's own: what a `writev` leaves over, as it may where the disk becomes full,
+ * that one writes behind the place where it belongs (measured on 20 to 26).
  *
  * Who calls a method that changes an upload holds its lock: writers are not kept apart here.
  *
@@ -35,9 +36,9 @@
 
 import { randomBytes } from 'node:crypto'
 import { constants, createReadStream, mkdirSync, type Stats } from 'node:fs'
-import { lstat, open, opendir, rename, rm } from 'node:fs/promises'
+import { lstat, open, opendir, rename, rm, type FileHandle } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { Readable } from 'node:stream'
+import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 
 /** How far an upload has come; the caller moves it on. */
@@ -467,7 +468,7 @@ export class FileStore {
       await file.close()
       throw error
     }
-    const sink = file.createWriteStream({ start: size, highWaterMark: WRITE_BUFFER_BYTES })
+    const sink = new FileSink(file, size)
     const closed = new Promise((resolve) => sink.once('close', resolve))
     if (onProgress) body.on('data', () => onProgress(size + sink.bytesWritten))
     try {
@@ -532,6 +533,51 @@ export class FileStore {
     if (process.platform === 'win32') return // there, a directory cannot be opened
     await syncPath(this.directory, constants.O_RDONLY) // the directory itself may well be a link
   }
+}
+
+/** Writes into a file from an offset on, and closes it in the end, once no write is under way any more. */
+class FileSink extends Writable {
+  bytesWritten = 0
+  readonly #file: FileHandle
+  readonly #start: number
+  #writing: Promise<void> = Promise.resolve()
+
+  constructor(file: FileHandle, start: number) {
+    super({ highWaterMark: WRITE_BUFFER_BYTES })
+    this.#file = file
+    this.#start = start
+  }
+
+  override _write(chunk: Buffer, _encoding: unknown, done: (error?: Error) => void): void {
+    this._writev([{ chunk }], done)
+  }
+
+  override _writev(chunks: readonly { readonly chunk: Buffer }[], done: (error?: Error) => void): void {
+    this.#writing = this.#writeAll(chunks.map(({ chunk }) => chunk)).then(() => done(), done)
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    void this.#writing.then(() => this.#file.close()).then(() => done(error), (reason) => done(error ?? reason))
+  }
+
+  async #writeAll(buffers: readonly Buffer[]): Promise<void> {
+    for (let rest = buffers.filter(({ length }) => length > 0); rest.length > 0; ) {
+      const { bytesWritten } = await this.#file.writev(rest, this.#start + this.bytesWritten)
+      if (bytesWritten === 0) throw new Error('The system wrote nothing, and did not say why')
+      this.bytesWritten += bytesWritten
+      rest = behind(rest, bytesWritten)
+    }
+  }
+}
+
+/** What is left of the buffers behind so many bytes. */
+function behind(buffers: readonly Buffer[], bytes: number): Buffer[] {
+  let skip = bytes
+  return buffers.flatMap((buffer) => {
+    const rest = buffer.subarray(Math.min(skip, buffer.length))
+    skip -= buffer.length - rest.length
+    return rest.length > 0 ? [rest] : []
+  })
 }
 
 /** What a sidecar and its data say together. */

@@ -168,6 +168,31 @@ test('bytes whose flush fails are taken back, as the next flush would succeed wi
   assert.equal(await store.append((await store.find(upload.id))!, bytes('defghi')), 9)
 })
 
+test('what the system leaves over of a write goes where it belongs, and a write of nothing is an error', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory)
+  const content = randomBytes(300_000)
+  const upload = await store.create({ id: 'a', length: content.length })
+  const handle = await open(join(directory, 'a'), 'r')
+  await handle.close()
+  const prototype = Object.getPrototypeOf(handle) as FileHandle
+  const { writev } = prototype
+  let left = Infinity
+  t.mock.method(prototype, 'writev', function (this: FileHandle, buffers: Buffer[], position: number) {
+    const some = Buffer.concat(buffers).subarray(0, Math.min(left, 1 + position % 50_000))
+    left -= some.length
+    return some.length === 0 ? Promise.resolve({ bytesWritten: 0, buffers }) : writev.call(this, [some], position)
+  })
+  const pieces = Array.from({ length: 30 }, (_, index) => content.subarray(index * 10_000, (index + 1) * 10_000))
+  left = 120_000
+  await assert.rejects(store.append(upload, Readable.from(pieces, { objectMode: false })), /wrote nothing/)
+  assert.deepEqual(readFileSync(join(directory, 'a')), content.subarray(0, 120_000))
+  left = Infinity
+  const rest = Readable.from(pieces.slice(12), { objectMode: false })
+  assert.equal(await store.append((await store.find('a'))!, rest), content.length)
+  assert.ok(readFileSync(join(directory, 'a')).equals(content))
+})
+
 test('an append at another offset than the stored one is refused and changes nothing', async (t) => {
   const directory = temporaryFolder(t)
   const store = new FileStore(directory)
