@@ -53,6 +53,8 @@ const CODES: ReadonlyMap<unknown, UploadErrorCode> = new Map([
   ['UPLOAD_MOVED_ON', 'OFFSET_CONFLICT'],
   ['UPLOAD_CORRUPT', 'UPLOAD_CORRUPT'],
   ['STORE_FULL', 'STORE_FULL'],
+  ['ENOSPC', 'STORE_FULL'], // a locker's, or a flush's: some systems look for space only then
+  ['EDQUOT', 'STORE_FULL'],
 ])
 
 /** Another answer than the table's; only what a hook decided has one. */

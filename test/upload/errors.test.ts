@@ -63,6 +63,8 @@ const mapped: readonly (readonly [thrown: string, code: UploadErrorCode])[] = [
   ['UPLOAD_MOVED_ON', 'OFFSET_CONFLICT'],
   ['UPLOAD_CORRUPT', 'UPLOAD_CORRUPT'],
   ['STORE_FULL', 'STORE_FULL'],
+  ['ENOSPC', 'STORE_FULL'],
+  ['EDQUOT', 'STORE_FULL'],
   ['UPLOAD_EXISTS', 'UPLOAD_EXISTS'],
   ['ENOENT', 'INTERNAL'],
   ['EACCES', 'INTERNAL'],
