@@ -313,7 +313,7 @@ export class LockFiles implements AsyncDisposable {
     const alive = new Map<string, boolean>()
     for (const [index, name] of locks.entries()) {
       const [socketName = ''] = targets[index]?.split('/') ?? []
-      if (LOCK.exec(name)?.[1] || !SOCKET.test(socketName)) continue
+      if (LOCK.exec(name)?.[1] || !TOKEN.test(targets[index] ?? '')) continue // what is corrupt is told to whoever wants it
       if (!alive.has(socketName)) alive.set(socketName, !(await this.#isDead(socketName)))
       if (!alive.get(socketName)) await (await this.tryAcquire(name.slice(0, -'.lock'.length)))?.release()
     }

@@ -271,11 +271,14 @@ test('a lock that is not one of ours is an error, and is left as it is', async (
   writeFileSync(join(folder, 'file.lock'), 'somebody')
   mkdirSync(join(folder, 'folder.lock'))
   symlinkSync('elsewhere', join(folder, 'link.lock'))
-  for (const key of ['file', 'folder', 'link']) {
+  symlinkSync('01234567-0123456789abcdef.sock/nearly', join(folder, 'dead.lock'))
+  for (const key of ['file', 'folder', 'link', 'dead']) {
     await assert.rejects(locks.acquire(key), { name: 'LockFilesError', code: 'LOCK_CORRUPT' })
     await assert.rejects(locks.tryAcquire(key), { code: 'LOCK_CORRUPT' })
   }
   assert.equal(readFileSync(join(folder, 'file.lock'), 'utf8'), 'somebody')
+  await (await LockFiles.open(folder)).close() // nor does it keep a process from starting
+  assert.equal(readdirSync(folder).filter((name) => name.endsWith('.lock')).length, 4)
   rmSync(join(folder, 'file.lock'))
   await (await locks.acquire('file')).release()
 })
