@@ -120,11 +120,14 @@ const KEY = /^[A-Za-z0-9_-]{1,128}$/
 /** `host-process.sock`; while it is made, `host-process.new`. */
 const SOCKET = /^[0-9a-f]{8}-[0-9a-f]{16}\.(sock|new)$/
 
-/** `socket/unique`: the target of a lock's link. Anything else is never followed. */
-const TOKEN = /^[0-9a-f]{8}-[0-9a-f]{16}\.sock\/[0-9a-f]{32}$/
+/**
+ * `socket/unique`: the target of a lock's link. Anything else is never followed. It has 55 bytes, as ext4
+ * keeps up to 59 in the inode: so it takes no block, and a full disk can still be locked and cleared.
+ */
+const TOKEN = /^[0-9a-f]{8}-[0-9a-f]{16}\.sock\/[0-9a-f]{24}$/
 
 /** `key.lock`, or `key.lock.unique`: the guard of whoever replaces the token that ends in `unique`. */
-const LOCK = /^[A-Za-z0-9_-]{1,128}\.lock(?:\.([0-9a-f]{32}))?$/
+const LOCK = /^[A-Za-z0-9_-]{1,128}\.lock(?:\.([0-9a-f]{24}))?$/
 
 /** The address of a Unix socket holds 108 bytes on Linux, 104 elsewhere. */
 const MAX_SOCKET_PATH_BYTES = 100
@@ -466,7 +469,7 @@ export class LockFiles implements AsyncDisposable {
    * The guard holds our token, so renaming it is both the replacement and the guard's end.
    */
   async #replace(line: Line, path: string, dead: string, token: string): Promise<boolean> {
-    const guard = `${line.path}.${dead.slice(-32)}`
+    const guard = `${line.path}.${dead.slice(-24)}`
     const maker = await create(guard, token)
     if (maker) {
       const [socketName = ''] = maker.split('/')
@@ -652,7 +655,7 @@ async function thisHost(): Promise<string> {
 }
 
 function unique(): string {
-  return randomBytes(16).toString('hex')
+  return randomBytes(12).toString('hex')
 }
 
 function closed(): LockFilesError {

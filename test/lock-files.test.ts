@@ -14,8 +14,8 @@ import { LockFiles, type LockFilesHold, type LockFilesOptions } from '../lib/loc
 import { temporaryFolder } from './support/temporary.ts'
 
 const LINUX = process.platform === 'linux'
-const UNIQUE = '0123456789abcdef0123456789abcdef'
-const OTHER_UNIQUE = 'fedcba9876543210fedcba9876543210'
+const UNIQUE = '0123456789abcdef01234567'
+const OTHER_UNIQUE = 'fedcba9876543210fedcba98'
 
 test('a free key is granted at once, and again after its release', async (t) => {
   const { folder, locks } = await openLocks(t)
@@ -312,6 +312,12 @@ test('no token leads out of the directory', async (t) => {
   assert.equal(connections, 0)
 })
 
+test('a lock takes no block of an ext4 disk, so that a full one can still be locked and cleared', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  await using _hold = await locks.acquire('a')
+  assert.ok(Buffer.byteLength(readlinkSync(join(folder, 'a.lock'))) < 60)
+})
+
 test('a stranger on the socket disturbs nobody', async (t) => {
   const { folder, locks: here, others: [there] } = await openLocks(t, 2)
   const request = deferred()
@@ -359,7 +365,7 @@ test('what a live process does not know any more is taken over by one who waits'
 test('a take-over that died under way is finished by the next, however many died in it', async (t) => {
   const { folder, locks } = await openLocks(t)
   const dead = await deadSocket(folder)
-  const uniques = ['1', '2', '3', '4'].map((digit) => digit.repeat(32))
+  const uniques = ['1', '2', '3', '4'].map((digit) => digit.repeat(24))
   for (let depth = 1; depth < uniques.length; depth++) {
     symlinkSync(`${dead}/${uniques[0]}`, join(folder, 'a.lock'))
     for (let level = 0; level < depth; level++) {
@@ -439,7 +445,7 @@ test('of many who find a dead holder one gets the lock at a time', async (t) => 
   const { folder, locks, others } = await openLocks(t, 8)
   const dead = await deadSocket(folder)
   for (let round = 0; round < 5; round++) {
-    symlinkSync(`${dead}/${String(round).repeat(32)}`, join(folder, 'a.lock'))
+    symlinkSync(`${dead}/${String(round).repeat(24)}`, join(folder, 'a.lock'))
     let inside = 0
     await Promise.all(
       [locks, ...others].map(async (one) => {
@@ -507,7 +513,7 @@ test('open sweeps what the dead left, and nothing else', async (t) => {
   const dead = await deadSocket(folder)
   const host = dead.slice(0, 8)
   const files = {
-    swept: ['deadbeef-0000000000000000.sock', `${host}-0000000000000000.new`, `a.lock.${'0'.repeat(32)}`],
+    swept: ['deadbeef-0000000000000000.sock', `${host}-0000000000000000.new`, `a.lock.${'0'.repeat(24)}`],
     kept: ['deadbeef-1111111111111111.sock', `${host}-1111111111111111.new`, 'notes.txt', 'x.sock'],
   }
   for (const name of Object.values(files).flat()) writeFileSync(join(folder, name), '')
