@@ -479,6 +479,10 @@ export class FileStore {
       await closed // a write may outlive the pipeline; nobody else may write before it has ended
     }
     const offset = size + sink.bytesWritten
+    // A file that somebody removed meanwhile took our bytes with it. One that is complete is looked at as its state changes.
+    if (offset !== upload.length && (await statOf(this.#dataPath(upload.id)))?.size !== offset) {
+      throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${upload.id} was removed or changed while bytes came`)
+    }
     if (offset === upload.length && this.#sync === 'finish') await this.#flush(upload.id)
     return offset
   }

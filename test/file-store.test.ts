@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -200,6 +200,21 @@ test('an append at another offset than the stored one is refused and changes not
   await store.append(upload, bytes('hello'))
   await assert.rejects(store.append(upload, bytes('HELLO')), { code: 'UPLOAD_MOVED_ON' })
   assert.equal(readFileSync(join(directory, upload.id), 'utf8'), 'hello')
+})
+
+test('no offset is told of bytes whose file was removed or replaced while they came', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory)
+  for (const [id, harm] of [['removed', (path: string) => rmSync(path)], ['replaced', (path: string) => { rmSync(path); writeFileSync(path, '') }]] as const) {
+    const upload = await store.create({ id, length: 11 })
+    const body = Readable.from((async function* () {
+      yield Buffer.from('hello')
+      await turn()
+      harm(join(directory, id))
+      yield Buffer.from(' ')
+    })(), { objectMode: false })
+    await assert.rejects(store.append(upload, body), { code: 'UPLOAD_CORRUPT' })
+  }
 })
 
 test('truncate takes back what was appended, and no more', async (t) => {

@@ -32,7 +32,7 @@ export interface Body {
 
 /** A request for an upload, or for one to be made. */
 export interface Message {
-  readonly method: 'POST' | 'HEAD' | 'PATCH'
+  readonly method: 'POST' | 'HEAD' | 'PATCH' | 'DELETE'
   readonly path: string
   readonly headers?: Readonly<Record<string, string | number>> | undefined
   readonly body?: Body | undefined

@@ -86,10 +86,10 @@ export class Subject {
     t.after(() => this.#process?.kill('SIGKILL'))
   }
 
-  /** The program on a directory, at a port of its own. */
-  static async program(t: TestContext, dist: string, directory: string, args: readonly string[] = []): Promise<Subject & { readonly port: number }> {
+  /** The program on a directory, at a port of its own. `env` comes on top of our own environment. */
+  static async program(t: TestContext, dist: string, directory: string, args: readonly string[] = [], { nodeFlags, env }: Pick<SubjectOptions, 'nodeFlags' | 'env'> = {}): Promise<Subject & { readonly port: number }> {
     const port = await freePort()
-    const subject = new Subject(t, { script: join(dist, 'cli', 'main.js'), args: ['--dir', directory, '--port', String(port), ...args] })
+    const subject = new Subject(t, { script: join(dist, 'cli', 'main.js'), args: ['--dir', directory, '--port', String(port), ...args], nodeFlags, env: { ...process.env, ...env } })
     return Object.assign(subject, { port })
   }
 
