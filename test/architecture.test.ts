@@ -57,8 +57,42 @@ test('the core knows no header of any protocol', () => {
 
 test('nothing but the program writes to the console, ends the process or reads its environment', () => {
   for (const name of sources.filter((source) => !source.startsWith('cli/'))) {
-    assert.doesNotMatch(read(name).code, /\bconsole\.|\bprocess\.(?:exit|env|argv|std)|\beval\b|new Function/, `lib/${name}`)
+    const { code, imports } = read(name)
+    assert.doesNotMatch(code, /\bconsole\.|\beval\b|\bFunction\s*\(/, `lib/${name}`)
+    for (const [, member] of code.matchAll(/\bprocess\.(\w+)/g)) assert.ok(['platform', 'on', 'off'].includes(member!), `lib/${name} uses process.${member}`)
+    assert.ok(!imports.includes('node:process') && !/= process\b|globalThis\.process|process\[/.test(code), `lib/${name} takes hold of the process`)
   }
+})
+
+/** What is imported at run time, from which modules of Node: none of it reaches another host or process. */
+const HARMLESS: Readonly<Record<string, readonly string[]>> = {
+  'node:crypto': ['createHash', 'randomBytes', 'timingSafeEqual'],
+  'node:diagnostics_channel': ['channel'],
+  'node:events': ['EventEmitter', 'once', 'setMaxListeners'],
+  'node:fs': ['constants', 'createReadStream', 'mkdirSync'],
+  'node:fs/promises': ['chmod', 'lstat', 'mkdir', 'open', 'opendir', 'readFile', 'readdir', 'readlink', 'rename', 'rm', 'symlink', 'unlink', 'utimes'],
+  'node:http': ['STATUS_CODES', 'validateHeaderName', 'validateHeaderValue'],
+  'node:net': ['BlockList', 'Server', 'isIP'],
+  'node:os': ['hostname'],
+  'node:path': ['join', 'resolve'],
+  'node:stream': ['PassThrough', 'Readable', 'Transform', 'Writable'],
+  'node:stream/promises': ['finished', 'pipeline'],
+  'node:tls': ['Server'],
+}
+
+test('nothing but the program reaches the network or another process; the locks use sockets that are files', () => {
+  for (const name of sources.filter((source) => !source.startsWith('cli/'))) {
+    const { code } = read(name)
+    for (const [, names = '', module = ''] of code.matchAll(/^import (?!type )(.*?) from '(node:[^']+)'/gm)) {
+      const values = names.replace(/[{}]/g, '').split(',').map((each) => each.trim().replace(/ as \w+$/, '')).filter((each) => each !== '' && !each.startsWith('type '))
+      const allowed = name === 'lock-files.ts' && module === 'node:net' ? ['connect', 'createServer'] : HARMLESS[module] ?? []
+      for (const value of values) assert.ok(allowed.includes(value), `lib/${name} imports ${value} from ${module}`)
+    }
+    assert.doesNotMatch(code, /(?<![#.])\b(?:fetch|WebSocket|EventSource|Worker)\s*\(|\bimport\s*\(|\brequire\s*\(|\bgetBuiltinModule\b/, `lib/${name}`)
+  }
+  const { code } = read('lock-files.ts')
+  const addresses = Array.from(code.matchAll(/\b(?:connect|listen)\((.*?)[,)]/g), ([, address]) => address)
+  assert.deepEqual(addresses, ['{ path: join(this.#reach, fresh', '{ path: join(this.#reach, socketName', 'path'])
 })
 
 test('every source says its licence and what it is, and exports by name', () => {
