@@ -7,13 +7,11 @@
  */
 
 import assert from 'node:assert/strict'
-import { readdirSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Attack, Scene } from './attack.ts'
 import type { Campaign } from './campaign.ts'
 import { assertSettles, holdingsAtRest } from './process-holdings.ts'
 import type { Random } from './random.ts'
-import type { Subject } from './subject.ts'
+import { locksIn, type Subject } from './subject.ts'
 
 /** Does one thing wrong, and sees that the server does nothing wrong. */
 export type Fault<A extends Attack> = readonly [name: string, run: (attack: A) => Promise<void>]
@@ -51,15 +49,14 @@ export async function besiege<A extends Attack>(campaign: Campaign, siege: Siege
 async function attackAndJudge<A extends Attack>({ t, random, rounds, report }: Campaign, siege: Siege<A>): Promise<void> {
   const { fault, server, scene } = siege
   const { directory, uploads } = scene
-  const locks = join(directory, '.locks')
   const before = await holdingsAtRest(server)
-  const locksBefore = readdirSync(locks)
+  const locksBefore = locksIn(directory)
 
   t.diagnostic(tell(await attackAll(siege, random, rounds)))
   t.diagnostic(tell(scene.statuses))
 
   await assertSettles(server, before)
-  assert.deepEqual(readdirSync(locks), locksBefore, 'locks are left')
+  assert.deepEqual(locksIn(directory), locksBefore, 'locks are left')
   const strangers = uploads.adopt(directory)
   t.diagnostic(`${uploads.ledger.entries.length} uploads, ${strangers} of them unknown to their clients, ${uploads.removed.size} removed`)
   await uploads.finishAll()
@@ -67,7 +64,7 @@ async function attackAndJudge<A extends Attack>({ t, random, rounds, report }: C
   const { alarms } = await server.inspect()
   assert.deepEqual(await server.stop(), { code: 0, signal: null })
   assert.deepEqual({ alarms: [...alarms, ...server.alarms], errors: server.errors }, { alarms: [], errors: '' })
-  assert.deepEqual(readdirSync(locks), [])
+  assert.deepEqual(locksIn(directory), [])
   const { acknowledgedBytes, lostBytes } = uploads.ledger.audit(directory)
   report({ fault, rounds, acknowledgedBytes, lostBytes })
 }

@@ -19,7 +19,7 @@ import { Http2Attack } from './http2-attack.ts'
 import { HTTP2_ATTACKS } from './http2-attacks.ts'
 import { http2Courier } from './http2-client.ts'
 import { send } from './process-client.ts'
-import { compileLibrary, freePort, Subject } from './subject.ts'
+import { compileLibrary, Subject } from './subject.ts'
 
 const IDLE_TIMEOUT_MS = 700
 const HTTP2_SERVER = fileURLToPath(new URL('http2-server.mjs', import.meta.url))
@@ -40,12 +40,11 @@ campaign('whatever clients do with their connections, nothing is lost, mixed up 
 campaign('whatever clients do with sessions and streams of HTTP/2, nothing is lost, mixed up or left behind', { short: 132, long: 2200 }, async (rounds) => {
   const { t } = rounds
   const directory = temporaryFolder(t)
-  const port = await freePort()
-  const server = new Subject(t, { script: HTTP2_SERVER, args: [await compileLibrary(t), directory, String(port), String(IDLE_TIMEOUT_MS)] })
+  const server = await Subject.script(t, HTTP2_SERVER, await compileLibrary(t), directory, [String(IDLE_TIMEOUT_MS)])
   await server.start()
-  const scene = await setTheScene(directory, new Uploads(http2Courier(port)), IDLE_TIMEOUT_MS)
+  const scene = await setTheScene(directory, new Uploads(http2Courier(server.port)), IDLE_TIMEOUT_MS)
   await besiege(rounds, {
     fault: 'sessions and streams of HTTP/2', server, scene, faults: HTTP2_ATTACKS,
-    begin: (random) => new Http2Attack(port, scene, random),
+    begin: (random) => new Http2Attack(server.port, scene, random),
   })
 })

@@ -22,6 +22,7 @@ const MAX_OPEN = 4
 
 /** What may be said of a failure: not one word about the inside of the server. */
 const FAILURES: ReadonlyMap<number, readonly string[]> = new Map([
+  [400, ['The parts of a concatenation must be partial uploads of this server\n']], // they are not there
   [404, ['There is no such upload\n', '']],
   [500, ['The server failed\n', 'The stored upload is damaged\n', '']],
   [507, ['There is no space left\n', '']],

@@ -9,14 +9,13 @@
 
 import assert from 'node:assert/strict'
 import { readdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { contentOf } from './content.ts'
 import { DiskClient, finish, send } from './disk-client.ts'
 import { Ledger, PATH } from './ledger.ts'
 import { assertSettles, holdingsAtRest } from './process-holdings.ts'
 import type { Random } from './random.ts'
-import { Subject } from './subject.ts'
+import { locksIn, Subject } from './subject.ts'
 
 /** A disk, a program on it, and what is done to the disk. */
 export interface DiskSiege {
@@ -78,7 +77,7 @@ export async function besiegeDisk(t: TestContext, siege: DiskSiege): Promise<Out
   assertOnlyUploads(directory, ledger)
 
   await program.start() // which sweeps what a failed release has left
-  assert.deepEqual(lock === 'memory' ? [] : readdirSync(join(directory, '.locks')).filter((name) => !name.endsWith('.sock')), [])
+  assert.deepEqual(lock === 'memory' ? [] : locksIn(directory).filter((name) => !name.endsWith('.sock')), [])
   assert.deepEqual(await program.stop(), { code: 0, signal: null })
   rmSync(directory, { recursive: true }) // or all sieges together would fill a disk
   return { ...audit, statuses: sumOf(clients.map(({ statuses }) => statuses)) }

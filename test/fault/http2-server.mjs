@@ -18,9 +18,10 @@ const { ShutdownGroup } = await load('shutdown-group.js')
 const { tusHandler } = await load('tus/handler.js')
 
 const group = new ShutdownGroup()
-const locker = await LockFiles.open(join(directory, '.locks'))
+const confined = process.permission !== undefined // then Node lets it make no symbolic links
+const locker = confined ? undefined : await LockFiles.open(join(directory, '.locks'))
 const tus = tusHandler({
-  store: new FileStore(directory, { shared: true }),
+  store: new FileStore(directory, { shared: !confined }),
   locker,
   download: {},
   idleTimeoutMs: Number(idleTimeoutMs),
@@ -33,7 +34,7 @@ server.on('checkContinue', (req, res) => void group.run(tus.checkContinue(req, r
 group.add(server).listen()
 group.signal.addEventListener('abort', async () => {
   const { forced } = await group.shutdown()
-  await locker.close()
+  await locker?.close()
   if (forced) process.exit(1)
 })
 server.listen(Number(port), '127.0.0.1', () => console.log('listening'))

@@ -18,7 +18,7 @@ import { Trickler } from './load-trickler.ts'
 import { finish, forEachOf, hear, patch, send } from './process-client.ts'
 import { assertSettles, holdingsAtRest } from './process-holdings.ts'
 import type { Random } from './random.ts'
-import { compileLibrary, freePort, Subject, type Exit } from './subject.ts'
+import { compileLibrary, locksIn, Subject, type Exit } from './subject.ts'
 
 const KIB = 1024
 /** Each slow client sends a piece a second; a tenth of them do at each tick. */
@@ -192,10 +192,9 @@ async function stopUnderLoad({ t, subject, port, directory, entries, enoughBytes
 /** The program as `npm start` runs it. */
 async function startProgram(t: TestContext, directory: string): Promise<{ readonly subject: Subject; readonly port: number }> {
   const dist = await compileLibrary(t)
-  const port = await freePort()
-  const subject = new Subject(t, { script: join(dist, 'cli', 'main.js'), args: ['--dir', directory, '--port', String(port)], nodeFlags: ['--max-semi-space-size=1'] })
+  const subject = await Subject.program(t, dist, directory, [], { nodeFlags: ['--max-semi-space-size=1'] })
   await subject.start()
-  return { subject, port }
+  return { subject, port: subject.port }
 }
 
 async function createUpload(port: number, ledger: Ledger, length: number, key: string): Promise<void> {
@@ -213,7 +212,7 @@ async function warmUp(port: number, ledger: Ledger): Promise<void> {
 /** A program that has stopped leaves nothing behind but uploads. */
 function assertTidy(directory: string): void {
   assert.deepEqual(readdirSync(directory).filter((name) => name.endsWith('.tmp')), [])
-  assert.deepEqual(readdirSync(join(directory, '.locks')), [])
+  assert.deepEqual(locksIn(directory), [])
 }
 
 async function assertEndsWell(subject: Subject, directory: string, ledger: Ledger): Promise<void> {

@@ -24,7 +24,7 @@ import { attacksOn, literalsOf, readPatterns, runAll, slowness, stretchesOf, tex
 import { FRAMING_HEADERS, headersOfSources, headerValues, SPOILT_HEADERS, toBytes, wellFormed, type Draft } from './parser-requests.ts'
 import { ALL_TEXTS, PARSERS, readCorpus, textsFor, type Parser } from './parser-table.ts'
 import type { Random } from './random.ts'
-import { compileLibrary, Subject } from './subject.ts'
+import { compileLibrary, locksIn, Subject } from './subject.ts'
 
 /** More than Node lets into all headers of a request. */
 const MAX_HEADER_BYTES = 64 * 1024
@@ -368,7 +368,7 @@ campaign('whatever the headers of a request say, it is answered from the table, 
   assert.equal(subject.errors, '', 'no request made the server fail')
   await settle(t, subject, before.descriptors.length)
   assert.deepEqual(await subject.stop(), { code: 0, signal: null })
-  assert.deepEqual(readdirSync(join(folder, '.locks')), [])
+  assert.deepEqual(locksIn(folder), [])
   report({ fault: 'hostile request headers', rounds, acknowledgedBytes, lostBytes })
 })
 

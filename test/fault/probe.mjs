@@ -36,8 +36,27 @@ function inspect() {
     resources,
     signalListeners: process.listenerCount('SIGTERM') + process.listenerCount('SIGINT'),
     rss, heapUsed, external,
+    abilities: abilities(),
     cpuMs: (user + system) / 1000,
     eventLoopDelayMs: { p50: delay.percentile(50) / 1e6, p99: delay.percentile(99) / 1e6, max: delay.max / 1e6 },
+  }
+}
+
+/** Without the permission model, a process may do everything. */
+function abilities() {
+  const may = (what) => process.permission?.has(what) ?? true
+  return {
+    readAnything: may('fs.read'), writeAnything: may('fs.write'), startProcesses: may('child'),
+    makeCode: succeeds(() => new Function('return 1')()), changePrototypes: succeeds(() => { ({}).__proto__ = {} }) || succeeds(() => { Object.prototype.polluted = true }),
+  }
+}
+
+function succeeds(attempt) {
+  try {
+    attempt()
+    return true
+  } catch {
+    return false
   }
 }
 

@@ -18,7 +18,7 @@ import { Ledger } from './ledger.ts'
 import { finish, RestlessClient } from './process-client.ts'
 import { assertSettles, holdingsAtRest } from './process-holdings.ts'
 import type { Random } from './random.ts'
-import { compileLibrary, Subject, type Exit } from './subject.ts'
+import { compileLibrary, locksIn, MAX_PROGRAMS, Subject, type Exit } from './subject.ts'
 
 type Fault = 'SIGKILL' | 'SIGTERM' | 'double SIGTERM'
 type Program = Subject & { readonly port: number }
@@ -26,7 +26,6 @@ type Program = Subject & { readonly port: number }
 /** What an era brings, in an order that chance decides. */
 const FAULTS: readonly Fault[] = ['SIGKILL', 'SIGTERM', 'SIGKILL', 'double SIGTERM', 'SIGKILL', 'SIGKILL', 'SIGTERM', 'SIGKILL']
 const SYNCS = ['none', 'finish', 'append'] as const
-const MAX_PROGRAMS = 3
 const UPLOADS = 4
 const CLIENTS_EACH = 2
 const MAX_BYTES = 6 * 1024 * 1024
@@ -139,7 +138,7 @@ async function runEra(t: TestContext, era: Era): Promise<void> {
   const stake = stakes.get(faults.at(-1)!)!
   stake.lostBytes += audit.lostBytes - lostBytes
   for (const { id, length } of ledger.entries) assert.equal(statSync(join(directory, id)).size, length)
-  assert.deepEqual(readdirSync(join(directory, '.locks')), [])
+  assert.deepEqual(locksIn(directory), [])
   for (const { alarms, errors } of programs) assert.deepEqual({ alarms, errors }, { alarms: [], errors: '' })
   rmSync(directory, { recursive: true }) // or all eras together would fill a disk
 }
@@ -169,7 +168,7 @@ async function strike(program: Program, fault: Fault, random: Random): Promise<E
 /** Whether a program that had finished has cleared everything away that no kill before it has left. */
 function assertTidy(directory: string, { code }: Exit, leftByKills: ReadonlySet<string>): void {
   assert.deepEqual(temporaryFiles(directory).filter((name) => !leftByKills.has(name)), [])
-  const left = readdirSync(join(directory, '.locks'))
+  const left = locksIn(directory)
   assert.deepEqual(code === 0 ? left : left.filter((name) => !name.endsWith('.sock')), [])
 }
 

@@ -19,7 +19,7 @@ import { campaign } from './campaign.ts'
 import { compareFile, contentOf } from './content.ts'
 import { PATH } from './ledger.ts'
 import type { Random } from './random.ts'
-import { compileLibrary, freePort, Subject } from './subject.ts'
+import { compileLibrary, Subject } from './subject.ts'
 
 const SERVER = fileURLToPath(new URL('stored-server.mjs', import.meta.url))
 
@@ -115,11 +115,9 @@ async function fill(t: TestContext, count: number, random: Random): Promise<{ re
 }
 
 async function serve(t: TestContext, dist: string, directory: string): Promise<Subject & { readonly port: number }> {
-  const port = await freePort()
-  const args = [dist, directory, String(port), String(DAY_MS)]
-  const subject = new Subject(t, { script: SERVER, args, nodeFlags: ['--expose-gc', `--max-old-space-size=${HEAP_MIB}`] })
+  const subject = await Subject.script(t, SERVER, dist, directory, [String(DAY_MS)], ['--expose-gc', `--max-old-space-size=${HEAP_MIB}`])
   await subject.start()
-  return Object.assign(subject, { port })
+  return subject
 }
 
 /** How long the server takes to say where an upload stands, in milliseconds. */

@@ -10,9 +10,9 @@
 import assert from 'node:assert/strict'
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -21,6 +21,9 @@ import { ROOT } from '../support/examples.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const PROBE = fileURLToPath(new URL('probe.mjs', import.meta.url))
+
+/** Set by `run.ts --confined`: every program runs as {@link confinement} says. */
+const CONFINED = process.env['FAULT_CONFINED'] !== undefined
 
 /** What a process says of itself; see `probe.mjs`. */
 export interface Inspection {
@@ -35,6 +38,8 @@ export interface Inspection {
   readonly heapUsed: number
   readonly external: number
   readonly cpuMs: number
+  /** What it could do if it wanted to. */
+  readonly abilities: Readonly<Record<'readAnything' | 'writeAnything' | 'startProcesses' | 'makeCode' | 'changePrototypes', boolean>>
   /** Since it was last asked. */
   readonly eventLoopDelayMs: { readonly p50: number; readonly p99: number; readonly max: number }
 }
@@ -62,6 +67,32 @@ export async function freePort(): Promise<number> {
   return port
 }
 
+/**
+ * What Node is told so that a process may read its code, read and write the directory, listen, and nothing
+ * else. The probe adds what it looks at: the descriptors of its own process.
+ */
+export function confinement(dist: string, directory: string): string[] {
+  const major = Number(process.versions.node.split('.')[0])
+  const readable = [dirname(dist), dirname(PROBE), '/proc/self/fd', directory]
+  return [
+    major < 22 ? '--experimental-permission' : '--permission',
+    ...readable.map((path) => `--allow-fs-read=${path}`),
+    `--allow-fs-write=${directory}`,
+    ...(major < 25 ? [] : ['--allow-net']),
+    '--frozen-intrinsics', '--disable-proto=throw', '--disallow-code-generation-from-strings',
+    '--disable-warning=ExperimentalWarning',
+  ]
+}
+
+/** The names in the folder of the locks; none where there is no such folder, because the locks are in memory. */
+export function locksIn(directory: string): string[] {
+  const folder = join(directory, '.locks')
+  return existsSync(folder) ? readdirSync(folder) : []
+}
+
+/** How many programs may share a directory: those that are confined cannot, as Node lets them make no symbolic links. */
+export const MAX_PROGRAMS: number = CONFINED ? 1 : 3
+
 /** What {@link Subject} runs. */
 export interface SubjectOptions {
   /** The script, such as `cli/main.js` of the compiled library. */
@@ -69,6 +100,15 @@ export interface SubjectOptions {
   readonly args: readonly string[]
   readonly nodeFlags?: readonly string[] | undefined
   readonly env?: NodeJS.ProcessEnv | undefined
+}
+
+/** What {@link Subject.program} runs it with. */
+export interface ProgramOptions {
+  readonly nodeFlags?: readonly string[] | undefined
+  /** On top of our own environment. */
+  readonly env?: NodeJS.ProcessEnv | undefined
+  /** Whether it is confined. Default: as the whole run. */
+  readonly confined?: boolean | undefined
 }
 
 /** A process that is attacked. It must say that it is listening in its first line. */
@@ -86,11 +126,24 @@ export class Subject {
     t.after(() => this.#process?.kill('SIGKILL'))
   }
 
-  /** The program on a directory, at a port of its own. `env` comes on top of our own environment. */
-  static async program(t: TestContext, dist: string, directory: string, args: readonly string[] = [], { nodeFlags, env }: Pick<SubjectOptions, 'nodeFlags' | 'env'> = {}): Promise<Subject & { readonly port: number }> {
+  /** The program on a directory, at a port of its own. */
+  static async program(t: TestContext, dist: string, directory: string, args: readonly string[] = [], options: ProgramOptions = {}): Promise<Subject & { readonly port: number }> {
+    const { nodeFlags = [], env, confined = CONFINED } = options
     const port = await freePort()
-    const subject = new Subject(t, { script: join(dist, 'cli', 'main.js'), args: ['--dir', directory, '--port', String(port), ...args], nodeFlags, env: { ...process.env, ...env } })
+    const subject = new Subject(t, {
+      script: join(dist, 'cli', 'main.js'),
+      args: ['--dir', directory, '--port', String(port), ...args, ...(confined ? ['--lock', 'memory'] : [])],
+      nodeFlags: [...(confined ? confinement(dist, directory) : []), ...nodeFlags],
+      env: { ...process.env, ...env },
+    })
     return Object.assign(subject, { port })
+  }
+
+  /** A script that serves a directory with the library: `node script DIST DIRECTORY PORT …`. */
+  static async script(t: TestContext, script: string, dist: string, directory: string, args: readonly string[], nodeFlags: readonly string[] = []): Promise<Subject & { readonly port: number }> {
+    const port = await freePort()
+    const flags = [...(CONFINED ? confinement(dist, directory) : []), ...nodeFlags]
+    return Object.assign(new Subject(t, { script, args: [dist, directory, String(port), ...args], nodeFlags: flags }), { port })
   }
 
   get process(): ChildProcess {
