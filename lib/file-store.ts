@@ -133,7 +133,8 @@ export interface FileStoreOptions {
    *   told, and leaves none that is not the client's. If flushing fails, the bytes are taken back.
    * - `'finish'`: when an upload becomes complete. One that is not may lose bytes, and where the file
    *   system writes back in another order than it was written to, have zeros among them.
-   * - `'none'`: whenever the system likes.
+   * - `'none'`: whenever the system likes. The only one that works under the permission model of Node 26,
+   *   which allows no `fsync`; the others fail there when they flush.
    */
   readonly sync?: 'none' | 'finish' | 'append' | undefined
   /** Says that other processes use the directory too, so that locks have to reach them. Default: false. */

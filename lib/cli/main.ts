@@ -10,6 +10,7 @@
 
 import { subscribe } from 'node:diagnostics_channel'
 import { readFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -34,7 +35,7 @@ else console.log(readVersion())
 async function serve(options: ServeOptions): Promise<void> {
   const { host, port, path, publicUrl, maxSize, graceMs, idleTimeoutMs, expiresMs, cors } = options
   const group = new ShutdownGroup()
-  const store = openStore(options)
+  const store = await openStore(options)
   const locks = options.lock === 'file' ? await openLocks(options) : undefined
   const tus = tusHandler({
     store, locker: locks, path, publicUrl, maxSize, graceMs, idleTimeoutMs,
@@ -67,11 +68,24 @@ async function serve(options: ServeOptions): Promise<void> {
   })
 }
 
-function openStore({ dir, sync, lock }: ServeOptions): FileStore {
+async function openStore({ dir, sync, lock }: ServeOptions): Promise<FileStore> {
   try {
-    return new FileStore(dir, { sync, shared: lock === 'file' })
+    const store = new FileStore(dir, { sync, shared: lock === 'file' })
+    if (sync !== 'none') await flush(store.directory)
+    return store
   } catch (error) {
-    return fail(2, `--dir cannot be used: ${(error as Error).message}`)
+    return fail(2, `--dir cannot be used${sync === 'none' ? '' : ` with --sync ${sync}`}: ${(error as Error).message}`)
+  }
+}
+
+/** Fails where nothing can be flushed, before any upload relies on it: Node 26 allows no `fsync` under its permission model. */
+async function flush(directory: string): Promise<void> {
+  if (process.platform === 'win32') return // there, a directory cannot be opened
+  const handle = await open(directory)
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
   }
 }
 

@@ -7,10 +7,13 @@
  */
 
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { temporaryFolder } from '../support/temporary.ts'
+import { exchange, request } from '../support/wire.ts'
 import { setTheScene } from './attack.ts'
 import { ATTACKS } from './attacks.ts'
 import { campaign } from './campaign.ts'
@@ -21,6 +24,7 @@ import { send } from './process-client.ts'
 import { compileLibrary, confinement, Subject } from './subject.ts'
 
 const IDLE_TIMEOUT_MS = 700
+const NODE = Number(process.versions.node.split('.')[0])
 
 campaign('a program that may reach its code and its directory, and nothing else, does all that it promises', { short: 64, long: 1600 }, async (rounds) => {
   const { t } = rounds
@@ -37,13 +41,31 @@ campaign('a program that may reach its code and its directory, and nothing else,
   })
 })
 
-test('a confined program that is to share its directory says why it cannot, and does not pretend', async (t) => {
-  const directory = temporaryFolder(t)
-  const dist = await compileLibrary(t)
-  const args = [...confinement(dist, directory), join(dist, 'cli', 'main.js'), '--dir', directory, '--port', '0', '--lock', 'file']
-  const { code, stderr } = await new Promise<{ code: unknown; stderr: string }>((resolve) => {
-    execFile(process.execPath, args, (error, _, stderr) => resolve({ code: error?.code, stderr }))
+for (const [what, args, refusal] of [
+  ['share its directory', ['--sync', 'none', '--lock', 'file'], /^longhaul: --lock file cannot be used here: .*symbolic links.*permission/],
+  ['flush its files', ['--sync', 'finish', '--lock', 'memory'], NODE < 26 ? undefined : /^longhaul: --dir cannot be used with --sync finish: fsync .*disabled/],
+] as const) {
+  test(`a confined program that is to ${what} does, or says at once that it cannot`, async (t) => {
+    const directory = temporaryFolder(t)
+    const dist = await compileLibrary(t)
+    const child = spawn(process.execPath, [...confinement(dist, directory), join(dist, 'cli', 'main.js'), '--dir', directory, '--port', '0', ...args])
+    t.after(() => child.kill('SIGKILL'))
+    const ended = once(child, 'exit')
+    const [line] = (await once(createInterface({ input: refusal ? child.stderr : child.stdout }), 'line')) as [string]
+    assert.match(line, refusal ?? /^longhaul listening/)
+    if (refusal) assert.deepEqual(await ended, [2, null])
   })
-  assert.equal(code, 2)
-  assert.match(stderr, /^longhaul: --lock file cannot be used here: .*symbolic links.*permission.*\n$/)
+}
+
+test('of the ways to take __proto__ away, one lets a single header end any server of Node: the other is advised', async (t) => {
+  const server = "require('node:http').createServer((_, res) => res.end()).listen(0, function () { console.log(`listening ${this.address().port}`) })"
+  for (const [way, dies] of [['throw', true], ['delete', false]] as const) {
+    const child = spawn(process.execPath, [`--disable-proto=${way}`, '--eval', server], { stdio: ['ignore', 'pipe', 'ignore'] })
+    t.after(() => child.kill('SIGKILL'))
+    const ended = once(child, 'exit')
+    const [line] = await once(createInterface({ input: child.stdout }), 'line')
+    const answer = exchange(Number(/\d+/.exec(line)?.[0]), request('GET /', ['__proto__: x']))
+    if (dies) await Promise.all([assert.rejects(answer), ended])
+    else assert.equal((await answer).status, 200)
+  }
 })

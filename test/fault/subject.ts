@@ -10,7 +10,7 @@
 import assert from 'node:assert/strict'
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -21,6 +21,8 @@ import { ROOT } from '../support/examples.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const PROBE = fileURLToPath(new URL('probe.mjs', import.meta.url))
+
+const NODE = Number(process.versions.node.split('.')[0])
 
 /** Set by `run.ts --confined`: every program runs as {@link confinement} says. */
 const CONFINED = process.env['FAULT_CONFINED'] !== undefined
@@ -72,17 +74,20 @@ export async function freePort(): Promise<number> {
  * else. The probe adds what it looks at: the descriptors of its own process.
  */
 export function confinement(dist: string, directory: string): string[] {
-  const major = Number(process.versions.node.split('.')[0])
   const readable = [dirname(dist), dirname(PROBE), '/proc/self/fd', directory]
   return [
-    major < 22 ? '--experimental-permission' : '--permission',
+    NODE < 22 ? '--experimental-permission' : '--permission',
     ...readable.map((path) => `--allow-fs-read=${path}`),
     `--allow-fs-write=${directory}`,
-    ...(major < 25 ? [] : ['--allow-net']),
-    '--frozen-intrinsics', '--disable-proto=throw', '--disallow-code-generation-from-strings',
+    ...(NODE < 25 ? [] : ['--allow-net']),
+    // Not `throw`: with that, one header called `__proto__` ends any server of Node.
+    '--frozen-intrinsics', '--disable-proto=delete', '--disallow-code-generation-from-strings',
     '--disable-warning=ExperimentalWarning',
   ]
 }
+
+/** What the program cannot do when it is confined: Node lets it make no symbolic links, and from 26 on flush nothing. */
+export const CONFINED_ARGS: readonly string[] = ['--lock', 'memory', ...(NODE < 26 ? [] : ['--sync', 'none'])]
 
 /** The names in the folder of the locks; none where there is no such folder, because the locks are in memory. */
 export function locksIn(directory: string): string[] {
@@ -90,7 +95,7 @@ export function locksIn(directory: string): string[] {
   return existsSync(folder) ? readdirSync(folder) : []
 }
 
-/** How many programs may share a directory: those that are confined cannot, as Node lets them make no symbolic links. */
+/** How many programs may share a directory: those that are confined cannot. */
 export const MAX_PROGRAMS: number = CONFINED ? 1 : 3
 
 /** What {@link Subject} runs. */
@@ -100,6 +105,8 @@ export interface SubjectOptions {
   readonly args: readonly string[]
   readonly nodeFlags?: readonly string[] | undefined
   readonly env?: NodeJS.ProcessEnv | undefined
+  /** A folder that must be there before Node starts, as what is confined may use only what is there. */
+  readonly folder?: string | undefined
 }
 
 /** What {@link Subject.program} runs it with. */
@@ -132,9 +139,10 @@ export class Subject {
     const port = await freePort()
     const subject = new Subject(t, {
       script: join(dist, 'cli', 'main.js'),
-      args: ['--dir', directory, '--port', String(port), ...args, ...(confined ? ['--lock', 'memory'] : [])],
+      args: ['--dir', directory, '--port', String(port), ...args, ...(confined ? CONFINED_ARGS : [])],
       nodeFlags: [...(confined ? confinement(dist, directory) : []), ...nodeFlags],
       env: { ...process.env, ...env },
+      folder: confined ? directory : undefined,
     })
     return Object.assign(subject, { port })
   }
@@ -156,7 +164,8 @@ export class Subject {
   }
 
   async start(): Promise<void> {
-    const { script, args, nodeFlags = [], env } = this.#options
+    const { script, args, nodeFlags = [], env, folder } = this.#options
+    if (folder !== undefined) mkdirSync(folder, { recursive: true })
     const child = spawn(process.execPath, ['--import', PROBE, ...nodeFlags, script, ...args], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: env ?? process.env })
     this.#process = child
     this.#exit = once(child, 'exit').then(([code, signal]) => ({ code, signal }) as Exit)
