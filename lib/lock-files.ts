@@ -450,7 +450,7 @@ export class LockFiles implements AsyncDisposable {
             place = next
           }
         } else dead = await this.#isDead(socketName)
-        if (dead) fetched = await this.#replace(line, line.path, holder, token)
+        if (dead) fetched = await this.#replace(line, line.path, holder, token, patience)
         if (!fetched && patience === 'none') throw new LockFilesError('LOCK_TIMEOUT', 'The lock is held')
         if (!fetched && inVain > 0) await pause(Math.min(2 ** inVain, MAX_PAUSE_MS), signal)
       }
@@ -465,16 +465,13 @@ export class LockFiles implements AsyncDisposable {
   /**
    * Puts our token in the place of a dead one; false if somebody else does or did.
    *
-   * Nobody else may do so while we have the guard, which a live process alone removes or renames.
+   * Nobody else may do so while we have the guard, which its maker alone removes or renames while it lives and knows the token.
    * The guard holds our token, so renaming it is both the replacement and the guard's end.
    */
-  async #replace(line: Line, path: string, dead: string, token: string): Promise<boolean> {
+  async #replace(line: Line, path: string, dead: string, token: string, patience: LocalClaim['patience']): Promise<boolean> {
     const guard = `${line.path}.${dead.slice(-24)}`
     const maker = await create(guard, token)
-    if (maker) {
-      const [socketName = ''] = maker.split('/')
-      if (!(await this.#isDead(socketName)) || !(await this.#replace(line, guard, maker, token))) return false
-    }
+    if (maker && !((await this.#isAbandoned(maker, line, patience)) && (await this.#replace(line, guard, maker, token, patience)))) return false
     try {
       if ((await read(path)) !== dead) return false
       await rename(guard, path)
@@ -482,6 +479,15 @@ export class LockFiles implements AsyncDisposable {
     } finally {
       await remove(guard) // if it was renamed, a new one finds that its token is gone
     }
+  }
+
+  /** Whether a guard is nobody's any more: its maker is dead, or could not remove it. Waits for one who is at work. */
+  async #isAbandoned(token: string, { fetching }: Line, patience: LocalClaim['patience']): Promise<boolean> {
+    const [socketName = ''] = token.split('/')
+    if (patience === 'none' || !fetching || !this.#isNear(socketName)) return this.#isDead(socketName)
+    const { dead, leave } = await this.#queue(socketName, token, fetching.signal, () => {})
+    leave()
+    return dead
   }
 
   /**

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { copyFileSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { builtinModules } from 'node:module'
 import { dirname, join, normalize } from 'node:path'
@@ -142,6 +142,16 @@ test("the README's commands are those that CI runs, and its table counts the lin
   for (const name of primitives) assert.equal(rows.get(name), linesOf(name), `lines of code of lib/${name} in the README`)
   const tus = sources.filter((name) => name.startsWith('tus/')).reduce((sum, name) => sum + linesOf(name), 0)
   assert.equal(rows.get('tus/'), tus, 'lines of code of lib/tus in the README')
+})
+
+test('each promise of SECURITY.md names tests that exist', () => {
+  const rows = readFileSync(join(ROOT, 'SECURITY.md'), 'utf8').split('\n').filter((line) => line.startsWith('| ') && !line.startsWith('| promise'))
+  assert.ok(rows.length > 20)
+  for (const row of rows) {
+    const paths = Array.from(row.matchAll(/`(test\/[^`]+)`/g), ([, path]) => path!)
+    assert.ok(paths.length > 0, row)
+    for (const path of paths) assert.ok(existsSync(join(ROOT, path)), `${path} of SECURITY.md is not there`)
+  }
 })
 
 for (const name of primitives) {

@@ -382,18 +382,32 @@ test('while a live process takes over, others wait for it', async (t) => {
   const { folder, locks, others: [there] } = await openLocks(t, 2)
   const dead = await deadSocket(folder)
   const hold = await there!.acquire('other')
-  const live = dirname(readlinkSync(join(folder, 'other.lock')))
-  await hold.release()
   const guard = join(folder, `a.lock.${UNIQUE}`)
   symlinkSync(`${dead}/${UNIQUE}`, join(folder, 'a.lock'))
-  symlinkSync(`${live}/${OTHER_UNIQUE}`, guard)
+  symlinkSync(readlinkSync(join(folder, 'other.lock')), guard) // a token that the other process knows
   assert.equal(await locks.tryAcquire('a'), undefined)
   await assert.rejects(locks.acquire('a', { timeoutMs: 50 }), { code: 'LOCK_TIMEOUT' })
   assert.equal(readlinkSync(join(folder, 'a.lock')), `${dead}/${UNIQUE}`)
   const waiting = locks.acquire('a')
   rmSync(guard)
+  await hold.release()
   await (await waiting).release()
   assert.deepEqual(filesIn(folder), [])
+})
+
+test('a take-over that failed and could not be cleared away is finished by the next, here or elsewhere', async (t) => {
+  const { folder, locks: here, others: [there] } = await openLocks(t, 2)
+  const dead = await deadSocket(folder)
+  for (const next of [here, there!]) {
+    symlinkSync(`${dead}/${UNIQUE}`, join(folder, 'a.lock'))
+    const restores = (['rename', 'unlink'] as const).map((call) => replaceBuiltin(t, call, () => Promise.reject(new Error('no'))))
+    await assert.rejects(here.acquire('a'), { message: 'no' })
+    for (const restore of restores) restore()
+    assert.deepEqual(filesIn(folder), ['a.lock', `a.lock.${UNIQUE}`])
+    assert.equal(await there!.tryAcquire('a'), undefined)
+    await (await next.acquire('a')).release()
+    assert.deepEqual(filesIn(folder), [])
+  }
 })
 
 test('one who reads a token before its maker knows that it is written stands in line all the same', async (t) => {
@@ -679,7 +693,7 @@ function arrival(): Promise<void> {
 }
 
 /** Has the library call something else until the test is over or the returned function is called. */
-function replaceBuiltin<Name extends 'symlink' | 'unlink'>(t: TestContext, name: Name, replacement: (typeof promises)[Name]): () => void {
+function replaceBuiltin<Name extends 'rename' | 'symlink' | 'unlink'>(t: TestContext, name: Name, replacement: (typeof promises)[Name]): () => void {
   const { mock } = t.mock.method(promises, name, replacement as never)
   syncBuiltinESMExports()
   const restore = (): void => {

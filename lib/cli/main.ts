@@ -69,13 +69,14 @@ async function serve(options: ServeOptions): Promise<void> {
 }
 
 async function openStore({ dir, sync, lock }: ServeOptions): Promise<FileStore> {
+  let store
   try {
-    const store = new FileStore(dir, { sync, shared: lock === 'file' })
-    if (sync !== 'none') await flush(store.directory)
-    return store
+    store = new FileStore(dir, { sync, shared: lock === 'file' })
   } catch (error) {
-    return fail(2, `--dir cannot be used${sync === 'none' ? '' : ` with --sync ${sync}`}: ${(error as Error).message}`)
+    return fail(2, `--dir cannot be used: ${(error as Error).message}`)
   }
+  if (sync !== 'none') await flush(store.directory).catch((error: Error) => fail(2, `--sync ${sync} cannot be used here: ${error.message}`))
+  return store
 }
 
 /** Fails where nothing can be flushed, before any upload relies on it: Node 26 allows no `fsync` under its permission model. */

@@ -43,7 +43,7 @@ campaign('a program that may reach its code and its directory, and nothing else,
 
 for (const [what, args, refusal] of [
   ['share its directory', ['--sync', 'none', '--lock', 'file'], /^longhaul: --lock file cannot be used here: .*symbolic links.*permission/],
-  ['flush its files', ['--sync', 'finish', '--lock', 'memory'], NODE < 26 ? undefined : /^longhaul: --dir cannot be used with --sync finish: fsync .*disabled/],
+  ['flush its files', ['--sync', 'finish', '--lock', 'memory'], NODE < 26 ? undefined : /^longhaul: --sync finish cannot be used here: fsync .*disabled/],
 ] as const) {
   test(`a confined program that is to ${what} does, or says at once that it cannot`, async (t) => {
     const directory = temporaryFolder(t)
