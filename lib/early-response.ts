@@ -18,7 +18,7 @@
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
+import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 'node:http2'
 
 /** The answer. It is sent with a `Content-Length`, and with `Connection: close` where needed. */
 export interface EarlyResponse {
@@ -107,14 +107,34 @@ export async function respondEarly(
   try {
     if (lingerMs > 0 && (drain || !http2Stream)) await linger(req, lingerMs, lingerBytes, drain)
   } finally {
-    // A body that is paused keeps its HTTP/2 stream for ever, whoever closes it, and that the session and the connection.
-    // So does an answer that the client cut off without calling it an error.
-    http2Stream?.once('end', () => http2Stream.closed && http2Stream.destroy())
+    if (http2Stream) discardUntilClosed(req, http2Stream, lingerBytes)
     req.resume()
     if (!http2Stream) out.end()
     else if (http2Stream.writableFinished) http2Stream.close(HTTP2_NO_ERROR)
     else http2Stream.once('finish', () => http2Stream.close(HTTP2_NO_ERROR))
   }
+}
+
+/**
+ * A body that is paused keeps its HTTP/2 stream for ever, whoever closes it, and that the session and the
+ * connection. So does an answer that the client cut off without calling it an error, or has no room for:
+ * then what comes must have a limit, too.
+ */
+function discardUntilClosed(req: IncomingMessage | Http2ServerRequest, stream: ServerHttp2Stream, maxBytes: number): void {
+  let bytes = 0
+  const onData = (chunk: Buffer): void => {
+    bytes += chunk.length
+    if (bytes > maxBytes) stream.destroy()
+  }
+  const onEnd = (): void => {
+    if (stream.closed) stream.destroy()
+  }
+  req.on('data', onData)
+  stream.once('end', onEnd)
+  stream.once('close', () => {
+    req.off('data', onData)
+    stream.off('end', onEnd)
+  })
 }
 
 function isReceived(req: IncomingMessage | Http2ServerRequest): boolean {

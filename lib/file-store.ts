@@ -229,6 +229,8 @@ export class FileStore {
   readonly directory: string
   readonly shared: boolean
   readonly #sync: 'none' | 'finish' | 'append'
+  /** Uploads whose flush failed, and up to where they are safe, until the rest was taken back. */
+  readonly #doubtful = new Map<string, number>()
   #boot: Promise<string | undefined> | undefined
 
   constructor(directory: string, options: FileStoreOptions = {}) {
@@ -281,8 +283,8 @@ export class FileStore {
     if (!file && !(await this.#readSidecar(id))) return undefined // it was removed in between
     if (!file?.isFile()) throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has a sidecar and no data`)
     const { flushed } = sidecar.Longhaul ?? {}
-    const survived = flushed && !(await this.#isOfThisBoot(flushed)) ? Math.min(flushed.offset, file.size) : file.size
-    const upload = describe(sidecar, survived, file.birthtimeMs > 0 ? file.birthtime : file.mtime, file.mtime)
+    const survived = flushed && !(await this.#isOfThisBoot(flushed)) ? flushed.offset : Infinity
+    const upload = describe(sidecar, Math.min(file.size, survived, this.#doubtful.get(id) ?? Infinity), file.birthtimeMs > 0 ? file.birthtime : file.mtime, file.mtime)
     const { offset, length, state } = upload
     const mustBeWhole = state === 'finishing' || state === 'finished'
     if (offset > (length ?? Infinity) || (mustBeWhole && offset !== length)) {
@@ -301,7 +303,7 @@ export class FileStore {
   async append(upload: StoredUpload, body: Readable, options: AppendOptions = {}): Promise<number> {
     await this.#begin(upload, undefined)
     const offset = await this.#write(upload, body, options)
-    if (this.#sync === 'append' && offset > upload.offset) await this.#changeSidecar(upload, { flushed: await this.#flushTo(upload, offset) })
+    if (this.#sync === 'append' && offset > upload.offset) await this.#changeSidecar(upload, { flushed: await this.#flushTo(upload, offset, upload.offset) })
     return offset
   }
 
@@ -318,10 +320,10 @@ export class FileStore {
     await this.#begin(upload, upload.offset)
     const offset = await this.#write(upload, body, { signal: options.signal })
     if (!(await verify())) {
-      await this.truncate(upload, upload.offset)
+      await this.#cut(upload.id, upload.offset)
       return upload.offset
     }
-    await this.#changeSidecar(upload, { verifiedOffset: offset, flushed: await this.#flushTo(upload, offset) })
+    await this.#changeSidecar(upload, { verifiedOffset: offset, flushed: await this.#flushTo(upload, offset, upload.offset) })
     return offset
   }
 
@@ -336,12 +338,8 @@ export class FileStore {
 
   /** Takes back what was appended behind `offset`. */
   async truncate(upload: StoredUpload, offset: number): Promise<void> {
-    const file = await open(this.#dataPath(upload.id), WRITE)
-    try {
-      await file.truncate(offset)
-    } finally {
-      await file.close()
-    }
+    if (this.#sync === 'append') await this.#lowerMark(upload, offset) // first, or a power failure that takes back the cut brings back the bytes
+    await this.#cut(upload.id, offset)
   }
 
   /** Says how many bytes the upload has in all. */
@@ -351,8 +349,11 @@ export class FileStore {
 
   /** Moves the upload on to another state, with the answer that goes with it. */
   async setState(upload: StoredUpload, state: StoredUploadState, outcome?: StoredOutcome): Promise<void> {
-    if (state !== 'receiving' && this.#sync !== 'none') await syncPath(this.#dataPath(upload.id)) // an append that crashed has not
-    await this.#changeSidecar(upload, { state, outcome })
+    if (state === 'receiving') return this.#changeSidecar(upload, { state, outcome })
+    if (this.#sync === 'finish') await syncPath(this.#dataPath(upload.id)) // an append that crashed has not
+    // A mark that was left behind would take bytes from what is complete.
+    const mark = this.#sync === 'append' ? await this.#markOf(upload.id) : undefined
+    await this.#changeSidecar(upload, { state, outcome, flushed: mark?.offset === upload.offset ? mark : await this.#flushTo(upload, upload.offset) })
   }
 
   /** The bytes from `start` up to and without `end`. */
@@ -383,6 +384,7 @@ export class FileStore {
     if (this.#sync === 'append') await this.#syncDirectory() // or a power failure could bring it back without its data
     await rm(dataPath, { force: true })
     await rm(`${dataPath}.info.gone`, { force: true })
+    this.#doubtful.delete(upload.id)
   }
 
   /**
@@ -422,8 +424,8 @@ export class FileStore {
    * sidecar say from where on new ones do not either, until they are verified or flushed.
    */
   async #begin(upload: StoredUpload, verifiedOffset: number | undefined): Promise<void> {
-    const { offset, flushed } = upload
-    if (upload.verifiedOffset !== undefined || (flushed && !(await this.#isOfThisBoot(flushed)))) await this.truncate(upload, offset)
+    const { id, offset, flushed } = upload
+    if (upload.verifiedOffset !== undefined || this.#doubtful.has(id) || (flushed && !(await this.#isOfThisBoot(flushed)))) await this.#cut(id, offset)
     const wanted = await this.#markAt(offset)
     const marked = flushed?.offset === wanted?.offset && flushed?.boot === wanted?.boot
     // A foreign upload gets a state before its size can suggest that it is finished.
@@ -431,18 +433,45 @@ export class FileStore {
     await this.#changeSidecar(upload, { verifiedOffset, flushed: marked ? flushed : await this.#flushTo(upload, offset) })
   }
 
-  /** Flushes the data if each append is, and resolves with what the sidecar is to say of it. */
-  async #flushTo(upload: StoredUpload, offset: number): Promise<FlushMark | undefined> {
+  /**
+   * Flushes the data if each append is, and resolves with what the sidecar is to say of it. If that fails,
+   * what is behind `safeOffset` does not count any more. Default: what was flushed before.
+   */
+  async #flushTo(upload: StoredUpload, offset: number, safeOffset?: number): Promise<FlushMark | undefined> {
     if (this.#sync !== 'append') return undefined
+    const { id } = upload
     try {
-      await syncPath(this.#dataPath(upload.id))
+      await syncPath(this.#dataPath(id))
     } catch (error) {
-      // Which bytes are missing is not known, and Linux says so only once: the next flush would succeed.
-      const flushed = (await this.#readSidecar(upload.id))?.Longhaul?.flushed
-      if (flushed) await this.truncate(upload, Math.min(flushed.offset, offset))
+      // Which bytes are missing is not known, and Linux says so only once: the next flush would succeed. A disk
+      // that fails now may refuse what follows too, so each of the three is enough.
+      const safe = Math.min(offset, safeOffset ?? (await this.#markOf(id).catch(() => upload.flushed))?.offset ?? 0)
+      this.#doubtful.set(id, safe)
+      await this.#lowerMark(upload, safe).catch(() => {})
+      await this.#cut(id, safe).catch(() => {})
       throw error
     }
     return this.#markAt(offset)
+  }
+
+  async #markOf(id: string): Promise<FlushMark | undefined> {
+    return (await this.#readSidecar(id))?.Longhaul?.flushed
+  }
+
+  /** Says that a power failure takes what is behind the offset. */
+  async #lowerMark(upload: StoredUpload, offset: number): Promise<void> {
+    const mark = await this.#markOf(upload.id)
+    if (mark && mark.offset > offset) await this.#changeSidecar(upload, { flushed: { ...mark, offset } })
+  }
+
+  async #cut(id: string, offset: number): Promise<void> {
+    const file = await open(this.#dataPath(id), WRITE)
+    try {
+      await file.truncate(offset)
+      this.#doubtful.delete(id)
+    } finally {
+      await file.close()
+    }
   }
 
   async #markAt(offset: number): Promise<FlushMark | undefined> {
@@ -475,13 +504,14 @@ export class FileStore {
     try {
       await pipeline(body, sink, { signal })
     } catch (error) {
+      sink.destroy() // `pipeline` does not, if it refuses what it was given
       throw signal?.aborted ? signal.reason : asStoreFull(error)
     } finally {
       await closed // a write may outlive the pipeline; nobody else may write before it has ended
     }
     const offset = size + sink.bytesWritten
-    // A file that somebody removed meanwhile took our bytes with it. One that is complete is looked at as its state changes.
-    if (offset !== upload.length && (await statOf(this.#dataPath(upload.id)))?.size !== offset) {
+    // A file that somebody removed meanwhile took our bytes with it.
+    if ((await statOf(this.#dataPath(upload.id)))?.size !== offset) {
       throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${upload.id} was removed or changed while bytes came`)
     }
     if (offset === upload.length && this.#sync === 'finish') await this.#flush(upload.id)

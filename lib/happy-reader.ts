@@ -244,6 +244,7 @@ export class HappyReader extends Readable {
   }
 
   #isSweptEnough(): boolean {
+    if (this.#bytesRead === this.#expectedBytes) return false // it is complete if it ends now, and it does next
     return this.#bytesRead >= this.#sweepUntilBytes || performance.now() >= this.#sweepUntilMs
   }
 

@@ -11,6 +11,7 @@ import {
   type ClientHttp2Stream,
   type Http2ServerRequest,
   type Http2ServerResponse,
+  type Settings as Http2Settings,
 } from 'node:http2'
 import { createServer as createHttpsServer } from 'node:https'
 import { connect as connectTcp } from 'node:net'
@@ -456,6 +457,22 @@ for (const protocol of ['h2c', 'h2 over TLS'] as const) {
       })
     }
 
+    test('a client that has no room for the answer cannot go on sending for ever', LIMIT, async (t) => {
+      const server = protocol === 'h2c' ? createHttp2Server() : createHttp2SecureServer(certificate)
+      const session = await connectSession(t, protocol, server, { initialWindowSize: 0 })
+      const stream = session.request({ ':method': 'POST' }, { endStream: false })
+      stream.on('error', () => {})
+      const send = (): void => void (stream.destroyed || stream.write(Buffer.alloc(64 * 1024), () => setImmediate(send)))
+      send()
+      const [req, res] = (await once(server, 'request')) as [Http2ServerRequest, Http2ServerResponse]
+      let bytes = 0
+      req.on('data', (chunk: Buffer) => (bytes += chunk.length)).pause()
+      const closed = once(req.stream, 'close')
+      await respondEarly(req, res, TOO_LARGE, { ...PATIENT, lingerBytes: MIB })
+      await closed
+      assert.ok(bytes > MIB && bytes < 3 * MIB, `${bytes} bytes were discarded`)
+    })
+
     test('a large answer is complete although the body is still being sent', LIMIT, async (t) => {
       const body = 'x'.repeat(5 * MIB)
       const { session } = await serveHttp2(t, protocol, { response: { status: 409, body } })
@@ -548,11 +565,12 @@ async function connectSession(
   t: TestContext,
   protocol: 'h2c' | 'h2 over TLS',
   server: ReturnType<typeof createHttp2Server>,
+  settings: Http2Settings = {},
 ): Promise<ClientHttp2Session> {
   const port = await listen(t, server)
   const session = protocol === 'h2c'
-    ? connectHttp2(`http://127.0.0.1:${port}`)
-    : connectHttp2(`https://127.0.0.1:${port}`, { ca: certificate.cert })
+    ? connectHttp2(`http://127.0.0.1:${port}`, { settings })
+    : connectHttp2(`https://127.0.0.1:${port}`, { ca: certificate.cert, settings })
   t.after(() => session.destroy())
   return session
 }

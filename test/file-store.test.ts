@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -24,6 +24,17 @@ function failing(text: string): Readable {
     await turn()
     throw new Error('The body failed')
   })(), { objectMode: false })
+}
+
+/** Which descriptors of this process lead to files of the upload. */
+function openFiles(id: string): string[] {
+  return readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`)
+    } catch {
+      return '' // the descriptor that listed the others
+    }
+  }).filter((path) => path.includes(id))
 }
 
 test('an upload that was created is found, with everything that was said of it', async (t) => {
@@ -101,14 +112,6 @@ test('an abort rejects with its reason once nothing is written any more', async 
 test('when an append has settled, however it did, no file of the upload is open any more', async (t) => {
   const directory = temporaryFolder(t)
   const store = new FileStore(directory)
-  const openFiles = (id: string): string[] =>
-    readdirSync('/proc/self/fd').map((fd) => {
-      try {
-        return readlinkSync(`/proc/self/fd/${fd}`)
-      } catch {
-        return '' // the descriptor that listed the others
-      }
-    }).filter((path) => path.includes(id))
 
   const upload = await store.create({ length: undefined })
   const controller = new AbortController()
@@ -166,6 +169,65 @@ test('bytes whose flush fails are taken back, as the next flush would succeed wi
   await assert.rejects(store.flush((await store.find(upload.id))!), failure)
   assert.equal((await store.find(upload.id))!.offset, 3)
   assert.equal(await store.append((await store.find(upload.id))!, bytes('defghi')), 9)
+})
+
+test('bytes whose flush failed do not come back, though they cannot be taken away now', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory, { sync: 'append' })
+  const upload = await store.create({ id: 'a', length: 9 })
+  await store.append(upload, bytes('abc'))
+  const probe = await open('/dev/null')
+  const prototype = Object.getPrototypeOf(probe) as FileHandle
+  await probe.close()
+  const failure = Object.assign(new Error('EIO'), { code: 'EIO' })
+  const mocks = (['sync', 'truncate', 'writeFile'] as const).map((call) => t.mock.method(prototype, call, () => Promise.reject(failure)))
+  await assert.rejects(store.append((await store.find('a'))!, bytes('def')), failure)
+  for (const mock of mocks) mock.mock.restore()
+  assert.equal(statSync(join(directory, 'a')).size, 6)
+  const found = (await store.find('a'))!
+  assert.equal(found.offset, 3)
+  await store.flush(found)
+  assert.equal(await store.append(found, bytes('xyz')), 6)
+  assert.equal(readFileSync(join(directory, 'a'), 'utf8'), 'abcxyz')
+  assert.equal((await new FileStore(directory).find('a'))!.offset, 6)
+})
+
+test('of a finished upload nothing is in doubt, whatever of it was flushed when', async (t) => {
+  for (const next of ['append', 'finish', 'none'] as const) {
+    const directory = temporaryFolder(t)
+    const upload = await new FileStore(directory, { sync: 'append' }).create({ id: 'a', length: 6 })
+    await new FileStore(directory, { sync: 'append' }).append(upload, bytes('abc'))
+    appendFileSync(join(directory, 'a'), 'def') // as by a process that was killed before it could flush
+    const store = new FileStore(directory, { sync: next })
+    await store.setState((await store.find('a'))!, 'finishing')
+    await store.setState((await store.find('a'))!, 'finished', { headers: {}, body: '' })
+    const sidecar = readFileSync(join(directory, 'a.info'), 'utf8')
+    writeFileSync(join(directory, 'a.info'), sidecar.replace(/"boot":"[^"]*"/, '"boot":"another"'))
+    const { offset, state } = (await store.find('a'))!
+    assert.deepEqual([offset, state], [6, 'finished'], next)
+  }
+})
+
+test('what was cut off stays away, also where a power failure takes back the cut', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory, { sync: 'append' })
+  const upload = await store.create({ id: 'a', length: 6 })
+  await store.append(upload, bytes('abc'))
+  const found = (await store.find('a'))!
+  await store.append(found, bytes('def'))
+  await store.truncate({ ...found, offset: 6 }, 3)
+  writeFileSync(join(directory, 'a'), 'abcdef')
+  const sidecar = readFileSync(join(directory, 'a.info'), 'utf8')
+  writeFileSync(join(directory, 'a.info'), sidecar.replace(/"boot":"[^"]*"/, '"boot":"another"'))
+  assert.equal((await store.find('a'))!.offset, 3)
+})
+
+test('an append of what is no body rejects, and leaves no file open', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await store.create({ length: 3 })
+  await assert.rejects(store.append(upload, 'abc' as unknown as Readable, { signal: {} as AbortSignal }))
+  assert.deepEqual(openFiles(upload.id), [])
+  assert.equal(await store.append(upload, bytes('abc')), 3)
 })
 
 test('what the system leaves over of a write goes where it belongs, and a write of nothing is an error', async (t) => {

@@ -204,6 +204,21 @@ test('a body that turns out complete during the sweep is complete', async () => 
   assert.equal(reader.error, undefined)
 })
 
+test('a body that turns out complete at the end of a long sweep is complete', async (t) => {
+  const source = silentSource()
+  const reader = new HappyReader(source, { expectedBytes: 6, highWaterMark: 1 })
+  reader.read(0)
+  source.push('abc')
+  await nextTurn()
+  reader.interrupt() // and nobody reads
+  const { now } = performance
+  t.mock.method(performance, 'now', () => now.call(performance) + 10_000)
+  source.push('def')
+  source.push(null)
+  assert.equal(String(await CONSUMERS.iterator(reader)), 'abcdef')
+  assert.equal(reader.error, undefined)
+})
+
 test('an interrupt takes at most 16 MiB from a source that never stops', async () => {
   const chunk = Buffer.alloc(1024 * 1024)
   const source = new Readable({ read() { this.push(chunk) } })

@@ -6,6 +6,8 @@
  * @module
  */
 
+import { callHook } from '../upload/hooks.ts'
+
 /** Who may. Off unless it is given. */
 export interface CorsOptions {
   /** Exact origins such as `https://example.com`, `*` for any, or a function that decides. */
@@ -69,5 +71,5 @@ export function preflightHeaders(options: CorsOptions, methods: readonly string[
 
 function isAllowed(origins: CorsOptions['origins'], origin: string): boolean | Promise<boolean> {
   if (origins === '*') return true
-  return typeof origins === 'function' ? origins(origin) : origins.includes(origin)
+  return typeof origins === 'function' ? callHook(() => origins(origin)) : origins.includes(origin)
 }

@@ -119,11 +119,11 @@ test('the expressions of the library are all written as literals, and the search
 test('the search for slow expressions finds those that are known to be slow', () => {
   for (const slow of [/^(a+)+$/, /^(\w+\s?)*$/, /\s+$/, /^(?:[!-~]+ ?)*$/, /"[^"]*",.*;x/, /,.*,.*;$/]) {
     const attacks = attacksOn(slow, 1)
-    assert.ok(attacks.some((attack) => slowness(runAll(slow), attack, MAX_HEADER_BYTES) !== undefined), `${slow} passed ${attacks.length} attacks`)
+    assert.ok(attacks.some((attack) => slowness(runAll(slow), attack, MAX_HEADER_BYTES / 4) !== undefined), `${slow} passed ${attacks.length} attacks`)
   }
 })
 
-campaign('no regular expression takes more than linear time', { short: 1, long: 40 }, async ({ random, rounds, report }) => {
+campaign('no regular expression takes more than linear time', { short: 1, long: 100 }, async ({ random, rounds, report }) => {
   let attacks = 0
   for (let round = 0; round < rounds; round++) {
     for (const { file, regex } of readPatterns(ROOT)) {
@@ -143,7 +143,7 @@ test('no parser takes more than linear time, whatever is repeated in what it rea
         void parser.read(text)
       } catch {} // whether it may is asked elsewhere
     }
-    for (const text of [...parser.corpus.accepted, ...parser.corpus.refused].slice(0, 12)) {
+    for (const text of [...parser.corpus.accepted, ...parser.corpus.refused].slice(0, 6)) {
       for (const attack of stretchesOf(text.slice(0, 60))) assert.equal(slowness(read, attack, MAX_HEADER_BYTES), undefined, parser.name)
     }
   }
@@ -247,8 +247,8 @@ test('a sidecar of the largest size is read or refused in linear time', async (t
   ]
   for (const [what, attack] of shapes) {
     for (const suffix of ['.info', '.json']) {
-      // Three sizes, each twelve times the last: what is linear is far below a second at the largest, what is quadratic far above.
-      for (const size of [MAX_SIDECAR_BYTES / 144, MAX_SIDECAR_BYTES / 12, MAX_SIDECAR_BYTES - 100]) {
+      // Two sizes, the second twelve times the first: what is linear is far below a second at the larger, what is quadratic far above.
+      for (const size of [MAX_SIDECAR_BYTES / 12, MAX_SIDECAR_BYTES - 100]) {
         const text = textOf(attack, Math.floor(size / (attack.piece === 'é' ? 2 : 1)) - attack.piece.length)
         const start = performance.now()
         await findPlanted(store, suffix, text)

@@ -29,6 +29,8 @@ const ID = 'upload'
 interface Promises {
   readonly created?: true
   readonly offset?: number
+  /** There is no more: what came behind it was refused. */
+  readonly most?: number | undefined
   readonly finished?: true
   readonly terminating?: true
   readonly terminated?: true
@@ -92,6 +94,7 @@ class Life {
     for (let step = random.integer(3, 9); step > 0; step--) {
       const upload = (await this.#store.find(ID))!
       const end = Math.min(length, upload.offset + random.integer(0, 9000))
+      this.#layer.promise({ most: undefined })
       switch (random.pick(['append', 'append', 'fail', 'abort', 'refuse', 'verify', 'verify', 'mismatch', 'cut', 'tell', 'restart', 'reboot', 'length'] as const)) {
         case 'append':
           this.#layer.promise({ offset: await this.#store.append(upload, this.#body('right', upload.offset, end)) })
@@ -105,6 +108,7 @@ class Life {
         case 'refuse': // as a body that turns out too large
           await this.#store.append(upload, this.#body('right', upload.offset, end))
           await this.#store.truncate(upload, upload.offset)
+          this.#layer.promise({ most: upload.offset })
           break
         case 'verify':
           this.#layer.promise({ offset: await this.#store.appendVerified(upload, this.#body('right', upload.offset, end), () => true) })
@@ -134,6 +138,7 @@ class Life {
   /** Completes it, or removes it, or leaves it. */
   async #end(length: number): Promise<void> {
     const upload = (await this.#store.find(ID))!
+    this.#layer.promise({ most: undefined })
     const end = this.#random.pick(['finish', 'finish', 'terminate', 'leave'] as const)
     if (end === 'finish' || this.#sync === 'finish') {
       await this.#store.setLength(upload, length)
@@ -206,6 +211,7 @@ async function recover(folder: string, layer: RecordingLayer, files: ReadonlyMap
   assert.ok(found, 'The upload is gone')
   const isRight = (end: number): boolean => readFileSync(join(directory, ID)).subarray(0, end).equals(contentOf('right', 0, end))
   assert.ok(isRight(found.offset), `There are wrong bytes before ${found.offset}`)
+  assert.ok(found.offset <= (promises.most ?? Infinity), `There are refused bytes before ${found.offset}`)
   if (promises.finished) assert.equal(found.state, 'finished')
   if (found.state === 'receiving' && random.chance(0.2)) {
     const end = found.length ?? found.offset + 5000

@@ -8,7 +8,7 @@ import { FileStore } from '../../lib/file-store.ts'
 import { type CorsOptions } from '../../lib/tus/cors.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { request, type WireResponse } from '../support/wire.ts'
+import { exchange, request, type WireResponse } from '../support/wire.ts'
 import { published } from './steps.ts'
 import { ask, assertPlainRefusal, make, OCT, serve, snapshot, V, type Site } from './support.ts'
 
@@ -215,3 +215,11 @@ for (const [what, cors] of mistakes) {
     assert.throws(() => tusHandler({ store, cors: cors as CorsOptions }), { name: 'TypeError' })
   })
 }
+
+test('a function for origins that fails is a failure of the server, whatever code its error has', async (t) => {
+  for (const code of ['ENOSPC', 'LOCK_TIMEOUT']) {
+    const site = await serve(t, { cors: { origins: () => { throw Object.assign(new Error('secret'), { code }) } } })
+    const { status, body } = await exchange(site.port, request('OPTIONS /files/', [`Origin: ${PAGE}`]))
+    assert.deepEqual([status, body], [500, 'The server failed\n'])
+  }
+})
