@@ -34,8 +34,8 @@ const BEFORE_LITERAL = /(?:^|[(,=:[!&|?{};>+]|\breturn)\s*$/
 /** Sizes in characters: in steps so small that even an exponential or cubic expression comes back from the first that is slow. */
 const SIZES = [...Array.from({ length: 19 }, (_, step) => 4 + 2 * step), 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768]
 
-/** What takes less than this is not looked at further, in milliseconds. */
-const SUSPICIOUS_MS = 50
+/** What takes less than this is not looked at further, in milliseconds: far more than what is linear takes. */
+const SUSPICIOUS_MS = 200
 
 /** How much longer a text of four times the size may take: what is linear takes four times as long, what is quadratic sixteen times. */
 const MAX_GROWTH = 8
@@ -105,15 +105,15 @@ export function textOf({ start, piece, end }: Attack, size: number): string {
  * took long is compared with a quarter of it, both run in turn and the best of each taken, as the machine
  * may have been busy.
  */
-export function slowness(run: (text: string) => unknown, attack: Attack, maxSize: number): string | undefined {
+export function slowness(run: (text: string) => unknown, attack: Attack, maxSize: number, suspiciousMs: number = SUSPICIOUS_MS): string | undefined {
   for (const size of [...SIZES.filter((each) => each < maxSize), maxSize]) {
-    if (timeOf(run, textOf(attack, size)) < SUSPICIOUS_MS) continue
+    if (timeOf(run, textOf(attack, size)) < suspiciousMs) continue
     let [shortMs, longMs] = [Infinity, Infinity]
     for (let pair = 0; pair < PAIRS; pair++) {
       shortMs = Math.min(shortMs, timeOf(run, textOf(attack, size / 4)))
       longMs = Math.min(longMs, timeOf(run, textOf(attack, size)))
     }
-    if (longMs > MAX_GROWTH * shortMs && longMs > SUSPICIOUS_MS) return `${JSON.stringify(attack)} takes ${shortMs} ms at ${size / 4} characters and ${longMs} ms at ${size}`
+    if (longMs > MAX_GROWTH * shortMs && longMs > suspiciousMs) return `${JSON.stringify(attack)} takes ${shortMs} ms at ${size / 4} characters and ${longMs} ms at ${size}`
   }
   return undefined
 }
