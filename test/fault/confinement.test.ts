@@ -23,7 +23,8 @@ import { Uploads } from './connection-uploads.ts'
 import { send } from './process-client.ts'
 import { compileLibrary, confinement, Subject } from './subject.ts'
 
-const IDLE_TIMEOUT_MS = 700
+/** Far longer than a busy machine keeps a client waiting that means to go on. */
+const IDLE_TIMEOUT_MS = 1500
 const NODE = Number(process.versions.node.split('.')[0])
 
 campaign('a program that may reach its code and its directory, and nothing else, does all that it promises', { short: 64, long: 1600 }, async (rounds) => {
