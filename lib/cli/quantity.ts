@@ -13,8 +13,8 @@ const BYTES_BY_UNIT = new Map([
 ])
 const MS_BY_UNIT = new Map([['ms', 1], ['s', 1000], ['m', 60_000], ['h', 3_600_000]])
 
-/** `quantity = 1*15DIGIT [ unit ]` */
-const QUANTITY = /^([0-9]{1,15})([A-Za-z]{0,3})$/
+/** `quantity = 1*16DIGIT [ unit ]` */
+const QUANTITY = /^([0-9]{1,16})([A-Za-z]{0,3})$/
 
 /** Reads `10MiB`, `2GB` or `4096` as bytes; `undefined` for anything else. */
 export function parseSize(text: string): number | undefined {

@@ -21,6 +21,7 @@ const SIZES: Readonly<Record<string, number>> = {
   '1TiB': 1_099_511_627_776,
   '8191TiB': 8191 * 2 ** 40,
   '999999999999999': 999_999_999_999_999,
+  '9007199254740991': Number.MAX_SAFE_INTEGER,
 }
 
 const DURATIONS: Readonly<Record<string, number>> = {
@@ -33,7 +34,7 @@ const DURATIONS: Readonly<Record<string, number>> = {
 
 const NO_QUANTITIES = [
   '', ' ', 'MiB', 's', '-1', '+1', '-1s', '1.5GiB', '1,5GB', '1_000', '1e3', '0x10', '1n', ' 1', '1 ', '1\n', '1 MiB', '1 s',
-  'NaN', 'Infinity', '١', '１', '1MiBs', '1MiB1', '10000000000000000', '9999999999999999GiB', 'constructor', '1__proto__',
+  'NaN', 'Infinity', '١', '１', '1MiBs', '1MiB1', '9007199254740993', '10000000000000000', '9999999999999999GiB', 'constructor', '1__proto__',
 ]
 
 for (const [text, bytes] of Object.entries(SIZES)) {
