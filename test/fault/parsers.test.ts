@@ -123,7 +123,7 @@ test('the search for slow expressions finds those that are known to be slow', ()
   }
 })
 
-campaign('no regular expression takes more than linear time', { short: 1, long: 100 }, async ({ random, rounds, report }) => {
+campaign('no regular expression takes more than linear time', { short: 1, long: 20 }, async ({ random, rounds, report }) => {
   let attacks = 0
   for (let round = 0; round < rounds; round++) {
     for (const { file, regex } of readPatterns(ROOT)) {
