@@ -31,8 +31,9 @@ export interface Row {
   readonly fault: string
   /** How many faults there really were. */
   readonly rounds: number
-  readonly acknowledgedBytes: number
-  readonly lostBytes: number
+  /** `undefined` where no upload is at stake. */
+  readonly acknowledgedBytes?: number
+  readonly lostBytes?: number
 }
 
 /** Set by `run.ts`; without them this is `npm test`. */
@@ -54,7 +55,7 @@ export function campaign(promise: string, rounds: { readonly short: number; read
     const report = (row: Row): void => {
       t.diagnostic(JSON.stringify(row))
       if (FAULT_REPORT !== undefined) appendFileSync(FAULT_REPORT, `${JSON.stringify(row)}\n`)
-      assert.equal(row.lostBytes, 0, `${row.fault}: acknowledged bytes were lost`)
+      assert.equal(row.lostBytes ?? 0, 0, `${row.fault}: acknowledged bytes were lost`)
     }
     await run({ t, random: new Random(seed), rounds: count, long, report })
   })

@@ -40,7 +40,7 @@ if (code !== 0) console.log(`\nFailed. To see it again: npm run test:fault -- --
 process.exitCode = code ?? 1
 
 function toLine({ fault, rounds, acknowledgedBytes, lostBytes }: Row): string {
-  return `| ${fault} | ${rounds.toLocaleString('en')} | ${acknowledgedBytes.toLocaleString('en')} | ${lostBytes.toLocaleString('en')} |`
+  return `| ${[fault, ...[rounds, acknowledgedBytes, lostBytes].map((count) => count?.toLocaleString('en') ?? '–')].join(' | ')} |`
 }
 
 function readCommand(words: string[]): { readonly seed: string; readonly rounds: string; readonly confined: boolean; readonly files: readonly string[] } {
