@@ -338,7 +338,9 @@ export class FileStore {
 
   /** Takes back what was appended behind `offset`. */
   async truncate(upload: StoredUpload, offset: number): Promise<void> {
-    if (this.#sync === 'append') await this.#lowerMark(upload, offset) // first, or a power failure that takes back the cut brings back the bytes
+    const mark = this.#sync === 'append' ? await this.#markOf(upload.id) : undefined
+    // First, or a power failure that takes back the cut would bring back the bytes.
+    if (mark && mark.offset > offset) await this.#changeSidecar(upload, { flushed: { ...mark, offset } })
     await this.#cut(upload.id, offset)
   }
 
@@ -435,7 +437,7 @@ export class FileStore {
 
   /**
    * Flushes the data if each append is, and resolves with what the sidecar is to say of it. If that fails,
-   * what is behind `safeOffset` does not count any more. Default: what was flushed before.
+   * what is behind `safeOffset` does not count any more. Default: what was flushed before, if that is known.
    */
   async #flushTo(upload: StoredUpload, offset: number, safeOffset?: number): Promise<FlushMark | undefined> {
     if (this.#sync !== 'append') return undefined
@@ -443,12 +445,9 @@ export class FileStore {
     try {
       await syncPath(this.#dataPath(id))
     } catch (error) {
-      // Which bytes are missing is not known, and Linux says so only once: the next flush would succeed. A disk
-      // that fails now may refuse what follows too, so each of the three is enough.
-      const safe = Math.min(offset, safeOffset ?? (await this.#markOf(id).catch(() => upload.flushed))?.offset ?? 0)
-      this.#doubtful.set(id, safe)
-      await this.#lowerMark(upload, safe).catch(() => {})
-      await this.#cut(id, safe).catch(() => {})
+      // Which bytes are missing is not known, and Linux says so only once: the next flush would succeed.
+      const known = safeOffset ?? (await this.#markOf(id).catch(() => upload.flushed))?.offset
+      if (known !== undefined) await this.#distrust(upload, Math.min(offset, known))
       throw error
     }
     return this.#markAt(offset)
@@ -458,10 +457,11 @@ export class FileStore {
     return (await this.#readSidecar(id))?.Longhaul?.flushed
   }
 
-  /** Says that a power failure takes what is behind the offset. */
-  async #lowerMark(upload: StoredUpload, offset: number): Promise<void> {
-    const mark = await this.#markOf(upload.id)
-    if (mark && mark.offset > offset) await this.#changeSidecar(upload, { flushed: { ...mark, offset } })
+  /** Sees that nothing behind the offset counts. A disk that fails may refuse this too, so each of the three is enough. */
+  async #distrust(upload: StoredUpload, offset: number): Promise<void> {
+    this.#doubtful.set(upload.id, offset)
+    await this.#changeSidecar(upload, { flushed: { offset } }).catch(() => {}) // of no boot, so that only this counts
+    await this.#cut(upload.id, offset).catch(() => {})
   }
 
   async #cut(id: string, offset: number): Promise<void> {
