@@ -31,7 +31,7 @@ campaign('a program that may reach its code and its directory, and nothing else,
   const { t } = rounds
   const directory = temporaryFolder(t) // Node allows what is in a directory only if that is there when it starts
   const args = ['--idle-timeout', `${IDLE_TIMEOUT_MS}ms`, '--download', '--expires', '1h', '--sync', 'append']
-  const server = await Subject.program(t, await compileLibrary(t), directory, args, { confined: true })
+  const server = await Subject.program(t, await compileLibrary(), directory, args, { confined: true })
   await server.start()
   const { abilities } = await server.inspect()
   assert.deepEqual(abilities, { readAnything: false, writeAnything: false, startProcesses: false, makeCode: false, changePrototypes: false })
@@ -48,7 +48,7 @@ for (const [what, args, refusal] of [
 ] as const) {
   test(`a confined program that is to ${what} does, or says at once that it cannot`, async (t) => {
     const directory = temporaryFolder(t)
-    const dist = await compileLibrary(t)
+    const dist = await compileLibrary()
     const child = spawn(process.execPath, [...confinement(dist, directory), join(dist, 'cli', 'main.js'), '--dir', directory, '--port', '0', ...args])
     t.after(() => child.kill('SIGKILL'))
     const ended = once(child, 'exit')

@@ -28,7 +28,7 @@ const HTTP2_SERVER = fileURLToPath(new URL('http2-server.mjs', import.meta.url))
 campaign('whatever clients do with their connections, nothing is lost, mixed up or left behind', { short: 224, long: 6400 }, async (rounds) => {
   const { t } = rounds
   const directory = temporaryFolder(t)
-  const server = await Subject.program(t, await compileLibrary(t), directory, ['--idle-timeout', `${IDLE_TIMEOUT_MS}ms`, '--download'])
+  const server = await Subject.program(t, await compileLibrary(), directory, ['--idle-timeout', `${IDLE_TIMEOUT_MS}ms`, '--download'])
   await server.start()
   const uploads = new Uploads((message) => send(server.port, message))
   const scene = await setTheScene(directory, uploads, IDLE_TIMEOUT_MS)
@@ -41,7 +41,7 @@ campaign('whatever clients do with their connections, nothing is lost, mixed up 
 campaign('whatever clients do with sessions and streams of HTTP/2, nothing is lost, mixed up or left behind', { short: 132, long: 2200 }, async (rounds) => {
   const { t } = rounds
   const directory = temporaryFolder(t)
-  const server = await Subject.script(t, HTTP2_SERVER, await compileLibrary(t), directory, [String(IDLE_TIMEOUT_MS)])
+  const server = await Subject.script(t, HTTP2_SERVER, await compileLibrary(), directory, [String(IDLE_TIMEOUT_MS)])
   await server.start()
   const scene = await setTheScene(directory, new Uploads(http2Courier(server.port)), IDLE_TIMEOUT_MS)
   await besiege(rounds, {

@@ -173,7 +173,8 @@ export class DiskClient {
     entry.terminated = true
     this.#open.splice(this.#open.indexOf(entry), 1)
     const answer = await this.#send({ method: 'DELETE', path: entry.path }, [204])
-    if (answer?.status === 204) await this.#send({ method: 'HEAD', path: entry.path }, [404])
+    // Where the directory may be away, it may have been when the upload was removed, and have come back with it.
+    if (answer?.status === 204) await this.#send({ method: 'HEAD', path: entry.path }, this.#options.failures.includes(404) ? [404, 200] : [404])
   }
 
   async #concatenate(): Promise<void> {

@@ -35,7 +35,7 @@ type Harm = (random: Random) => Promise<void>
 
 /** Runs programs on disks that are harmed again and again, until so many requests have failed of it. */
 async function wearDown({ t, random, rounds, report }: Campaign, fault: string, failures: readonly number[], lay: () => { readonly directory: string; readonly harm: Harm }): Promise<void> {
-  const dist = await compileLibrary(t)
+  const dist = await compileLibrary()
   const total = { rounds: 0, acknowledgedBytes: 0, lostBytes: 0 }
   let statuses = new Map<number, number>()
   for (let era = 0; total.rounds < rounds; era++) {
@@ -106,7 +106,7 @@ campaign('a directory that is moved away and back takes nothing that was acknowl
 })
 
 campaign('when the directory is removed nothing is acknowledged any more, nothing is made elsewhere, and the program ends well', { short: 3, long: 60 }, async ({ t, random, rounds, report }) => {
-  const dist = await compileLibrary(t)
+  const dist = await compileLibrary()
   let [acknowledgedBytes, lostBytes] = [0, 0]
   for (let round = 0; round < rounds; round++) {
     const home = temporaryFolder(t)

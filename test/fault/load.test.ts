@@ -191,7 +191,7 @@ async function stopUnderLoad({ t, subject, port, directory, entries, enoughBytes
 
 /** The program as `npm start` runs it. */
 async function startProgram(t: TestContext, directory: string): Promise<{ readonly subject: Subject; readonly port: number }> {
-  const dist = await compileLibrary(t)
+  const dist = await compileLibrary()
   const subject = await Subject.program(t, dist, directory, [], { nodeFlags: ['--max-semi-space-size=1'] })
   await subject.start()
   return { subject, port: subject.port }

@@ -332,7 +332,7 @@ test('every header that the handler reads is among those that are spoiled', () =
 
 campaign('whatever the headers of a request say, it is answered from the table, nothing of it is reflected, and uploads lose nothing', { short: 800, long: 60_000 }, async ({ t, random, rounds, report }) => {
   const folder = temporaryFolder(t)
-  const dist = await compileLibrary(t)
+  const dist = await compileLibrary()
   const args = ['--download', '--cors', 'https://app.example', '--expires', '1h', '--idle-timeout', '1s', '--sync', 'none', '--max-size', '1MiB']
   const subject = await Subject.program(t, dist, folder, args)
   const { port } = subject

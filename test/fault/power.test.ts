@@ -36,10 +36,10 @@ interface Promises {
   readonly terminated?: true
 }
 
-campaign('after a power failure at any moment, each byte that was acknowledged is there and no other', { short: 10, long: 300 }, (campaign) =>
+campaign('after a power failure at any moment, each byte that was acknowledged is there and no other', { short: 5, long: 300 }, (campaign) =>
   failAnywhere(campaign, 'append', "power failure (`sync: 'append'`)"))
 
-campaign('an upload that was finished survives a power failure', { short: 40, long: 1000 }, (campaign) =>
+campaign('an upload that was finished survives a power failure', { short: 20, long: 1000 }, (campaign) =>
   failAnywhere(campaign, 'finish', "power failure (`sync: 'finish'`, finished uploads)"))
 
 async function failAnywhere({ t, random, rounds, report }: Campaign, sync: 'append' | 'finish', fault: string): Promise<void> {

@@ -40,8 +40,8 @@ interface Stake {
   lostBytes: number
 }
 
-campaign('programs that are killed, stopped and forced under load lose and mix up nothing', { short: 24, long: 320 }, async ({ t, random, rounds, report }) => {
-  const dist = await compileLibrary(t)
+campaign('programs that are killed, stopped and forced under load lose and mix up nothing', { short: 16, long: 320 }, async ({ t, random, rounds, report }) => {
+  const dist = await compileLibrary()
   const stakes = new Map<Fault, Stake>()
   const statuses = new Map<number, number>()
   for (let done = 0, era = 0; done < rounds; done += FAULTS.length, era++) {

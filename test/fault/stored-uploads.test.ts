@@ -37,8 +37,8 @@ const PAIRS = 300
 /** Far above what noise does to a median, far below what a walk through the directory would take. */
 const MAX_RATIO = 3
 
-campaign('HEAD among very many uploads is as quick as among few, and a sweep of them takes no more memory', { short: 5000, long: 200_000 }, async ({ t, random, rounds }) => {
-  const dist = await compileLibrary(t)
+campaign('HEAD among very many uploads is as quick as among few, and a sweep of them takes no more memory', { short: 2000, long: 200_000 }, async ({ t, random, rounds }) => {
+  const dist = await compileLibrary()
   const few = await fill(t, FEW, random.fork(0))
   const many = await fill(t, rounds, random.fork(1))
   const [small, large] = [await serve(t, dist, few.directory), await serve(t, dist, many.directory)]

@@ -10,15 +10,15 @@
 import assert from 'node:assert/strict'
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { ROOT } from '../support/examples.ts'
-import { temporaryFolder } from '../support/temporary.ts'
 
 const PROBE = fileURLToPath(new URL('probe.mjs', import.meta.url))
 
@@ -52,9 +52,16 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null
 }
 
-/** Compiles `lib` into a folder that is gone after the test, and resolves with that folder. */
-export async function compileLibrary(t: TestContext): Promise<string> {
-  const folder = temporaryFolder(t)
+let compiled: Promise<string> | undefined
+
+/** Compiles `lib`, once for all tests of a process, and resolves with the folder, which is gone when the process is. */
+export function compileLibrary(): Promise<string> {
+  return (compiled ??= compile())
+}
+
+async function compile(): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'longhaul-dist-'))
+  process.on('exit', () => rmSync(folder, { recursive: true }))
   writeFileSync(join(folder, 'package.json'), readFileSync(join(ROOT, 'package.json')))
   await promisify(execFile)(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', ROOT, '--outDir', join(folder, 'dist')])
   return join(folder, 'dist')
@@ -166,7 +173,8 @@ export class Subject {
   async start(): Promise<void> {
     const { script, args, nodeFlags = [], env, folder } = this.#options
     if (folder !== undefined) mkdirSync(folder, { recursive: true })
-    const child = spawn(process.execPath, ['--import', PROBE, ...nodeFlags, script, ...args], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: env ?? process.env })
+    const { NODE_V8_COVERAGE: _, ...inherited } = env ?? process.env // what is compiled and killed covers nothing
+    const child = spawn(process.execPath, ['--import', PROBE, ...nodeFlags, script, ...args], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: inherited })
     this.#process = child
     this.#exit = once(child, 'exit').then(([code, signal]) => ({ code, signal }) as Exit)
     child.on('message', (message: { alarm?: string }) => {

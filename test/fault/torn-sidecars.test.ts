@@ -22,7 +22,7 @@ const LENGTH = 20_000
 const DAMAGED = 'The stored upload is damaged\n'
 
 campaign('a sidecar that is torn at any byte is said to be damaged, harms no other upload, and loses nothing when it is mended', { short: 1, long: 40 }, async ({ t, random, rounds, report }) => {
-  const dist = await compileLibrary(t)
+  const dist = await compileLibrary()
   let [torn, acknowledgedBytes, lostBytes] = [0, 0, 0]
   for (let round = 0; round < rounds; round++) {
     const directory = temporaryFolder(t)
@@ -52,7 +52,7 @@ campaign('a sidecar that is torn at any byte is said to be damaged, harms no oth
     for (const entry of [partial, verified, finished]) {
       const path = join(directory, `${entry.id}.info`)
       const whole = readFileSync(path)
-      for (let length = 0; length < whole.length; length += rounds > 1 ? 1 : random.integer(1, 4)) {
+      for (let length = 0; length < whole.length; length += rounds > 1 ? 1 : random.integer(1, 9)) {
         torn++
         writeFileSync(path, whole.subarray(0, length))
         const requests: readonly Message[] = [{ method: 'HEAD', path: entry.path }, patch(entry, entry.acknowledged, entry.length), { method: 'GET', path: entry.path }, { method: 'DELETE', path: entry.path }]
