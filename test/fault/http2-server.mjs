@@ -18,10 +18,10 @@ const { ShutdownGroup } = await load('shutdown-group.js')
 const { tusHandler } = await load('tus/handler.js')
 
 const group = new ShutdownGroup()
-const confined = process.permission !== undefined // then Node lets it make no symbolic links
+const confined = process.permission !== undefined // then Node lets it make no symbolic links, and from 26 on flush nothing
 const locker = confined ? undefined : await LockFiles.open(join(directory, '.locks'))
 const tus = tusHandler({
-  store: new FileStore(directory, { shared: !confined }),
+  store: new FileStore(directory, { shared: !confined, sync: confined ? 'none' : 'finish' }),
   locker,
   download: {},
   idleTimeoutMs: Number(idleTimeoutMs),

@@ -19,9 +19,9 @@ const { tusHandler } = await load('tus/handler.js')
 /** How often the heap is looked at. What is garbage does not count, as it says more of the collector than of the sweep. */
 const LOOK_MS = 50
 
-const confined = process.permission !== undefined // then Node lets it make no symbolic links
+const confined = process.permission !== undefined // then Node lets it make no symbolic links, and from 26 on flush nothing
 const locker = confined ? undefined : await LockFiles.open(join(directory, '.locks'))
-const tus = tusHandler({ store: new FileStore(directory, { shared: !confined }), locker, expiration: { afterMs: Number(expiresMs) } })
+const tus = tusHandler({ store: new FileStore(directory, { shared: !confined, sync: confined ? 'none' : 'finish' }), locker, expiration: { afterMs: Number(expiresMs) } })
 createServer(tus).listen(Number(port), '127.0.0.1', () => console.log('listening'))
 process.on('message', async (question) => {
   if (question === 'sweep') process.send({ sweep: await sweep() })
