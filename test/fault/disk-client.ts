@@ -218,17 +218,3 @@ export class DiskClient {
     return answer
   }
 }
-
-/** Finishes an upload as a client does when the disk is well again. */
-export async function finish(port: number, entry: Entry): Promise<void> {
-  const found = await send(port, { method: 'HEAD', path: entry.path })
-  assert.equal(found?.status, 200, `HEAD ${entry.path}`)
-  const offset = Number(found.headers['upload-offset'])
-  entry.acknowledge(offset)
-  if (offset < entry.length) {
-    const stored = await send(port, patch(entry, offset, entry.length))
-    assert.equal(stored?.status, 204, `PATCH ${entry.path}: ${stored?.body.toString()}`)
-    entry.acknowledge(Number(stored.headers['upload-offset']))
-  }
-  assert.equal(entry.acknowledged, entry.length)
-}
