@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * Clients that cost as little as may be: the machine's other core is theirs.
+ *
+ * @module
+ */
+
+import { once } from 'node:events'
+import { Agent, request } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import type { Contender } from './contender.ts'
+
+/** What an answer says. */
+export interface Answer {
+  readonly status: number
+  readonly head: string
+}
+
+const TUS = { 'Tus-Resumable': '1.0.0' }
+const APPEND = { ...TUS, 'Content-Type': 'application/offset+octet-stream' }
+/** For small requests: enough to keep a server busy. */
+const CONNECTIONS = 16
+const CHUNK = Buffer.alloc(1024 * 1024, 'longhaul')
+
+/** Creates an upload and resolves with its path. */
+export async function createUpload({ port }: Contender, length: number): Promise<string> {
+  const { status, head } = await exchange(port, headOf('POST', '/files/', { ...TUS, 'Upload-Length': String(length), 'Content-Length': '0' }))
+  const location = /^location: (.*)$/im.exec(head)?.[1]?.trim()
+  if (status !== 201 || location === undefined) throw new Error(`An upload could not be created: ${head}`)
+  return location.replace(/^(https?:)?\/\/[^/]+/, '')
+}
+
+/** Appends so many bytes to an upload, or sends them to a server that does not mind. */
+export async function sendBody({ port, name }: Contender, path: string, length: number, headers: Readonly<Record<string, string>> = {}): Promise<void> {
+  const head = headOf('PATCH', path, { ...APPEND, 'Upload-Offset': '0', 'Content-Length': String(length), ...headers })
+  const { status, head: answer } = await exchange(port, head, length)
+  if (status !== 204) throw new Error(`${name} did not take ${length} bytes: ${answer}`)
+}
+
+/** The same request again and again over kept connections, so many at once. */
+export async function repeat({ port, name }: Contender, amount: number, method: string, path: string, headers: Readonly<Record<string, string>>, body?: Buffer): Promise<void> {
+  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
+  const ask = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const req = request({ agent, port, host: '127.0.0.1', method, path, headers: { ...headers, 'Content-Length': body?.length ?? 0 } }, (res) => {
+        if (res.statusCode === undefined || res.statusCode > 204) reject(new Error(`${name} answered ${res.statusCode} to ${method} ${path}`))
+        res.resume().on('end', resolve).on('error', reject)
+      })
+      req.on('error', reject).end(body)
+    })
+  let left = amount
+  const askOn = async (): Promise<void> => {
+    while (left-- > 0) await ask()
+  }
+  try {
+    await Promise.all(Array.from({ length: CONNECTIONS }, askOn))
+  } finally {
+    agent.destroy()
+  }
+}
+
+/** The head of a request. */
+export function headOf(method: string, path: string, headers: Readonly<Record<string, string>>): string {
+  const lines = Object.entries({ Host: 'localhost', ...headers }).map(([name, value]) => `${name}: ${value}`)
+  return `${method} ${path} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`
+}
+
+/** Sends a head and as much of a body as `length` says, and resolves with the answer. */
+export async function exchange(port: number, head: string, length = 0): Promise<Answer> {
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+  try {
+    const answered = readAnswer(socket)
+    socket.write(head, 'latin1')
+    await Promise.race([sendBytes(socket, length), answered])
+    return await answered
+  } finally {
+    socket.destroy()
+  }
+}
+
+/** Writes so many bytes, as fast as they are taken. */
+export async function sendBytes(socket: Socket, length: number): Promise<void> {
+  for (let left = length; left > 0; left -= CHUNK.length) {
+    if (!socket.write(left >= CHUNK.length ? CHUNK : CHUNK.subarray(0, left))) await once(socket, 'drain')
+  }
+}
+
+/** The head of the next answer. */
+export function readAnswer(socket: Socket): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    let text = ''
+    socket.on('data', (chunk) => {
+      text += chunk.toString('latin1')
+      const end = text.indexOf('\r\n\r\n')
+      if (end >= 0) resolve({ status: Number(text.slice(9, 12)), head: text.slice(0, end) })
+    })
+    socket.on('error', reject)
+    socket.on('close', () => reject(new Error(`The connection was closed without an answer: ${text}`)))
+  })
+}

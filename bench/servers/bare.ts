@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * Handlers of `node:http` that do one thing, and none of what makes it safe: the limits.
+ *
+ * @module
+ */
+
+import { close, createWriteStream, open, stat, writev } from 'node:fs'
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
+import { basename, join } from 'node:path'
+import { pipeline } from 'node:stream'
+import { serve } from './serve.ts'
+
+/** What the writing loop holds at most, as the buffer of a `FileStore` does. */
+const WRITE_BUFFER_BYTES = 1024 * 1024
+
+const [, , directory = '', way = ''] = process.argv
+const pathOf = (req: IncomingMessage): string => join(directory, basename(req.url ?? ''))
+const done = (res: ServerResponse, error: Error | null): void => void res.writeHead(error ? 500 : 204).end()
+
+const ways: Record<string, RequestListener> = {
+  /** Reads the body and forgets it. */
+  discard: (req, res) => void req.resume().on('end', () => done(res, null)),
+
+  /** What most people write. */
+  pipeline: (req, res) => void pipeline(req, createWriteStream(pathOf(req)), (error) => done(res, error ?? null)),
+
+  /** Hands to the disk, in one call, whatever came while the call before was under way. */
+  writev: (req, res) => {
+    req.pause()
+    open(pathOf(req), 'w', (error, fd) => {
+      if (error) return done(res, error)
+      let queue: Buffer[] = []
+      let queuedBytes = 0
+      let writing = false
+      let ended = false
+      const write = (): void => {
+        if (queue.length === 0) {
+          if (ended) close(fd, (error) => done(res, error))
+          return
+        }
+        const buffers = queue
+        queue = []
+        queuedBytes = 0
+        writing = true
+        req.resume()
+        writev(fd, buffers, (error) => {
+          writing = false
+          if (error) return done(res, error)
+          write()
+        })
+      }
+      req.on('data', (chunk: Buffer) => {
+        queue.push(chunk)
+        queuedBytes += chunk.length
+        if (!writing) write()
+        else if (queuedBytes >= WRITE_BUFFER_BYTES) req.pause()
+      })
+      req.on('end', () => {
+        ended = true
+        if (!writing) write()
+      })
+      req.resume()
+    })
+  },
+
+  /** Answers with the size of a file. */
+  stat: (req, res) => stat(pathOf(req), (error, stats) => {
+    if (error) return done(res, error)
+    res.writeHead(200, { 'Upload-Offset': stats.size }).end()
+  }),
+}
+
+const listener = ways[way]
+if (!listener) throw new Error(`Cannot serve as the way must be one of ${Object.keys(ways).join(', ')}: received ${way}`)
+serve(createServer(listener))
