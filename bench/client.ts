@@ -12,7 +12,7 @@ import { connect, type Socket } from 'node:net'
 import type { Contender } from './contender.ts'
 
 /** What an answer says. */
-export interface Answer {
+interface Answer {
   readonly status: number
   readonly head: string
 }
@@ -32,8 +32,8 @@ export async function createUpload({ port }: Contender, length: number): Promise
 }
 
 /** Appends so many bytes to an upload, or sends them to a server that does not mind. */
-export async function sendBody({ port, name }: Contender, path: string, length: number, headers: Readonly<Record<string, string>> = {}): Promise<void> {
-  const head = headOf('PATCH', path, { ...APPEND, 'Upload-Offset': '0', 'Content-Length': String(length), ...headers })
+export async function sendBody({ port, name }: Contender, path: string, length: number): Promise<void> {
+  const head = headOf('PATCH', path, { ...APPEND, 'Upload-Offset': '0', 'Content-Length': String(length) })
   const { status, head: answer } = await exchange(port, head, length)
   if (status !== 204) throw new Error(`${name} did not take ${length} bytes: ${answer}`)
 }
@@ -61,13 +61,13 @@ export async function repeat({ port, name }: Contender, amount: number, method: 
 }
 
 /** The head of a request. */
-export function headOf(method: string, path: string, headers: Readonly<Record<string, string>>): string {
+function headOf(method: string, path: string, headers: Readonly<Record<string, string>>): string {
   const lines = Object.entries({ Host: 'localhost', ...headers }).map(([name, value]) => `${name}: ${value}`)
   return `${method} ${path} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`
 }
 
 /** Sends a head and as much of a body as `length` says, and resolves with the answer. */
-export async function exchange(port: number, head: string, length = 0): Promise<Answer> {
+async function exchange(port: number, head: string, length = 0): Promise<Answer> {
   const socket = connect({ port, host: '127.0.0.1', noDelay: true })
   try {
     const answered = readAnswer(socket)
@@ -80,14 +80,14 @@ export async function exchange(port: number, head: string, length = 0): Promise<
 }
 
 /** Writes so many bytes, as fast as they are taken. */
-export async function sendBytes(socket: Socket, length: number): Promise<void> {
+async function sendBytes(socket: Socket, length: number): Promise<void> {
   for (let left = length; left > 0; left -= CHUNK.length) {
     if (!socket.write(left >= CHUNK.length ? CHUNK : CHUNK.subarray(0, left))) await once(socket, 'drain')
   }
 }
 
 /** The head of the next answer. */
-export function readAnswer(socket: Socket): Promise<Answer> {
+function readAnswer(socket: Socket): Promise<Answer> {
   return new Promise((resolve, reject) => {
     let text = ''
     socket.on('data', (chunk) => {

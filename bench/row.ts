@@ -26,9 +26,9 @@ export interface Setting {
   readonly quick: boolean
 }
 
-/** What is to be reached: longhaul's figure over that of another, or the figure itself. */
+/** What is to be reached: longhaul's figure over that of another. */
 export interface Target {
-  readonly against: string | 'itself'
+  readonly against: string
   readonly atMost?: number | undefined
   readonly atLeast?: number | undefined
 }
@@ -45,10 +45,9 @@ export interface Spread {
 
 /** A row that was measured. */
 export interface RowResult {
-  readonly name: string
   readonly title: string
   readonly unit: string
-  readonly contenders: readonly { readonly name: string; readonly figures: readonly number[]; readonly spread: Spread }[]
+  readonly contenders: readonly { readonly name: string; readonly spread: Spread }[]
   readonly comparisons: readonly Comparison[]
 }
 
@@ -80,21 +79,16 @@ export function judge(row: Row, measured: Measured): RowResult {
     const target = row.targets.find((each) => each.against === against)
     return { against, atMost: target?.atMost, atLeast: target?.atLeast, ratio, met: target && isMet(target, ratio.median) }
   }
-  const absolute = row.targets.filter(({ against }) => against === 'itself').map((target) => {
-    const ratio = spreadOf(ours)
-    return { ...target, ratio, met: isMet(target, ratio.median) }
-  })
   return {
-    name: row.name,
     title: row.title,
     unit: row.unit,
-    contenders: [[ourName, ours] as const, ...others].map(([name, figures]) => ({ name, figures, spread: spreadOf(figures) })),
-    comparisons: [...others.map(([name, figures]) => compare(name, figures)), ...absolute],
+    contenders: [[ourName, ours] as const, ...others].map(([name, figures]) => ({ name, spread: spreadOf(figures) })),
+    comparisons: others.map(([name, figures]) => compare(name, figures)),
   }
 }
 
 /** Median and quartiles, between neighbours where they fall between. */
-export function spreadOf(figures: readonly number[]): Spread {
+function spreadOf(figures: readonly number[]): Spread {
   const sorted = figures.toSorted((a, b) => a - b)
   const at = (q: number): number => {
     const position = q * (sorted.length - 1)

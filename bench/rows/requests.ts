@@ -6,8 +6,6 @@
  * @module
  */
 
-import { readdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
 import { createUpload, repeat } from '../client.ts'
 import { withContenders, type Contender, type ContenderDescription } from '../contender.ts'
 import { takeTurns, type Measured, type Row, type Setting } from '../row.ts'
@@ -42,7 +40,7 @@ export const rows: readonly Row[] = [
     name: 'head',
     title: 'HEAD of an unfinished upload',
     unit: 'requests a CPU s',
-    measure: (setting) => measure(setting, [LONGHAUL, TUS_SERVER, BARE_STAT], async (contender, amount, path) => repeat(contender, amount, 'HEAD', path, TUS)),
+    measure: (setting) => measure(setting, [LONGHAUL, TUS_SERVER, BARE_STAT], (contender, amount, path) => repeat(contender, amount, 'HEAD', path, TUS)),
     targets: [
       { against: '@tus/server', atLeast: 3 },
       { against: 'bare stat', atLeast: 0.6 },
@@ -55,7 +53,7 @@ async function measure({ directory, rounds, quick }: Setting, descriptions: read
   return withContenders(descriptions, directory, (contenders) => takeTurns(contenders, rounds, async (contender) => {
     const path = contender.name.startsWith('bare') ? '/' : await createUpload(contender, 1_000_000)
     const cpu = await contender.cpuSeconds(() => ask(contender, amount, path))
-    for (const name of readdirSync(contender.directory)) rmSync(join(contender.directory, name), { recursive: true })
+    contender.clear()
     return amount / cpu
   }))
 }

@@ -6,8 +6,6 @@
  * @module
  */
 
-import { readdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
 import { createUpload, sendBody } from '../client.ts'
 import { withContenders, type ContenderDescription } from '../contender.ts'
 import { takeTurns, type Measured, type Row, type Setting } from '../row.ts'
@@ -43,7 +41,7 @@ async function measure({ directory, rounds }: Setting, descriptions: readonly Co
   return withContenders(descriptions, directory, (contenders) => takeTurns(contenders, rounds, async (contender) => {
     const paths = await Promise.all(Array.from({ length: uploads }, (_, i) => (contender.name.startsWith('bare') ? `/${i}` : createUpload(contender, length))))
     const cpu = await contender.cpuSeconds(async () => void (await Promise.all(paths.map((path) => sendBody(contender, path, length)))))
-    for (const name of readdirSync(contender.directory)) rmSync(join(contender.directory, name), { recursive: true })
+    contender.clear()
     return cpu / ((uploads * length) / GIB)
   }))
 }
