@@ -58,15 +58,11 @@ for (const [what, args, refusal] of [
   })
 }
 
-test('of the ways to take __proto__ away, one lets a single header end any server of Node: the other is advised', async (t) => {
+test('a header called __proto__ gets its answer with __proto__ taken away as advised', async (t) => {
   const server = "require('node:http').createServer((_, res) => res.end()).listen(0, function () { console.log(`listening ${this.address().port}`) })"
-  for (const [way, dies] of [['throw', true], ['delete', false]] as const) {
-    const child = spawn(process.execPath, [`--disable-proto=${way}`, '--eval', server], { stdio: ['ignore', 'pipe', 'ignore'] })
-    t.after(() => child.kill('SIGKILL'))
-    const ended = once(child, 'exit')
-    const [line] = await once(createInterface({ input: child.stdout }), 'line')
-    const answer = exchange(Number(/\d+/.exec(line)?.[0]), request('GET /', ['__proto__: x']))
-    if (dies) await Promise.all([assert.rejects(answer), ended])
-    else assert.equal((await answer).status, 200)
-  }
+  const child = spawn(process.execPath, ['--disable-proto=delete', '--eval', server], { stdio: ['ignore', 'pipe', 'ignore'] })
+  t.after(() => child.kill('SIGKILL'))
+  const [line] = await once(createInterface({ input: child.stdout }), 'line')
+  const answer = await exchange(Number(/\d+/.exec(line)?.[0]), request('GET /', ['__proto__: x']))
+  assert.equal(answer.status, 200) // with --disable-proto=throw it ends the server, in Node before 26.12
 })
