@@ -23,9 +23,9 @@
  * says how far the data were flushed, and in which boot of the machine: after another boot, nothing
  * behind that counts; in the same one, a crash was of a process only, and the size is right.
  *
- * Writes go through a stream with a large buffer, which sends queued chunks to the disk in one
- * `writev`. It is not Node's own: what a `writev` leaves over, as it may where the disk becomes full,
- * that one writes behind the place where it belongs (measured on 20 to 26).
+ * Whatever came while one `writev` was under way goes to the disk in the next. It is not Node's own
+ * stream that does so: what a `writev` leaves over, as it may where the disk becomes full, that one
+ * writes behind the place where it belongs (measured on 20 to 26).
  *
  * Who calls a method that changes an upload holds its lock: writers are not kept apart here.
  *
@@ -36,10 +36,10 @@
 
 import { randomBytes } from 'node:crypto'
 import { constants, createReadStream, mkdirSync, type Stats } from 'node:fs'
-import { lstat, open, opendir, rename, rm, type FileHandle } from 'node:fs/promises'
+import { lstat, open, opendir, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { Readable, Writable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
+import { Readable } from 'node:stream'
+import { finished } from 'node:stream/promises'
 
 /** How far an upload has come; the caller moves it on. */
 export type StoredUploadState = 'receiving' | 'finishing' | 'finished' | 'rejected'
@@ -131,13 +131,16 @@ export interface FileStoreOptions {
    *
    * - `'append'`: before each append is acknowledged. A power failure takes no byte of which an offset
    *   told, and leaves none that is not the client's. If flushing fails, the bytes are taken back.
-   * - `'finish'`: when an upload becomes complete. One that is not may lose bytes, and where the file
-   *   system writes back in another order than it was written to, have zeros among them.
+   * - `'finish'`: when an upload leaves the state `receiving`. Until then it may lose bytes, and where
+   *   the file system writes back in another order than it was written to, have zeros among them.
    * - `'none'`: whenever the system likes. The only one that works under the permission model of Node 26,
    *   which allows no `fsync`; the others fail there when they flush.
    */
   readonly sync?: 'none' | 'finish' | 'append' | undefined
-  /** Says that other processes use the directory too, so that locks have to reach them. Default: false. */
+  /**
+   * Says that other processes, or other stores of this one, use the directory too: locks have to reach
+   * them, and what is known of an upload is read again each time. Default: false.
+   */
   readonly shared?: boolean | undefined
 }
 
@@ -185,6 +188,8 @@ const WRITE_BUFFER_BYTES = 1024 * 1024
 const SIDECAR_BUFFER_BYTES = 4096
 /** No client can make one so large; nor can we, as a character takes at most three bytes. */
 const SIDECAR_MAX_BYTES = 3 * 1024 * 1024
+/** How many sidecars are kept in memory, of at most the size above. */
+const REMEMBERED_SIDECARS = 1000
 /** What was left by a crash is this old, in milliseconds: younger files may still be at work. */
 const LEFTOVER_AGE_MS = 3_600_000
 /** A link planted in the directory is not followed, and a planted pipe not waited for. Windows has no such flags. */
@@ -231,6 +236,8 @@ export class FileStore {
   readonly #sync: 'none' | 'finish' | 'append'
   /** Uploads whose flush failed, and up to where they are safe, until the rest was taken back. */
   readonly #doubtful = new Map<string, number>()
+  /** Sidecars as they were last written here, the oldest first. What is only read is not kept: somebody may be writing it. */
+  readonly #written = new Map<string, Sidecar>()
   #boot: Promise<string | undefined> | undefined
 
   constructor(directory: string, options: FileStoreOptions = {}) {
@@ -276,11 +283,14 @@ export class FileStore {
 
   /** The upload as it is now, or `undefined` if there is none of that id. */
   async find(id: string): Promise<StoredUpload | undefined> {
-    const sidecar = await this.#readSidecar(id)
+    const sidecar = await this.#sidecarOf(id)
     if (!sidecar) return undefined
     // The data comes second: what the sidecar says of them was true before, and offsets only grow.
     const file = await statOf(this.#dataPath(id))
-    if (!file && !(await this.#readSidecar(id))) return undefined // it was removed in between
+    if (!file) {
+      this.#written.delete(id)
+      if (!(await this.#readSidecar(id))) return undefined // it was removed in between, or by somebody else
+    }
     if (!file?.isFile()) throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has a sidecar and no data`)
     const { flushed } = sidecar.Longhaul ?? {}
     const survived = flushed && !(await this.#isOfThisBoot(flushed)) ? flushed.offset : Infinity
@@ -352,7 +362,7 @@ export class FileStore {
   /** Moves the upload on to another state, with the answer that goes with it. */
   async setState(upload: StoredUpload, state: StoredUploadState, outcome?: StoredOutcome): Promise<void> {
     if (state === 'receiving') return this.#changeSidecar(upload, { state, outcome })
-    if (this.#sync === 'finish') await syncPath(this.#dataPath(upload.id)) // an append that crashed has not
+    if (this.#sync === 'finish' && upload.state === 'receiving') await syncPath(this.#dataPath(upload.id))
     // A mark that was left behind would take bytes from what is complete.
     const mark = this.#sync === 'append' ? await this.#markOf(upload.id) : undefined
     await this.#changeSidecar(upload, { state, outcome, flushed: mark?.offset === upload.offset ? mark : await this.#flushTo(upload, upload.offset) })
@@ -376,6 +386,7 @@ export class FileStore {
   /** Removes the upload. It is gone when its sidecar is; removing what is gone is no error. */
   async terminate(upload: StoredUpload): Promise<void> {
     const dataPath = this.#dataPath(upload.id)
+    this.#written.delete(upload.id)
     for (const suffix of ['.json', '.info']) { // in this order, as the first counts only without the second
       try {
         await rename(`${dataPath}${suffix}`, `${dataPath}.info.gone`) // should we crash now, this names the data as left over
@@ -454,7 +465,7 @@ export class FileStore {
   }
 
   async #markOf(id: string): Promise<FlushMark | undefined> {
-    return (await this.#readSidecar(id))?.Longhaul?.flushed
+    return (await this.#sidecarOf(id))?.Longhaul?.flushed
   }
 
   /** Sees that nothing behind the offset counts. A disk that fails may refuse this too, so each of the three is enough. */
@@ -498,24 +509,31 @@ export class FileStore {
       await file.close()
       throw error
     }
-    const sink = new FileSink(file, size)
-    const closed = new Promise((resolve) => sink.once('close', resolve))
-    if (onProgress) body.on('data', () => onProgress(size + sink.bytesWritten))
+    let offset = size
     try {
-      await pipeline(body, sink, { signal })
+      for await (const buffers of batchesOf(body, signal, onProgress && (() => onProgress(offset)))) {
+        for (let rest = buffers; rest.length > 0; ) {
+          const { bytesWritten } = await file.writev(rest, offset)
+          if (bytesWritten === 0) throw new Error('The system wrote nothing, and did not say why')
+          offset += bytesWritten
+          rest = behind(rest, bytesWritten)
+        }
+      }
     } catch (error) {
-      sink.destroy() // `pipeline` does not, if it refuses what it was given
       throw signal?.aborted ? signal.reason : asStoreFull(error)
     } finally {
-      await closed // a write may outlive the pipeline; nobody else may write before it has ended
+      await file.close()
     }
-    const offset = size + sink.bytesWritten
     // A file that somebody removed meanwhile took our bytes with it.
     if ((await statOf(this.#dataPath(upload.id)))?.size !== offset) {
       throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${upload.id} was removed or changed while bytes came`)
     }
-    if (offset === upload.length && this.#sync === 'finish') await this.#flush(upload.id)
     return offset
+  }
+
+  /** From memory, where nobody else writes. */
+  async #sidecarOf(id: string): Promise<Sidecar | undefined> {
+    return this.#written.get(id) ?? (await this.#readSidecar(id))
   }
 
   async #readSidecar(id: string): Promise<Sidecar | undefined> {
@@ -531,7 +549,7 @@ export class FileStore {
   /** Changes what our part of the sidecar says; what others wrote into it stays. */
   async #changeSidecar(upload: StoredUpload, changes: Partial<LonghaulSidecar>, others: Partial<Sidecar> = {}): Promise<void> {
     const { id, state, createdAt } = upload
-    const sidecar = await this.#readSidecar(id)
+    const sidecar = await this.#sidecarOf(id)
     if (!sidecar) throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has lost its sidecar`)
     const before = sidecar.Longhaul ?? { version: 1, state, createdAt: createdAt.toISOString() }
     await this.#writeSidecar(id, { ...sidecar, ...others, Longhaul: { ...before, ...changes } })
@@ -543,6 +561,7 @@ export class FileStore {
     if (text.length > maxLength) throw new RangeError(`Cannot describe the upload ${id} as its sidecar must have at most ${maxLength} characters: it has ${text.length}`)
     const temporaryPath = `${path}.${randomBytes(6).toString('hex')}.tmp`
     const sync = this.#sync === 'append' || (this.#sync === 'finish' && sidecar.Longhaul?.state !== 'receiving')
+    this.#written.delete(id) // until it is written for sure
     let file
     try {
       file = await open(temporaryPath, WRITE_NEW, 0o600)
@@ -556,12 +575,13 @@ export class FileStore {
       throw asStoreFull(error)
     }
     if (sync) await this.#syncDirectory()
+    if (!this.shared && text.length <= SIDECAR_BUFFER_BYTES) this.#remember(id, sidecar)
   }
 
-  /** Makes a complete upload survive a power failure: bytes, sidecar and the directory that names them. */
-  async #flush(id: string): Promise<void> {
-    const dataPath = this.#dataPath(id)
-    await Promise.all([syncPath(dataPath), syncPath(`${dataPath}.info`), this.#syncDirectory()])
+  #remember(id: string, sidecar: Sidecar): void {
+    this.#written.set(id, sidecar)
+    const [oldest] = this.#written.keys()
+    if (oldest !== undefined && this.#written.size > REMEMBERED_SIDECARS) this.#written.delete(oldest)
   }
 
   async #syncDirectory(): Promise<void> {
@@ -570,38 +590,49 @@ export class FileStore {
   }
 }
 
-/** Writes into a file from an offset on, and closes it in the end, once no write is under way any more. */
-class FileSink extends Writable {
-  bytesWritten = 0
-  readonly #file: FileHandle
-  readonly #start: number
-  #writing: Promise<void> = Promise.resolve()
-
-  constructor(file: FileHandle, start: number) {
-    super({ highWaterMark: WRITE_BUFFER_BYTES })
-    this.#file = file
-    this.#start = start
+/**
+ * Yields what a body brings, all at once that came since the last time, and holds it back when that is much. Throws as
+ * the body or the signal says, when all that came before was taken.
+ */
+async function* batchesOf(body: Readable, signal: AbortSignal | undefined, onData: (() => void) | undefined): AsyncGenerator<Buffer[], void, undefined> {
+  let batch: Buffer[] = []
+  let bytes = 0
+  let wake: (() => void) | undefined
+  const take = (chunk: Buffer | string): void => {
+    const buffer = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
+    if (buffer.length === 0) return
+    batch.push(buffer)
+    bytes += buffer.length
+    if (bytes >= WRITE_BUFFER_BYTES) body.pause()
+    onData?.()
+    wake?.()
   }
-
-  override _write(chunk: Buffer, _encoding: unknown, done: (error?: Error) => void): void {
-    this._writev([{ chunk }], done)
+  let ended = false
+  const leave = (): void => {
+    ended = true
+    body.off('data', take)
+    if (!body.readableEnded) body.destroy()
+    wake?.()
   }
-
-  override _writev(chunks: readonly { readonly chunk: Buffer }[], done: (error?: Error) => void): void {
-    this.#writing = this.#writeAll(chunks.map(({ chunk }) => chunk)).then(() => done(), done)
-  }
-
-  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    void this.#writing.then(() => this.#file.close()).then(() => done(error), (reason) => done(error ?? reason))
-  }
-
-  async #writeAll(buffers: readonly Buffer[]): Promise<void> {
-    for (let rest = buffers.filter(({ length }) => length > 0); rest.length > 0; ) {
-      const { bytesWritten } = await this.#file.writev(rest, this.#start + this.bytesWritten)
-      if (bytesWritten === 0) throw new Error('The system wrote nothing, and did not say why')
-      this.bytesWritten += bytesWritten
-      rest = behind(rest, bytesWritten)
+  const over = finished(body, { signal, writable: false }).finally(leave)
+  over.catch(() => {}) // it is awaited when all was taken
+  body.on('data', take)
+  try {
+    for (;;) {
+      if (batch.length > 0) {
+        const full = batch
+        batch = []
+        bytes = 0
+        body.resume()
+        yield full
+      } else if (ended) {
+        return await over
+      } else {
+        await new Promise<void>((resolve) => (wake = resolve))
+      }
     }
+  } finally {
+    leave()
   }
 }
 

@@ -57,7 +57,9 @@ export interface HappyReaderOptions {
   readonly highWaterMark?: number | undefined
 }
 
-/** An interrupt gives up after this many turns of the event loop in which nothing arrived. */
+/** An interrupt gives up when nothing arrived for this long, in milliseconds: a busy kernel hands on a moment late what it holds, */
+const SWEEP_QUIET_MS = 10
+/** and then for this many turns of the event loop, as a busy process looks late at what has arrived. */
 const SWEEP_QUIET_TURNS = 8
 /** An interrupt takes at most this much: more than the socket buffers of a Linux host hold. */
 const SWEEP_MAX_BYTES = 16 * 1024 * 1024
@@ -74,7 +76,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1
  *    had buffered for it is delivered, `error` is set (or stays `undefined`: success), and the
  *    reader ends. The first ending wins.
  * 3. `interrupt()`, or an aborted `signal`, sweeps what the kernel still holds: reading goes on
- *    until nothing arrived for eight turns of the event loop, 16 MiB came, or a second has passed. A
+ *    until nothing arrived for 10 ms and eight turns of the event loop, 16 MiB came, or a second has passed. A
  *    body that turns out complete during the sweep is complete; one that fails during it is `ABORTED`.
  *
  * Success is a clean end that no abort preceded, with `expectedBytes` reached if that is known.
@@ -232,7 +234,7 @@ export class HappyReader extends Readable {
   #wait(): void {
     if (this.#phase === 'sweeping') {
       this.#quietTurns = 0
-      this.#turn = setImmediate(this.#onQuietTurn)
+      this.#idleTimer = setTimeout(this.#onQuietTurn, SWEEP_QUIET_MS)
     } else if (this.#idleTimeoutMs !== Infinity) {
       this.#idleTimer = setTimeout(this.#onIdle, this.#idleTimeoutMs)
     }

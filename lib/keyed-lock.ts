@@ -97,8 +97,11 @@ export class KeyedLock {
         },
         askToRelease: onReleaseRequest,
       }
-      const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, timeoutMs)
-      signal?.addEventListener('abort', onAbort)
+      let timer: ReturnType<typeof setTimeout> | undefined
+      if (this.#claimsByKey.has(key)) { // otherwise there is nothing to wait for
+        if (timeoutMs !== undefined) timer = setTimeout(onTimeout, timeoutMs)
+        signal?.addEventListener('abort', onAbort)
+      }
       this.#add(key, claim)
     })
   }

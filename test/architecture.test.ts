@@ -76,7 +76,7 @@ const HARMLESS: Readonly<Record<string, readonly string[]>> = {
   'node:os': ['hostname'],
   'node:path': ['join', 'resolve'],
   'node:stream': ['Readable', 'Transform', 'Writable'],
-  'node:stream/promises': ['pipeline'],
+  'node:stream/promises': ['finished', 'pipeline'],
   'node:tls': ['Server'],
 }
 

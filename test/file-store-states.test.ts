@@ -101,8 +101,9 @@ describe('bytes that wait for a verdict', () => {
 
 describe('the state of an upload', () => {
   test('is kept with its outcome, and whatever else the sidecar says stays', async (t) => {
-    const store = new FileStore(temporaryFolder(t))
-    const { id } = await store.create({ length: 5, metadata: new Map([['a', 'b']]), encodedMetadata: 'a Yg==', maxSize: 7 })
+    const directory = temporaryFolder(t)
+    const { id } = await new FileStore(directory).create({ length: 5, metadata: new Map([['a', 'b']]), encodedMetadata: 'a Yg==', maxSize: 7 })
+    const store = new FileStore(directory)
     const sidecar = JSON.parse(readFileSync(sidecarOf(store, id), 'utf8'))
     writeFileSync(sidecarOf(store, id), JSON.stringify({ ...sidecar, Storage: { Type: 'filestore', Path: '/elsewhere' }, Future: [1] }))
     await store.append(await found(store, id), bytes('hello'))
@@ -137,7 +138,7 @@ describe('the state of an upload', () => {
   })
 
   test('hostile sidecars are an error of their own: other ids, other states, parts and marks that are none, what is no file', async (t) => {
-    const store = new FileStore(temporaryFolder(t))
+    const store = new FileStore(temporaryFolder(t), { shared: true }) // or it would trust its own memory of them
     const { id } = await store.create({ length: 11 })
     const sidecar = JSON.parse(readFileSync(sidecarOf(store, id), 'utf8'))
     const ours = sidecar.Longhaul
@@ -236,7 +237,7 @@ describe('what crashes left behind', () => {
     const upload = await store.create({ id: 'mine', length: 5 })
     await store.append(upload, bytes('hello'))
     execFileSync('mv', [sidecarOf(store, 'mine'), `${sidecarOf(store, 'mine')}.gone`]) // as far as the first step
-    assert.equal(await store.find('mine'), undefined)
+    assert.equal(await new FileStore(store.directory).find('mine'), undefined)
     await assert.rejects(store.create({ id: 'mine', length: 1 }), { code: 'UPLOAD_EXISTS' })
     await later(t, () => store.removeLeftovers())
     await store.create({ id: 'mine', length: 1 })
@@ -285,7 +286,7 @@ test('what completes without its append being told is flushed before it is calle
 })
 
 test('a removal that was cut short brings back neither the upload nor bytes that never got their verdict', async (t) => {
-  const store = new FileStore(temporaryFolder(t))
+  const store = new FileStore(temporaryFolder(t), { shared: true })
   writeFileSync(join(store.directory, 'node.json'), JSON.stringify({ id: 'node', size: 5 }))
   writeFileSync(join(store.directory, 'node'), 'ab')
   const died = new Error('died')

@@ -61,6 +61,15 @@ test('a holder may release while it is being asked', async () => {
   await locks.acquire('a')
 })
 
+test('one who was granted a lock that was released while it was asked for does not time out any more', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const locks = new KeyedLock()
+  const first: KeyedLockHold = await locks.acquire('a', { onReleaseRequest: () => first.release() })
+  await locks.acquire('a', { timeoutMs: 1000 })
+  t.mock.timers.tick(1000)
+  assert.equal(await locks.tryAcquire('a'), undefined)
+})
+
 test('releasing twice does not take the lock from the next holder', async () => {
   const locks = new KeyedLock()
   const first = await locks.acquire('a')

@@ -12,6 +12,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 import { respondEarly, type EarlyResponse, type EarlyResponseOptions } from '../early-response.ts'
+import type { Requester } from '../upload/context.ts'
 import { UploadError, type UploadErrorCode } from '../upload/errors.ts'
 import { publishError } from '../upload/events.ts'
 import type { UploadRequest } from '../upload/hooks.ts'
@@ -24,12 +25,10 @@ export type TusRequest = UploadRequest
 export type TusResponse = ServerResponse | Http2ServerResponse
 
 /** One request on its way through the handler. */
-export interface Exchange {
+export interface Exchange extends Requester {
   readonly req: TusRequest
   readonly res: TusResponse
   readonly addresses: Addresses
-  /** Aborts some time after the client has gone. */
-  readonly signal: AbortSignal
   /** Answers in the server's place if that takes too long; runs only while the client waits for the server. */
   readonly watchdog: { readonly start: () => void; readonly stop: () => void }
   /** Whether the client holds its body back until it hears `100 Continue`. */

@@ -10,7 +10,7 @@
  */
 
 import { setMaxListeners } from 'node:events'
-import { delayedSignal } from '../delayed-signal.ts'
+import { delayedSignal, type DelayedSignal } from '../delayed-signal.ts'
 import { INLINE_MEDIA_TYPES } from '../download/media-type.ts'
 import { serveUpload } from '../download/serve-upload.ts'
 import { stallSignal } from '../download/stall-signal.ts'
@@ -162,25 +162,29 @@ export function tusHandler(options: TusHandlerOptions): TusHandler {
   }
 
   const handle = async (req: TusRequest, res: TusResponse, awaitsContinue: boolean): Promise<void> => {
-    const clientSignal = requestSignal(req, res)
-    const signal = delayedSignal(clientSignal, graceMs)
+    let signal: DelayedSignal | undefined
     const watchdog = watch(answerTimeoutMs, () => {
       const error = new UploadError('OVERDUE')
       publishError(error, req)
       void respondError(exchange, error)
     })
-    const exchange: Exchange = { req, res, addresses, signal, watchdog, awaitsContinue, answered: false, headers: {} }
+    const exchange: Exchange = {
+      req, res, addresses, watchdog, awaitsContinue, answered: false, headers: {},
+      get signal() {
+        return (signal ??= delayedSignal(requestSignal(req, res), graceMs)) // most requests are over before anybody asks for it
+      },
+    }
     try {
       watchdog.start()
       if (cors) exchange.headers = await corsHeaders(cors, header(req, 'origin'))
       await route(exchange)
     } catch (cause) {
       const error = toUploadError(cause)
-      if (error.status >= 500 && !EXPECTED.includes(error.code) && cause !== clientSignal.reason) publishError(error, req)
+      if (error.status >= 500 && !EXPECTED.includes(error.code) && cause !== signal?.reason) publishError(error, req)
       await respondError(exchange, error)
     } finally {
       watchdog.stop()
-      signal.dispose()
+      signal?.dispose()
     }
   }
 

@@ -30,7 +30,7 @@ type Headers = Readonly<Record<string, string>>
 
 /** tus section "Creation", with "Creation With Upload", "Concatenation" and a length that comes later. */
 export async function create(context: UploadContext, exchange: Exchange, maxMetadataSize: number): Promise<void> {
-  const { req, signal } = exchange
+  const { req } = exchange
   refuseWhatIsNotOffered(context, req)
   const concatenation = readConcatenation(exchange)
   const description = {
@@ -51,7 +51,7 @@ export async function create(context: UploadContext, exchange: Exchange, maxMeta
     if (exchange.answered) throw new UploadError('OVERDUE') // what was said cannot be taken back
     if (concatenation.parts) exchange.watchdog.stop() // who is told to try again would have all bytes copied twice
   }
-  const received = await createUpload(context, { description, body, request: req, beforeCreate }, signal)
+  const received = await createUpload(context, { description, body, request: req, beforeCreate }, exchange)
   // A body that was interrupted is no failure of the creation: with its address, the client can go on.
   const outcome: Received = received.kind === 'interrupted' ? { kind: 'received', upload: received.upload } : received
   await answer(context, exchange, outcome, 201, created(received.upload))
@@ -60,7 +60,7 @@ export async function create(context: UploadContext, exchange: Exchange, maxMeta
 /** tus section "HEAD". */
 export async function inspect(context: UploadContext, exchange: Exchange, id: string): Promise<void> {
   await authorize(context, 'inspect', id, exchange.req)
-  const upload = await inspectUpload(context, id, exchange.signal)
+  const upload = await inspectUpload(context, id, exchange)
   await respond(exchange, 200, { ...progressHeaders(upload), ...descriptionHeaders(exchange, upload), ...expiryHeaders(context, upload) })
 }
 

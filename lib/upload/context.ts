@@ -36,6 +36,12 @@ export interface UploadContext {
   readonly shutdownSignal: AbortSignal | undefined
 }
 
+/** Who asks. */
+export interface Requester {
+  /** Aborts some time after the client has gone. It need not be made before it is read. */
+  readonly signal: AbortSignal
+}
+
 /** A request's body that is to be stored, and how to talk to its sender meanwhile. */
 export interface IncomingBody {
   readonly source: Readable

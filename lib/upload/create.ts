@@ -9,7 +9,7 @@
 import { randomBytes } from 'node:crypto'
 import { assertNotBusy } from './busy.ts'
 import { findParts, MAX_PARTS } from './concatenate.ts'
-import type { IncomingBody, UploadContext } from './context.ts'
+import type { IncomingBody, Requester, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { publish } from './events.ts'
 import { finishUpload } from './finish.ts'
@@ -42,7 +42,7 @@ export interface CreationRequest {
  * @throws {UploadError} `BAD_REQUEST` (the parts), `MAX_SIZE_EXCEEDED`, `TOO_LARGE`, `APPEND_TOO_LARGE`,
  * `BUSY`, `REFUSED`, `UPLOAD_EXISTS` before anything is created; what {@link finishUpload} or the store throws.
  */
-export async function createUpload(context: UploadContext, asked: CreationRequest, signal: AbortSignal): Promise<Received> {
+export async function createUpload(context: UploadContext, asked: CreationRequest, requester: Requester): Promise<Received> {
   const { body, beforeCreate } = asked
   const wanted = await decide(context, asked)
   const { id, length, parts, maxSize = context.maxSize } = wanted
@@ -53,6 +53,7 @@ export async function createUpload(context: UploadContext, asked: CreationReques
   beforeCreate()
   if (!body && !parts && length !== 0) return { kind: 'received', upload: await create(context, wanted) } // nobody knows of it yet
 
+  const { signal } = requester
   return withLock(context, id, signal, async (stop) => {
     const created = await create(context, wanted)
     let received: Received | undefined

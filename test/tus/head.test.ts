@@ -94,8 +94,9 @@ test('T29 · a HEAD that is pipelined behind a PATCH on one connection counts al
 })
 
 test('a sidecar that is damaged is 500 without detail; the upload stays for repair', async (t) => {
-  const site = await serve(t)
-  const upload = await make(site, 10, 'hello')
+  const first = await serve(t)
+  const upload = await make(first, 10, 'hello')
+  const site = await serve(t, { folder: first.folder }) // one that did not write it itself
   const sidecar = readdirSync(site.folder).find((name) => name.endsWith('.info')) ?? assert.fail('no sidecar')
   writeFileSync(join(site.folder, sidecar), '{"ID":')
   const before = snapshot(site.folder)

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { chartOf, escapeXml } from '../bench/chart.ts'
+import { formatFigure, formatPoint, formatVerdict } from '../bench/format.ts'
+import { judgeLine, takeTurnsAlong, type Axis, type Line, type Series } from '../bench/growth.ts'
+import { missesOf, rowText, type Report } from '../bench/report.ts'
+import { judge, spreadOf, takeTurns, type Row, type Target } from '../bench/row.ts'
+
+const axis: Axis = { label: 'uploads', unit: 'count', points: [1, 10, 100], reference: 10 }
+
+function rowWith(...targets: readonly Target[]): Row {
+  return { name: 'row', title: 'A <row> & "more"', unit: 'ms', targets, measure: async () => new Map() }
+}
+
+function lineWith(better: Line['better']): Line {
+  return { name: 'line', title: 'A line', unit: 'CPU s', better, axis, measure: async () => [] }
+}
+
+function seriesOf(name: string, ...figures: readonly (readonly number[])[]): Series {
+  return { name, figures: new Map(axis.points.map((x, i) => [x, figures[i] ?? []])) }
+}
+
+test('median and quartiles lie between neighbours, whatever the order; without figures they are not numbers', () => {
+  assert.deepEqual(spreadOf([4, 1, 3, 2, 5]), { q1: 2, median: 3, q3: 4 })
+  assert.deepEqual(spreadOf([10, 1]), { q1: 3.25, median: 5.5, q3: 7.75 })
+  assert.deepEqual(spreadOf([]), { q1: NaN, median: NaN, q3: NaN })
+})
+
+test('everybody has a turn in each round, another goes first each time, and the first round does not count', async () => {
+  const turns: string[] = []
+  const measured = await takeTurns([{ name: 'a' }, { name: 'b' }], 2, async ({ name }) => turns.push(name))
+  assert.equal(turns.join(''), 'abbaab')
+  assert.deepEqual(measured, new Map([['a', [4, 5]], ['b', [3, 6]]]))
+})
+
+test('ratios are taken round by round: what slowed down one round slowed down both', () => {
+  const { comparisons } = judge(rowWith({ against: 'other', atMost: 0.5 }), new Map([['longhaul', [1, 10, 2]], ['other', [2, 20, 4]]]))
+  assert.deepEqual(comparisons, [{ against: 'other', atMost: 0.5, spread: { q1: 0.5, median: 0.5, q3: 0.5 }, met: true }])
+})
+
+test('a target that names nobody is about the figure itself; a comparison without a target is only told', () => {
+  const measured = new Map([['longhaul', [9, 11, 10]], ['other', [10, 10, 10]]])
+  const { comparisons } = judge(rowWith({ atMost: 10 }, { atMost: 9.9 }, { atLeast: 10 }), measured)
+  assert.deepEqual(comparisons.map(({ against, met }) => [against, met]), [['other', undefined], [undefined, true], [undefined, false], [undefined, true]])
+})
+
+test('what is not a number reaches no target, and a target against somebody who was not measured is refused', () => {
+  const [comparison] = judge(rowWith({ against: 'other', atMost: 1 }), new Map([['longhaul', [0]], ['other', [0]]])).comparisons
+  assert.equal(comparison?.met, false)
+  assert.throws(() => judge(rowWith({ against: 'othr', atMost: 1 }), new Map([['longhaul', [0]], ['other', [0]]])), RangeError)
+})
+
+test('a line is flat if its end is like its reference, whatever is before that', () => {
+  const flat = seriesOf('longhaul', [9, 9, 9], [1, 2, 1], [1.2, 2.4, 1.2])
+  const steep = seriesOf('longhaul', [1, 1, 1], [1, 2, 1], [1.3, 2.6, 1.3])
+  assert.equal(judgeLine(lineWith('lower'), [flat]).flatness.met, true)
+  assert.equal(judgeLine(lineWith('lower'), [steep]).flatness.met, false)
+})
+
+test('where more is better, a line is flat if its end is not much lower', () => {
+  assert.equal(judgeLine(lineWith('higher'), [seriesOf('longhaul', [], [1], [1.3])]).flatness.met, true)
+  assert.equal(judgeLine(lineWith('higher'), [seriesOf('longhaul', [], [1.3], [1])]).flatness.met, false)
+})
+
+test('what the machine takes at the end of a line, it takes from the second series too, and does not count', () => {
+  const control = seriesOf('bare', [1], [1], [2])
+  const { flatness } = judgeLine(lineWith('lower'), [seriesOf('longhaul', [1], [1.5], [3.3]), control])
+  assert.equal(flatness.against, 'bare')
+  assert.ok(Math.abs(flatness.spread.median - 1.1) < 1e-9 && flatness.met)
+  assert.equal(judgeLine(lineWith('lower'), [seriesOf('longhaul', [1], [1.5], [4.5]), control]).flatness.met, false)
+})
+
+test('a line that could not be measured at its end is not flat', () => {
+  assert.equal(judgeLine(lineWith('lower'), [seriesOf('longhaul', [1], [1], [])]).flatness.met, false)
+  assert.equal(judgeLine(lineWith('lower'), []).flatness.met, false)
+})
+
+test('each contender takes its turn at each point', async () => {
+  const series = await takeTurnsAlong(axis, [{ name: 'a' }, { name: 'b' }], 2, async ({ name }, x) => (name === 'a' ? x : -x))
+  assert.deepEqual(series, [seriesOf('a', [1, 1], [10, 10], [100, 100]), seriesOf('b', [-1, -1], [-10, -10], [-100, -100])])
+})
+
+test('figures have three digits, or all before the point; points and verdicts are words', () => {
+  assert.deepEqual([0, 0.012345, 1, 12.345, 999.9, 12345.6, NaN, Infinity].map(formatFigure), ['0', '0.0123', '1', '12.3', '1,000', '12,346', '–', '–'])
+  assert.deepEqual([formatPoint(100, 'count'), formatPoint(200_000, 'count'), formatPoint(2 ** 20, 'bytes'), formatPoint(2 ** 33, 'bytes')], ['100', '200k', '1 MiB', '8 GiB'])
+  assert.deepEqual([formatVerdict({ atMost: 2, met: true }), formatVerdict({ atLeast: 1, atMost: 2, met: false }), formatVerdict({ met: undefined })], ['at most 2: met', 'at least 1, at most 2: missed', ''])
+})
+
+/** A report with all that a chart may have to draw. */
+function reportOf(rows: Report['rows'], growth: Report['growth']): Report {
+  return { date: '2026-01-01', node: '20.19.0', system: 'Linux 6', cpu: 'A & B <C>', cores: 2, directory: 'tmpfs', rounds: 1, quick: false, rows, growth }
+}
+
+const missed = judge(rowWith({ against: 'zero', atMost: 1 }, { against: 'a&b', atMost: 0.5 }, { atMost: 1 }), new Map([['longhaul', [2]], ['zero', [0]], ['a&b', [3]], ['lost', [NaN]]]))
+const steep = judgeLine(lineWith('lower'), [seriesOf('longhaul', [1], [1], [2])])
+
+test('each target that was missed is named, and nothing else is', () => {
+  const names = missesOf({ rows: [missed, judge(rowWith({ atMost: 1 }), new Map([['longhaul', [1]]]))], growth: [steep] }).map((sentence) => sentence.split(' is ')[0])
+  assert.deepEqual(names, ['row: longhaul / zero', 'row: longhaul / a&b', 'row: longhaul itself', 'line: 100 / 10'])
+})
+
+test('a table has a line for each contender and each comparison', () => {
+  assert.match(rowText(judge(rowWith({ against: 'other', atMost: 0.5 }), new Map([['longhaul', [1]], ['other', [4]]]))), /^row: .*\n {2}longhaul {10}1 \(1–1\)\n {2}other {13}4 \(4–4\)\n {2}longhaul \/ other {2}0\.25 \(0\.25–0\.25\) {2}at most 0\.5: met\n$/)
+})
+
+test('the chart is well-formed, has words for those who do not see it, and no number that is none', () => {
+  for (const report of [reportOf([missed], [steep, steep, judgeLine(lineWith('lower'), [])]), reportOf([], []), reportOf([missed], [])]) {
+    const chart = chartOf(report)
+    assertWellFormed(chart)
+    assert.match(chart, /^<svg [^>]*role="img" aria-labelledby="title desc">\n<title id="title">[^<]+<\/title>\n<desc id="desc">[^<]*<\/desc>/)
+    assert.doesNotMatch(chart, /="[^"]*(?:NaN|Infinity|undefined)/)
+  }
+})
+
+test('text is escaped, and what XML does not allow is replaced', () => {
+  assert.equal(escapeXml('a & <b> "c" \u0000\ud800 ü \u{1f600}'), 'a &#38; &#60;b&#62; &#34;c&#34; \ufffd\ufffd ü \u{1f600}')
+})
+
+/** Tags match, attributes are quoted and come once, and a `<` or `&` is never loose. */
+function assertWellFormed(xml: string): void {
+  const open: string[] = []
+  const rest = xml.replace(/<(\/?)([a-z]+)((?:\s+[a-zA-Z-]+="[^"<&]*")*)\s*(\/?)>/g, (tag, end: string, name: string, attributes: string, empty: string) => {
+    const names = Array.from(attributes.matchAll(/([a-zA-Z-]+)=/g), ([, attribute]) => attribute)
+    assert.equal(new Set(names).size, names.length, tag)
+    if (end) assert.equal(open.pop(), name, tag)
+    else if (!empty) open.push(name)
+    return ''
+  })
+  assert.deepEqual(open, [])
+  assert.doesNotMatch(rest.replace(/&#\d+;/g, ''), /[<&]/)
+}
