@@ -12,7 +12,7 @@ import { connect, type Socket } from 'node:net'
 import type { Contender } from './contender.ts'
 
 /** What an answer says. */
-interface Answer {
+export interface Answer {
   readonly status: number
   readonly head: string
 }
@@ -21,7 +21,8 @@ const TUS = { 'Tus-Resumable': '1.0.0' }
 const APPEND = { ...TUS, 'Content-Type': 'application/offset+octet-stream' }
 /** For small requests: enough to keep a server busy. */
 const CONNECTIONS = 16
-const CHUNK = Buffer.alloc(1024 * 1024, 'longhaul')
+/** What all bodies consist of, again and again. */
+export const CHUNK = Buffer.alloc(1024 * 1024, 'longhaul')
 
 /** Creates an upload and resolves with its path. */
 export async function createUpload({ port }: Contender, length: number): Promise<string> {
@@ -31,33 +32,58 @@ export async function createUpload({ port }: Contender, length: number): Promise
   return location.replace(/^(https?:)?\/\/[^/]+/, '')
 }
 
+/** Asks what the server offers: the least that any server can answer. */
+export async function askOptions({ port, name }: Contender): Promise<void> {
+  const { status, head } = await exchange(port, headOf('OPTIONS', '/files/', {}))
+  if (status !== 200 && status !== 204) throw new Error(`${name} does not tell what it offers: ${head}`)
+}
+
+/** Where the server says that an upload is. */
+export async function offsetOf({ port, name }: Contender, path: string): Promise<number> {
+  const { status, head } = await exchange(port, headOf('HEAD', path, TUS))
+  const offset = /^upload-offset: (\d+)\r?$/im.exec(head)?.[1]
+  if (status !== 200 || offset === undefined) throw new Error(`${name} does not tell where an upload is: ${head}`)
+  return Number(offset)
+}
+
 /** Appends so many bytes to an upload, or sends them to a server that does not mind. */
-export async function sendBody({ port, name }: Contender, path: string, length: number): Promise<void> {
-  const head = headOf('PATCH', path, { ...APPEND, 'Upload-Offset': '0', 'Content-Length': String(length) })
-  const { status, head: answer } = await exchange(port, head, length)
+export async function sendBody({ port, name }: Contender, path: string, length: number, headers: Readonly<Record<string, string>> = {}): Promise<void> {
+  const { status, head: answer } = await exchange(port, patchHead(path, length, headers), length)
   if (status !== 204) throw new Error(`${name} did not take ${length} bytes: ${answer}`)
 }
 
-/** The same request again and again over kept connections, so many at once. */
-export async function repeat({ port, name }: Contender, amount: number, method: string, path: string, headers: Readonly<Record<string, string>>, body?: Buffer): Promise<void> {
+/** The same request again and again over kept connections, so many at once; a path that is a function may be another each time. */
+export async function repeat({ port, name }: Contender, amount: number, method: string, path: string | (() => string), headers: Readonly<Record<string, string>>, body?: Buffer): Promise<void> {
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
   const ask = (): Promise<void> =>
     new Promise((resolve, reject) => {
-      const req = request({ agent, port, host: '127.0.0.1', method, path, headers: { ...headers, 'Content-Length': body?.length ?? 0 } }, (res) => {
-        if (res.statusCode === undefined || res.statusCode > 204) reject(new Error(`${name} answered ${res.statusCode} to ${method} ${path}`))
+      const req = request({ agent, port, host: '127.0.0.1', method, path: typeof path === 'string' ? path : path(), headers: { ...headers, 'Content-Length': body?.length ?? 0 } }, (res) => {
+        if (res.statusCode === undefined || res.statusCode > 204) reject(new Error(`${name} answered ${res.statusCode} to ${method} ${req.path}`))
         res.resume().on('end', resolve).on('error', reject)
       })
       req.on('error', reject).end(body)
     })
-  let left = amount
-  const askOn = async (): Promise<void> => {
-    while (left-- > 0) await ask()
-  }
   try {
-    await Promise.all(Array.from({ length: CONNECTIONS }, askOn))
+    await doAll(Array.from({ length: amount }), CONNECTIONS, ask)
   } finally {
     agent.destroy()
   }
+}
+
+/** Does the work for each item, for so many of them at once. Resolves with the results, in the order of the items. */
+export async function doAll<T, R>(items: readonly T[], atOnce: number, work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = []
+  const entries = items.entries() // one iterator for all, so that each item is taken once
+  const workOn = async (): Promise<void> => {
+    for (const [i, item] of entries) results[i] = await work(item)
+  }
+  await Promise.all(Array.from({ length: atOnce }, workOn))
+  return results
+}
+
+/** The head of a PATCH that appends to an empty upload, if `headers` do not say otherwise. */
+export function patchHead(path: string, length: number, headers: Readonly<Record<string, string>> = {}): string {
+  return headOf('PATCH', path, { ...APPEND, 'Upload-Offset': '0', 'Content-Length': String(length), ...headers })
 }
 
 /** The head of a request. */
@@ -87,7 +113,7 @@ async function sendBytes(socket: Socket, length: number): Promise<void> {
 }
 
 /** The head of the next answer. */
-function readAnswer(socket: Socket): Promise<Answer> {
+export function readAnswer(socket: Socket): Promise<Answer> {
   return new Promise((resolve, reject) => {
     let text = ''
     socket.on('data', (chunk) => {

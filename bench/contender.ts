@@ -9,8 +9,9 @@
 
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 /** What to start. */
@@ -20,6 +21,8 @@ export interface ContenderDescription {
   /** A file in `servers`, without its ending. */
   readonly program: string
   readonly words?: readonly string[] | undefined
+  /** For Node itself. */
+  readonly flags?: readonly string[] | undefined
 }
 
 /** A server that listens, and its directory. */
@@ -40,10 +43,13 @@ export class Contender implements AsyncDisposable {
   }
 
   /** Starts it with an empty directory below `parent`. */
-  static async start({ name, program, words = [] }: ContenderDescription, parent: string): Promise<Contender> {
+  static async start({ name, program, words = [], flags = [] }: ContenderDescription, parent: string): Promise<Contender> {
     const directory = mkdtempSync(join(parent, 'longhaul-bench-'))
     const path = fileURLToPath(new URL(`servers/${program}.js`, import.meta.url))
-    const child = fork(path, [directory, ...words], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const child = fork(path, [directory, ...words], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: [...flags] })
+    const end = (): unknown => child.kill('SIGKILL') // with the benchmark, whatever ends it
+    process.prependOnceListener('exit', end)
+    child.once('exit', () => process.off('exit', end))
     const failure = endOf(child)
     const [{ port }] = (await Promise.race([once(child, 'message'), failure])) as [{ port: number }]
     return new Contender(name, directory, port, child, failure)
@@ -63,9 +69,27 @@ export class Contender implements AsyncDisposable {
     return user + system
   }
 
-  /** Empties its directory. */
+  /** What its process has in memory, in KiB. */
+  residentKib(): number {
+    const status = readFileSync(`/proc/${this.#process.pid}/status`, 'utf8')
+    return Number(/^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1])
+  }
+
+  /** Sends SIGTERM, and resolves with the seconds until the process ended. One that has not after `capMs` is killed. */
+  async terminate(capMs: number): Promise<number> {
+    const startMs = performance.now()
+    const exit = once(this.#process, 'exit')
+    const cap = new AbortController()
+    this.#process.kill('SIGTERM')
+    await Promise.race([exit, delay(capMs, undefined, { signal: cap.signal }).catch(() => {})])
+    cap.abort()
+    if (this.#process.kill('SIGKILL')) await exit
+    return (performance.now() - startMs) / 1000
+  }
+
+  /** Empties its directory; a hidden folder, of locks, stays. */
   clear(): void {
-    for (const name of readdirSync(this.directory)) rmSync(join(this.directory, name), { recursive: true })
+    for (const name of readdirSync(this.directory).filter((name) => !name.startsWith('.'))) rmSync(join(this.directory, name), { recursive: true })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -91,5 +115,15 @@ export async function withContenders<T>(descriptions: readonly ContenderDescript
     return await work(contenders)
   } finally {
     for (const contender of contenders) await contender[Symbol.asyncDispose]()
+  }
+}
+
+/** Starts one that is needed for one turn only, as it ends in it or has to be fresh. */
+export async function withContender<T>(description: ContenderDescription, directory: string, work: (contender: Contender) => Promise<T>): Promise<T> {
+  const contender = await Contender.start(description, directory)
+  try {
+    return await work(contender)
+  } finally {
+    await contender[Symbol.asyncDispose]()
   }
 }

@@ -14,6 +14,7 @@ export interface Row {
   readonly unit: string
   /** Ready to be measured round after round; the first is longhaul. */
   readonly measure: (setting: Setting) => Promise<Measured>
+  /** The medians must reach them. A row without any only reports. */
   readonly targets: readonly Target[]
 }
 
@@ -26,14 +27,15 @@ export interface Setting {
   readonly quick: boolean
 }
 
-/** What is to be reached: longhaul's figure over that of another. */
+/** What is to be reached: by longhaul's figure over that of another, or by longhaul's figure itself. */
 export interface Target {
-  readonly against: string
+  /** Whose figure longhaul's is divided by; absent: longhaul's figure as it is, in the row's unit. */
+  readonly against?: string | undefined
   readonly atMost?: number | undefined
   readonly atLeast?: number | undefined
 }
 
-/** The figures of each contender, round by round. */
+/** The figures of each contender, round by round; longhaul comes first. */
 export type Measured = ReadonlyMap<string, readonly number[]>
 
 /** The middle half of some figures. */
@@ -45,15 +47,17 @@ export interface Spread {
 
 /** A row that was measured. */
 export interface RowResult {
+  readonly name: string
   readonly title: string
   readonly unit: string
   readonly contenders: readonly { readonly name: string; readonly spread: Spread }[]
   readonly comparisons: readonly Comparison[]
 }
 
-/** longhaul against one other. */
+/** longhaul against one other, or against a figure. */
 export interface Comparison extends Target {
-  readonly ratio: Spread
+  /** Of the ratio in each round, or of longhaul's own figure. */
+  readonly spread: Spread
   /** `undefined`: nothing was to be reached. */
   readonly met: boolean | undefined
 }
@@ -71,24 +75,34 @@ export async function takeTurns<T extends { readonly name: string }>(contenders:
   return figures
 }
 
-/** Compares the first contender with the others, round by round. */
-export function judge(row: Row, measured: Measured): RowResult {
-  const [[ourName, ours] = ['', []], ...others] = measured
-  const compare = (against: string, theirs: readonly number[]): Comparison => {
-    const ratio = spreadOf(ours.map((figure, i) => figure / (theirs[i] ?? NaN)))
-    const target = row.targets.find((each) => each.against === against)
-    return { against, atMost: target?.atMost, atLeast: target?.atLeast, ratio, met: target && isMet(target, ratio.median) }
-  }
+/**
+ * Compares the first contender with each of the others, round by round, and then with the figures it must reach itself.
+ * A target against somebody who was not measured is a `RangeError`: it must not pass for one that was met.
+ */
+export function judge({ name, title, unit, targets }: Row, measured: Measured): RowResult {
+  const [[, ours] = ['', []], ...others] = measured
+  const stray = targets.find(({ against }) => against !== undefined && !others.some(([other]) => other === against))
+  if (stray) throw new RangeError(`Cannot judge ${name} as the target must be against who was measured: received ${stray.against}`)
+  const judged = (spread: Spread, target: Target): Comparison => ({ ...target, spread, met: isMet(target, spread.median) })
   return {
-    title: row.title,
-    unit: row.unit,
-    contenders: [[ourName, ours] as const, ...others].map(([name, figures]) => ({ name, spread: spreadOf(figures) })),
-    comparisons: others.map(([name, figures]) => compare(name, figures)),
+    name,
+    title,
+    unit,
+    contenders: Array.from(measured, ([name, figures]) => ({ name, spread: spreadOf(figures) })),
+    comparisons: [
+      ...others.map(([against, theirs]) => judged(spreadOf(ratiosOf(ours, theirs)), targets.find((each) => each.against === against) ?? { against })),
+      ...targets.filter(({ against }) => against === undefined).map((target) => judged(spreadOf(ours), target)),
+    ],
   }
 }
 
+/** The ratios of figures that belong to the same rounds. */
+export function ratiosOf(figures: readonly number[], others: readonly number[]): readonly number[] {
+  return figures.map((figure, round) => figure / (others[round] ?? NaN))
+}
+
 /** Median and quartiles, between neighbours where they fall between. */
-function spreadOf(figures: readonly number[]): Spread {
+export function spreadOf(figures: readonly number[]): Spread {
   const sorted = figures.toSorted((a, b) => a - b)
   const at = (q: number): number => {
     const position = q * (sorted.length - 1)
@@ -99,6 +113,8 @@ function spreadOf(figures: readonly number[]): Spread {
   return { q1: at(0.25), median: at(0.5), q3: at(0.75) }
 }
 
-function isMet({ atMost = Infinity, atLeast = -Infinity }: Target, figure: number): boolean {
-  return figure <= atMost && figure >= atLeast
+/** Whether a figure reaches a target, or `undefined` where there is nothing to reach. What is not a number reaches nothing. */
+export function isMet({ atMost, atLeast }: Target, figure: number): boolean | undefined {
+  if (atMost === undefined && atLeast === undefined) return undefined
+  return figure <= (atMost ?? Infinity) && figure >= (atLeast ?? -Infinity)
 }

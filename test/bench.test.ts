@@ -121,8 +121,8 @@ test('text is escaped, and what XML does not allow is replaced', () => {
 /** Tags match, attributes are quoted and come once, and a `<` or `&` is never loose. */
 function assertWellFormed(xml: string): void {
   const open: string[] = []
-  const rest = xml.replace(/<(\/?)([a-z]+)((?:\s+[a-zA-Z-]+="[^"<&]*")*)\s*(\/?)>/g, (tag, end: string, name: string, attributes: string, empty: string) => {
-    const names = Array.from(attributes.matchAll(/([a-zA-Z-]+)=/g), ([, attribute]) => attribute)
+  const rest = xml.replace(/<(\/?)([a-z]+)((?:\s+[a-zA-Z][\w-]*="[^"<&]*")*)\s*(\/?)>/g, (tag, end: string, name: string, attributes: string, empty: string) => {
+    const names = Array.from(attributes.matchAll(/([\w-]+)="/g), ([, attribute]) => attribute)
     assert.equal(new Set(names).size, names.length, tag)
     if (end) assert.equal(open.pop(), name, tag)
     else if (!empty) open.push(name)

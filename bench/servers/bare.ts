@@ -6,7 +6,9 @@
  * @module
  */
 
+import { randomUUID } from 'node:crypto'
 import { close, createWriteStream, open, stat, writev } from 'node:fs'
+import { open as openHandle, rename } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import { basename, join } from 'node:path'
 import { pipeline } from 'node:stream'
@@ -14,6 +16,9 @@ import { serve } from './serve.ts'
 
 /** What the writing loop holds at most, as the buffer of a `FileStore` does. */
 const WRITE_BUFFER_BYTES = 1024 * 1024
+
+/** As long as most. */
+const SIDECAR = 'x'.repeat(400)
 
 const [, , directory = '', way = ''] = process.argv
 const pathOf = (req: IncomingMessage): string => join(directory, basename(req.url ?? ''))
@@ -63,6 +68,17 @@ const ways: Record<string, RequestListener> = {
       })
       req.resume()
     })
+  },
+
+  /** What a `FileStore` asks of the disk for a new upload, and nothing else. */
+  create: async (_req, res) => {
+    const path = join(directory, randomUUID())
+    await (await openHandle(path, 'wx', 0o600)).close()
+    const file = await openHandle(`${path}.tmp`, 'wx', 0o600)
+    await file.writeFile(SIDECAR)
+    await file.close()
+    await rename(`${path}.tmp`, `${path}.info`)
+    res.writeHead(201).end()
   },
 
   /** Answers with the size of a file. */

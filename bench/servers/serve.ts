@@ -7,12 +7,13 @@
  * @module
  */
 
-import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { Server as HttpServer } from 'node:http'
+import type { AddressInfo, Server } from 'node:net'
 
-/** A server of `node:http` in its parent's hands. */
+/** A server in its parent's hands. */
 export function serve(server: Server): void {
-  server.requestTimeout = 0 // in all of them, or Node would look through their connections at other times
+  if (server instanceof HttpServer) server.requestTimeout = 0 // in all of them, or Node would look through their connections at other times
   server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => process.send?.({ port: (server.address() as AddressInfo).port }))
   process.on('message', () => process.send?.(process.cpuUsage())) // it is asked for nothing else
+  process.channel?.unref() // a server that has closed may end
 }
