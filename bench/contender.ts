@@ -119,11 +119,6 @@ export async function withContenders<T>(descriptions: readonly ContenderDescript
 }
 
 /** Starts one that is needed for one turn only, as it ends in it or has to be fresh. */
-export async function withContender<T>(description: ContenderDescription, directory: string, work: (contender: Contender) => Promise<T>): Promise<T> {
-  const contender = await Contender.start(description, directory)
-  try {
-    return await work(contender)
-  } finally {
-    await contender[Symbol.asyncDispose]()
-  }
+export function withContender<T>(description: ContenderDescription, directory: string, work: (contender: Contender) => Promise<T>): Promise<T> {
+  return withContenders([description], directory, ([contender]) => work(contender as Contender))
 }

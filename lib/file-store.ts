@@ -623,12 +623,13 @@ async function* batchesOf(body: Readable, signal: AbortSignal | undefined, onDat
         const full = batch
         batch = []
         bytes = 0
-        body.resume()
+        if (body.isPaused()) body.resume()
         yield full
       } else if (ended) {
         return await over
       } else {
         await new Promise<void>((resolve) => (wake = resolve))
+        await new Promise((resolve) => setImmediate(resolve)) // what arrived together is written together
       }
     }
   } finally {

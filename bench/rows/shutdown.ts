@@ -48,7 +48,7 @@ async function measure({ directory, rounds, quick }: Setting): Promise<readonly 
     await delay(UNDER_WAY_MS)
     const seconds = await contender.terminate(quick ? 1500 : CAP_MS)
     await Promise.all(sending)
-    const lost = patches.reduce((sum, { path, sentBytes }) => sum + sentBytes - storedBytes(contender, path), 0)
+    const lost = patches.reduce((sum, { path, sentBytes }) => sum + Math.max(0, sentBytes - storedBytes(contender, path)), 0) // of a piece that was cut some may be stored
     const answers = (await Promise.all(patches.map(({ answered }) => answered))).filter((answer) => answer !== undefined)
     const strange = answers.find(({ status }) => status !== 503)
     if (strange) throw new Error(`${contender.name} ended an upload with ${strange.head}`)
