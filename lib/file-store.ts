@@ -34,7 +34,7 @@
  * @module
  */
 
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { constants, createReadStream, mkdirSync, type Stats } from 'node:fs'
 import { lstat, open, opendir, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
@@ -559,7 +559,7 @@ export class FileStore {
     const path = `${this.#dataPath(id)}.info`
     const text = JSON.stringify(sidecar)
     if (text.length > maxLength) throw new RangeError(`Cannot describe the upload ${id} as its sidecar must have at most ${maxLength} characters: it has ${text.length}`)
-    const temporaryPath = `${path}.${randomBytes(6).toString('hex')}.tmp`
+    const temporaryPath = `${path}.${randomUUID().slice(-12)}.tmp` // these are random
     const sync = this.#sync === 'append' || (this.#sync === 'finish' && sidecar.Longhaul?.state !== 'receiving')
     this.#written.delete(id) // until it is written for sure
     let file

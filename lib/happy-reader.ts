@@ -64,7 +64,7 @@ const SWEEP_QUIET_TURNS = 8
 /** An interrupt takes at most this much: more than the socket buffers of a Linux host hold. */
 const SWEEP_MAX_BYTES = 16 * 1024 * 1024
 /** And at most this long, in milliseconds: hundreds of clients that go on sending would share the disk until they all came to that. */
-const SWEEP_MAX_MS = 1000
+const SWEEP_MAX_MS = 500
 /** Above this, Node's timers fire at once instead of late. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
@@ -76,7 +76,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1
  *    had buffered for it is delivered, `error` is set (or stays `undefined`: success), and the
  *    reader ends. The first ending wins.
  * 3. `interrupt()`, or an aborted `signal`, sweeps what the kernel still holds: reading goes on
- *    until nothing arrived for 10 ms and eight turns of the event loop, 16 MiB came, or a second has passed. A
+ *    until nothing arrived for 10 ms and eight turns of the event loop, 16 MiB came, or half a second has passed. A
  *    body that turns out complete during the sweep is complete; one that fails during it is `ABORTED`.
  *
  * Success is a clean end that no abort preceded, with `expectedBytes` reached if that is known.

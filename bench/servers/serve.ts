@@ -15,5 +15,6 @@ export function serve(server: Server): void {
   if (server instanceof HttpServer) server.requestTimeout = 0 // in all of them, or Node would look through their connections at other times
   server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, () => process.send?.({ port: (server.address() as AddressInfo).port }))
   process.on('message', () => process.send?.(process.cpuUsage())) // it is asked for nothing else
+  process.on('disconnect', () => process.exit()) // the benchmark is gone
   process.channel?.unref() // a server that has closed may end
 }
