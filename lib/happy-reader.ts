@@ -196,8 +196,8 @@ export class HappyReader extends Readable {
     }
     const wantsMore = this.#deliver(chunk)
     if (this.#phase === 'sweeping' && this.#isSweptEnough()) return this.#end(this.#interruption)
-    this.#stopWaiting()
     if (wantsMore) return this.#wait()
+    this.#stopWaiting()
     this.#flowing = false
     this.#source.pause()
   }
@@ -233,16 +233,24 @@ export class HappyReader extends Readable {
   /** The source is to speak next: watch for silence. */
   #wait(): void {
     if (this.#phase === 'sweeping') {
+      this.#stopWaiting()
       this.#quietTurns = 0
       this.#idleTimer = setTimeout(this.#onQuietTurn, SWEEP_QUIET_MS)
-    } else if (this.#idleTimeoutMs !== Infinity) {
+    } else if (this.#idleTimeoutMs !== Infinity && this.#turn === undefined) {
+      clearTimeout(this.#idleTimer)
       this.#idleTimer = setTimeout(this.#onIdle, this.#idleTimeoutMs)
+      this.#turn = setImmediate(this.#onTurn) // Node's clock stands still within a turn: once is enough, and much cheaper
     }
+  }
+
+  readonly #onTurn = (): void => {
+    this.#turn = undefined
   }
 
   #stopWaiting(): void {
     clearTimeout(this.#idleTimer)
     clearImmediate(this.#turn)
+    this.#turn = undefined
   }
 
   #isSweptEnough(): boolean {

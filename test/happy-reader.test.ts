@@ -386,9 +386,11 @@ test('every byte restarts the idle timer', async (t) => {
   const delivered = CONSUMERS.flowing(reader)
   for (let second = 0; second < 10; second++) {
     await nextTurn()
+    await nextTurn() // the turn in which the last byte came is over
     t.mock.timers.tick(999)
     source.push('x')
   }
+  await nextTurn()
   await nextTurn()
   t.mock.timers.tick(1000)
   assert.equal(String(await delivered), 'xxxxxxxxxx')
