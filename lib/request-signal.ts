@@ -77,7 +77,7 @@ export function requestSignal(
     settle(wasReceived(req))
   }
 
-  if (isClosed(res)) {
+  if (isClosed(res) || req.aborted) { // of a response that waits in a pipeline only the request tells
     settle(wasReceived(req) && !('stream' in req && req.aborted))
   } else {
     req.on('aborted', onClose) // a response that waits for its turn in a pipeline never hears 'close'

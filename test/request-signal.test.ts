@@ -108,6 +108,7 @@ describe('requestSignal over HTTP/1.1', () => {
     second.req.resume()
     client.destroy()
     assert.equal((await abortOf(second.signal)).code, 'REQUEST_ABORTED')
+    assert.equal(requestSignal(second.req, second.res).reason.code, 'REQUEST_ABORTED', 'also if it is asked for only now')
     await abortOf(first.signal)
   })
 
