@@ -21,6 +21,8 @@ const TUS = { 'Tus-Resumable': '1.0.0' }
 const APPEND = { ...TUS, 'Content-Type': 'application/offset+octet-stream' }
 /** For small requests: enough to keep a server busy. */
 const CONNECTIONS = 16
+/** A server that is silent for longer has failed. */
+const DEADLINE_MS = 10_000
 /** What all bodies consist of, again and again. */
 export const CHUNK = Buffer.alloc(1024 * 1024, 'longhaul')
 
@@ -68,6 +70,28 @@ export async function repeat({ port, name }: Contender, amount: number, method: 
   } finally {
     agent.destroy()
   }
+}
+
+/**
+ * The same for HEAD, of one path after the other. Node's own client gives up its connection after an answer to HEAD that
+ * has no `Content-Length`, as @tus/server's has none; these keep theirs, as browsers do.
+ */
+export async function repeatHead({ port, name }: Contender, amount: number, paths: readonly string[]): Promise<void> {
+  let asked = 0
+  const askOn = async (): Promise<void> => {
+    const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+    try {
+      while (asked < amount) {
+        socket.write(headOf('HEAD', paths[asked++ % paths.length] as string, TUS), 'latin1')
+        let answer = ''
+        while (!answer.endsWith('\r\n\r\n')) answer += String((await once(socket, 'data', { signal: AbortSignal.timeout(DEADLINE_MS) }))[0])
+        if (!answer.startsWith('HTTP/1.1 20')) throw new Error(`${name} answered to HEAD: ${answer}`)
+      }
+    } finally {
+      socket.destroy()
+    }
+  }
+  await Promise.all(Array.from({ length: CONNECTIONS }, askOn))
 }
 
 /** Does the work for each item, for so many of them at once. Resolves with the results, in the order of the items. */

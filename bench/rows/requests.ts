@@ -6,7 +6,7 @@
  * @module
  */
 
-import { createUpload, doAll, repeat } from '../client.ts'
+import { createUpload, doAll, repeat, repeatHead } from '../client.ts'
 import { withContenders, type Contender, type ContenderDescription } from '../contender.ts'
 import { takeTurns, type Measured, type Row, type Setting } from '../row.ts'
 
@@ -43,10 +43,7 @@ export const rows: readonly Row[] = [
     name: 'head',
     title: 'HEAD of an unfinished upload',
     unit: 'requests a CPU s',
-    measure: (setting) => measure(setting, [LONGHAUL, TUS_SERVER, BARE_STAT], async (contender, amount, paths) => {
-      let asked = 0
-      await repeat(contender, amount, 'HEAD', () => paths[asked++ % paths.length] as string, TUS)
-    }),
+    measure: (setting) => measure(setting, [LONGHAUL, TUS_SERVER, BARE_STAT], repeatHead),
     targets: [
       { against: '@tus/server', atLeast: 3 },
       { against: 'bare stat', atLeast: 0.6 },

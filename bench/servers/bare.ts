@@ -78,13 +78,13 @@ const ways: Record<string, RequestListener> = {
     await file.writeFile(SIDECAR)
     await file.close()
     await rename(`${path}.tmp`, `${path}.info`)
-    res.writeHead(201).end()
+    res.writeHead(201, { 'Content-Length': 0 }).end()
   },
 
   /** Answers with the size of a file. */
   stat: (req, res) => stat(pathOf(req), (error, stats) => {
     if (error) return done(res, error)
-    res.writeHead(200, { 'Upload-Offset': stats.size }).end()
+    res.writeHead(200, { 'Upload-Offset': stats.size, 'Content-Length': 0 }).end()
   }),
 }
 
