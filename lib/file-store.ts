@@ -42,7 +42,17 @@ import { Readable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 
 /** How far an upload has come; the caller moves it on. */
-export type StoredUploadState = 'receiving' | 'finishing' | 'finished' | 'rejected'
+export type StoredUploadState = 'receiving' | 'finishing' | 'finished' | 'rejected' | 'deactivated'
+
+/** What makes an upload complete: that it has all its bytes, or that its client says so. */
+export type StoredCompletion = 'at-length' | 'explicit'
+
+/** The digest that the bytes of an upload must have, or, without `value`, that somebody wants to know. */
+export interface StoredDigest {
+  readonly algorithm: string
+  /** In base64. */
+  readonly value?: string | undefined
+}
 
 /** The answer that finishing an upload led to, kept so that it can be given again. */
 export interface StoredOutcome {
@@ -72,6 +82,9 @@ export interface StoredUpload {
   readonly encodedParts: string | undefined
   /** The most that it may grow to, if that was said when it was created. */
   readonly maxSize: number | undefined
+  /** `undefined`: at its length. */
+  readonly completion?: StoredCompletion | undefined
+  readonly digest?: StoredDigest | undefined
   readonly createdAt: Date
   /** When its bytes last changed. */
   readonly updatedAt: Date
@@ -102,6 +115,8 @@ export interface NewStoredUpload {
   readonly parts?: readonly string[] | undefined
   readonly encodedParts?: string | undefined
   readonly maxSize?: number | undefined
+  readonly completion?: StoredCompletion | undefined
+  readonly digest?: StoredDigest | undefined
 }
 
 /**
@@ -148,7 +163,7 @@ export interface FileStoreOptions {
 export interface AppendOptions {
   /** Stops; what was written stays. */
   readonly signal?: AbortSignal | undefined
-  /** Told now and then, while bytes come, which offset is in the file. Must not throw. */
+  /** Told now and then, while bytes come, up to which offset they are as safe as if `append` had resolved. Must not throw. */
   readonly onProgress?: ((offset: number) => void) | undefined
 }
 
@@ -173,12 +188,14 @@ interface LonghaulSidecar {
   readonly encodedMetadata?: string | undefined
   readonly encodedParts?: string | undefined
   readonly maxSize?: number | undefined
+  readonly completion?: StoredCompletion | undefined
+  readonly digest?: StoredDigest | undefined
   readonly verifiedOffset?: number | undefined
   readonly flushed?: FlushMark | undefined
   readonly outcome?: StoredOutcome | undefined
 }
 
-const STATES: readonly unknown[] = ['receiving', 'finishing', 'finished', 'rejected']
+const STATES: readonly unknown[] = ['receiving', 'finishing', 'finished', 'rejected', 'deactivated']
 const ID_PATTERN = /^[A-Za-z0-9_-]{1,128}$/
 /** What may be in the directory: data, a sidecar, one that is being written, one whose upload is being removed. */
 const FILE_PATTERN = /^([A-Za-z0-9_-]{1,128})(|\.info|\.json|\.info\.[0-9a-f]{12}\.tmp|\.info\.gone)$/
@@ -190,6 +207,8 @@ const SIDECAR_BUFFER_BYTES = 4096
 const SIDECAR_MAX_BYTES = 3 * 1024 * 1024
 /** How many sidecars are kept in memory, of at most the size above. */
 const REMEMBERED_SIDECARS = 1000
+/** The least time between two flushes that an append makes only to tell of its progress, in milliseconds. */
+const PROGRESS_FLUSH_MS = 1000
 /** What was left by a crash is this old, in milliseconds: younger files may still be at work. */
 const LEFTOVER_AGE_MS = 3_600_000
 /** A link planted in the directory is not followed, and a planted pipe not waited for. Windows has no such flags. */
@@ -250,7 +269,7 @@ export class FileStore {
   /** Makes an upload without bytes. */
   async create(upload: NewStoredUpload): Promise<StoredUpload> {
     const { id = randomBytes(16).toString('hex'), length, metadata = new Map(), encodedMetadata } = upload
-    const { partial = false, parts, encodedParts, maxSize } = upload
+    const { partial = false, parts, encodedParts, maxSize, completion, digest } = upload
     const createdAt = new Date()
     const sidecar: Sidecar = {
       ID: id,
@@ -262,7 +281,7 @@ export class FileStore {
       IsFinal: parts !== undefined,
       PartialUploads: parts ?? null,
       Storage: { Type: 'filestore' },
-      Longhaul: { version: 1, state: 'receiving', createdAt: createdAt.toISOString(), encodedMetadata, encodedParts, maxSize, flushed: await this.#markAt(0) },
+      Longhaul: { version: 1, state: 'receiving', createdAt: createdAt.toISOString(), encodedMetadata, encodedParts, maxSize, completion, digest, flushed: await this.#markAt(0) },
     }
     const dataPath = this.#dataPath(id)
     try {
@@ -313,7 +332,7 @@ export class FileStore {
   async append(upload: StoredUpload, body: Readable, options: AppendOptions = {}): Promise<number> {
     await this.#begin(upload, undefined)
     const offset = await this.#write(upload, body, options)
-    if (this.#sync === 'append' && offset > upload.offset) await this.#changeSidecar(upload, { flushed: await this.#flushTo(upload, offset, upload.offset) })
+    if (this.#sync === 'append' && offset > upload.offset) await this.#changeSidecar(upload, { flushed: await this.#flushTo(upload, offset) })
     return offset
   }
 
@@ -511,13 +530,19 @@ export class FileStore {
     }
     let offset = size
     try {
-      for await (const buffers of batchesOf(body, signal, onProgress && (() => onProgress(offset)))) {
+      const onData = onProgress && this.#sync !== 'append' ? () => onProgress(offset) : undefined
+      let flushedAtMs = Date.now()
+      for await (const buffers of batchesOf(body, signal, onData)) {
         for (let rest = buffers; rest.length > 0; ) {
           const { bytesWritten } = await file.writev(rest, offset)
           if (bytesWritten === 0) throw new Error('The system wrote nothing, and did not say why')
           offset += bytesWritten
           rest = behind(rest, bytesWritten)
         }
+        if (!onProgress || this.#sync !== 'append' || Date.now() - flushedAtMs < PROGRESS_FLUSH_MS) continue
+        await this.#changeSidecar(upload, { flushed: await this.#flushTo(upload, offset) }) // who is told of them may forget them
+        onProgress(offset)
+        flushedAtMs = Date.now()
       }
     } catch (error) {
       throw signal?.aborted ? signal.reason : asStoreFull(error)
@@ -664,6 +689,8 @@ function describe(sidecar: Sidecar, size: number, madeAt: Date, updatedAt: Date)
     parts: PartialUploads ?? undefined,
     encodedParts: Longhaul?.encodedParts,
     maxSize: Longhaul?.maxSize,
+    completion: Longhaul?.completion,
+    digest: Longhaul?.digest,
     createdAt: Longhaul ? new Date(Longhaul.createdAt) : madeAt,
     updatedAt,
     verifiedOffset: Longhaul?.verifiedOffset,
@@ -748,11 +775,13 @@ function parseNodeSidecar(text: string): Sidecar | undefined {
 
 function isLonghaulSidecar(value: unknown): value is LonghaulSidecar {
   if (!isRecord(value)) return false
-  const { version, state, createdAt, encodedMetadata, encodedParts, maxSize, verifiedOffset, flushed, outcome } = value
+  const { version, state, createdAt, encodedMetadata, encodedParts, maxSize, completion, digest, verifiedOffset, flushed, outcome } = value
   return (
     version === 1 && STATES.includes(state) && typeof createdAt === 'string' && !Number.isNaN(Date.parse(createdAt)) &&
     [encodedMetadata, encodedParts].every((entry) => entry === undefined || typeof entry === 'string') &&
     [maxSize, verifiedOffset].every((entry) => entry === undefined || isByteCount(entry)) &&
+    [undefined, 'at-length', 'explicit'].includes(completion as string | undefined) &&
+    (digest === undefined || (isRecord(digest) && typeof digest['algorithm'] === 'string' && ['undefined', 'string'].includes(typeof digest['value']))) &&
     (flushed === undefined || (isRecord(flushed) && isByteCount(flushed['offset']) && ['undefined', 'string'].includes(typeof flushed['boot']))) &&
     (outcome === undefined || isOutcome(outcome))
   )

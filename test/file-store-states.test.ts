@@ -194,6 +194,67 @@ test('progress is told while bytes come, and never more than is in the file', as
   assert.ok(offsets.at(-1)! > 1_000_000)
 })
 
+test("where appends are flushed, progress is told of bytes that were, once a second at most: nobody is told of what a power failure takes", async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
+  const store = new FileStore(temporaryFolder(t), { sync: 'append' })
+  const upload = await store.create({ id: 'a', length: 40 })
+  const told: [offset: number, flushed: number][] = []
+  const flushedOffset = (): number => JSON.parse(readFileSync(sidecarOf(store, 'a'), 'utf8')).Longhaul.flushed.offset
+  async function* body(): AsyncGenerator<Buffer> {
+    for (let written = 10; written <= 40; written += 10) {
+      yield Buffer.alloc(10)
+      while (contentOf(store, 'a').length < written) await new Promise(setImmediate)
+      t.mock.timers.setTime(Date.now() + 600)
+    }
+  }
+  const onProgress = (offset: number): void => void told.push([offset, flushedOffset()])
+  assert.equal(await store.append(upload, Readable.from(body(), { objectMode: false }), { onProgress }), 40)
+  assert.ok(told.length >= 1, 'nothing was told')
+  for (const [offset, flushed] of told) assert.ok(flushed >= offset, `${offset} was told when ${flushed} was flushed`)
+  assert.ok(told.length <= 2, `${told.length} times in 2.4 seconds`)
+})
+
+test('if the flush for a message about progress fails, what earlier ones told stays', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
+  const store = new FileStore(temporaryFolder(t), { sync: 'append' })
+  const upload = await store.create({ id: 'a', length: 30 })
+  const probe = await open('/dev/null')
+  const prototype = Object.getPrototypeOf(probe) as FileHandle
+  await probe.close()
+  const failure = Object.assign(new Error('EIO'), { code: 'EIO' })
+  const told: number[] = []
+  async function* body(): AsyncGenerator<Buffer> {
+    for (let written = 10; written <= 30; written += 10) {
+      t.mock.timers.setTime(Date.now() + 1001)
+      yield Buffer.alloc(10, written)
+      while (contentOf(store, 'a').length < written) await new Promise(setImmediate)
+    }
+  }
+  const onProgress = (offset: number): void => {
+    told.push(offset)
+    t.mock.method(prototype, 'sync', () => Promise.reject(failure), { times: 1 })
+  }
+  await assert.rejects(store.append(upload, Readable.from(body(), { objectMode: false }), { onProgress }), failure)
+  assert.deepEqual(told, [10])
+  assert.equal((await found(store, 'a')).offset, 10)
+  assert.equal((await found(new FileStore(store.directory, { sync: 'append' }), 'a')).offset, 10)
+})
+
+test('an upload whose client says its end, with a digest, and one that is deactivated are found again as they were', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const digest = { algorithm: 'sha256', value: 'LCa0a2j/xo/5m0U8HTBBNBNCLXBkg7+g+YpeiGJm564=' }
+  const upload = await store.create({ id: 'a', length: undefined, completion: 'explicit', digest })
+  await store.append(upload, bytes('foo'))
+  await store.setState(await found(store, 'a'), 'deactivated')
+  const { completion, digest: kept, state, offset } = await found(new FileStore(store.directory), 'a')
+  assert.deepEqual({ completion, kept, state, offset }, { completion: 'explicit', kept: digest, state: 'deactivated', offset: 3 })
+  const sidecar = readFileSync(sidecarOf(store, 'a'), 'utf8')
+  for (const [from, to] of [['"explicit"', '"perhaps"'], ['"sha256"', '1'], ['"deactivated"', '"retired"']] as const) {
+    writeFileSync(sidecarOf(store, 'a'), sidecar.replace(from, to))
+    await assert.rejects(new FileStore(store.directory).find('a'), { code: 'UPLOAD_CORRUPT' })
+  }
+})
+
 test('the list names every upload, and nothing that is none', async (t) => {
   const store = new FileStore(temporaryFolder(t))
   const ids = await Promise.all(Array.from({ length: 50 }, async () => (await store.create({ length: 1 })).id))

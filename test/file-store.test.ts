@@ -48,7 +48,7 @@ test('an upload that was created is found, with everything that was said of it',
   const { createdAt, updatedAt, ...rest } = created
   assert.deepEqual(rest, {
     id: created.id, offset: 0, length: 11, metadata, encodedMetadata: 'filename cGxhbi5wZGY=', state: 'receiving', outcome: undefined,
-    partial: false, parts: undefined, encodedParts: undefined, maxSize: undefined, verifiedOffset: undefined, flushed: undefined, foreign: false,
+    partial: false, parts: undefined, encodedParts: undefined, maxSize: undefined, completion: undefined, digest: undefined, verifiedOffset: undefined, flushed: undefined, foreign: false,
   })
 })
 

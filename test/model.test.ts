@@ -16,7 +16,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { FileStore } from '../lib/file-store.ts'
-import { tusHandler, type TusHandler } from '../lib/tus/handler.ts'
+import type { UploadHandler } from '../lib/http/handler.ts'
+import { tusHandler } from '../lib/tus/handler.ts'
 import { listen } from './support/listen.ts'
 import { temporaryFolder } from './support/temporary.ts'
 import { exchange, request, WireClient, type WireResponse } from './support/wire.ts'
@@ -63,7 +64,7 @@ interface Real {
   readonly folder: string
   readonly server: Server
   readonly port: number
-  tus: TusHandler
+  tus: UploadHandler
   /** What the server is still at work on. */
   readonly underWay: Set<Promise<void>>
 }
@@ -281,7 +282,7 @@ class OnServer implements Command {
   }
 }
 
-function newHandler(folder: string): TusHandler {
+function newHandler(folder: string): UploadHandler {
   return tusHandler({ store: new FileStore(folder, { sync: 'none' }), maxSize: MAX_SIZE, expiration: { afterMs: HOUR_MS } })
 }
 

@@ -14,20 +14,16 @@ export interface CorsOptions {
   readonly origins: '*' | readonly string[] | ((origin: string) => boolean | Promise<boolean>)
   /** Whether browsers may send cookies and read the answer. Not together with `*`. Default: false. */
   readonly credentials?: boolean | undefined
-  /** Request headers that are allowed besides those of tus and `Authorization`. */
+  /** Request headers that are allowed besides those of the protocols and `Authorization`. */
   readonly allowHeaders?: readonly string[] | undefined
   /** How long browsers may remember the answer to a preflight, in seconds. Default: 7200. */
   readonly maxAgeSeconds?: number | undefined
 }
 
-const REQUEST_HEADERS = [
-  'Authorization', 'Content-Type', 'Tus-Resumable', 'Upload-Checksum', 'Upload-Concat', 'Upload-Defer-Length', 'Upload-Length',
-  'Upload-Metadata', 'Upload-Offset', 'X-HTTP-Method-Override', 'X-Request-ID', 'X-Requested-With',
-]
-const RESPONSE_HEADERS = [
-  'Location', 'Retry-After', 'Tus-Checksum-Algorithm', 'Tus-Extension', 'Tus-Max-Size', 'Tus-Resumable', 'Tus-Version', 'Upload-Concat',
-  'Upload-Defer-Length', 'Upload-Expires', 'Upload-Length', 'Upload-Metadata', 'Upload-Offset',
-]
+/** What pages may send whatever the protocol. */
+const REQUEST_FIELDS = ['Authorization', 'Content-Type', 'X-Request-ID', 'X-Requested-With']
+/** What they may read. */
+const RESPONSE_FIELDS = ['Location', 'Retry-After']
 /** An `ASCII-origin` with a scheme and a host (RFC 6454 section 6.2), which is what a configured one must look like. */
 const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[A-Za-z0-9.:[\]-]+$/
 
@@ -46,25 +42,25 @@ export function checkCors(options: CorsOptions): CorsOptions {
   return options
 }
 
-/** The headers of every answer to a request with this `Origin`, or without one. */
-export async function corsHeaders(options: CorsOptions, origin: string | undefined): Promise<Readonly<Record<string, string>>> {
+/** The headers of every answer to a request with this `Origin`, or without one; `fields` may be read besides the usual ones. */
+export async function corsHeaders(options: CorsOptions, origin: string | undefined, fields: readonly string[]): Promise<Readonly<Record<string, string>>> {
   const { origins, credentials = false } = options
   const vary: Record<string, string> = origins === '*' ? {} : { Vary: 'Origin' }
   if (origin === undefined || !(await isAllowed(origins, origin))) return vary
   return {
     ...vary,
     'Access-Control-Allow-Origin': origins === '*' ? '*' : origin,
-    'Access-Control-Expose-Headers': RESPONSE_HEADERS.join(', '),
+    'Access-Control-Expose-Headers': [...RESPONSE_FIELDS, ...fields].join(', '),
     ...(credentials ? { 'Access-Control-Allow-Credentials': 'true' } : {}),
   }
 }
 
-/** The headers that answer a preflight, besides those of every answer. */
-export function preflightHeaders(options: CorsOptions, methods: readonly string[]): Readonly<Record<string, string>> {
+/** The headers that answer a preflight, besides those of every answer; `fields` may be sent besides the usual ones. */
+export function preflightHeaders(options: CorsOptions, methods: readonly string[], fields: readonly string[]): Readonly<Record<string, string>> {
   const { allowHeaders = [], maxAgeSeconds = 7200 } = options
   return {
     'Access-Control-Allow-Methods': methods.join(', '),
-    'Access-Control-Allow-Headers': [...REQUEST_HEADERS, ...allowHeaders].join(', '),
+    'Access-Control-Allow-Headers': [...REQUEST_FIELDS, ...fields, ...allowHeaders].join(', '),
     'Access-Control-Max-Age': String(maxAgeSeconds),
   }
 }

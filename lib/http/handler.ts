@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * tus 1.0.0 over `node:http`, with all of its extensions.
+ * Resumable uploads over `node:http`, in whichever protocols it is given.
  *
- * This file takes the options, routes a request to its operation, and answers what goes wrong. The
- * operations are in `operations.ts`; what the headers mean is in small pure modules beside it.
+ * This file takes the options, finds out which protocol a request is in, and answers what goes wrong.
+ * What a protocol means by a request is in the folder of that protocol.
  *
  * @module
  */
@@ -17,23 +17,22 @@ import { stallSignal } from '../download/stall-signal.ts'
 import { KeyedLock } from '../keyed-lock.ts'
 import { requestSignal } from '../request-signal.ts'
 import type { UploadContext } from '../upload/context.ts'
+import { AcknowledgedOffsets } from '../upload/acknowledged.ts'
 import { toUploadError, UploadError, type UploadErrorCode } from '../upload/errors.ts'
 import { publishError } from '../upload/events.ts'
 import type { ExpirationPolicy } from '../upload/expiration.ts'
-import { authorize, type UploadHooks } from '../upload/hooks.ts'
+import { authorize, type UploadHooks, type UploadRequest } from '../upload/hooks.ts'
 import { findReadable } from '../upload/read.ts'
 import { sweepUploads, type SweepReport } from '../upload/sweep.ts'
 import type { Locker, UploadStore } from '../upload/types.ts'
 import { checkCors, corsHeaders, preflightHeaders, type CorsOptions } from './cors.ts'
-import { effectiveMethod } from './effective-method.ts'
-import { header, respond, respondError, type Exchange, type TusRequest, type TusResponse } from './exchange.ts'
+import { header, respond, respondError, type Exchange, type UploadResponse } from './exchange.ts'
 import { toAddresses } from './location.ts'
-import { append, create, inspect, terminate } from './operations.ts'
-import { discoveryHeaders, methodsOf, TUS_VERSION } from './protocol.ts'
-import { parseTarget } from './request-target.ts'
+import type { Headers, Protocol, ProtocolFactory } from './protocol.ts'
+import { parseTarget, type Target } from './request-target.ts'
 
-/** Options of {@link tusHandler}: the hooks, and these. */
-export interface TusHandlerOptions extends UploadHooks {
+/** What all handlers have in common: the hooks, and these. */
+export interface HandlerOptions extends UploadHooks {
   /** Where the uploads are kept. */
   readonly store: UploadStore
   /** The path of the creation URL as it arrives, with a slash at both ends. Default: `/files/`. */
@@ -51,8 +50,6 @@ export interface TusHandlerOptions extends UploadHooks {
   readonly maxSize?: number | undefined
   /** The most that one request may append, in bytes. Default: as much as the upload takes. */
   readonly maxAppendSize?: number | undefined
-  /** The most that an encoded `Upload-Metadata` may hold, in bytes. Node limits all headers to 16 KiB. Default: 16 KiB. */
-  readonly maxMetadataSize?: number | undefined
   /** How many bodies may be received at once; one more is answered 503. Default: 10000. */
   readonly maxConcurrent?: number | undefined
   /** When unfinished uploads are given up. Nothing is removed before `sweep` runs. Default: never. */
@@ -73,18 +70,18 @@ export interface TusHandlerOptions extends UploadHooks {
    * take as long. In milliseconds; a concatenation may take longer. Default: 30000.
    */
   readonly answerTimeoutMs?: number | undefined
-  /** The least time between two calls of `onProgress` for one request, in milliseconds. Default: 1000. */
+  /** The least time between two calls of `onProgress`, or two messages about it, for one request, in milliseconds. Default: 1000. */
   readonly progressIntervalMs?: number | undefined
   /** Aborts when the server shuts down, as `ShutdownGroup.signal` does. Default: never. */
   readonly signal?: AbortSignal | undefined
 }
 
 /** A request listener, with one for the event `checkContinue`, and the sweeper. */
-export interface TusHandler {
+export interface UploadHandler {
   /** Answers a request. It does not reject, and resolves when the answer and all storing are done. */
-  (req: TusRequest, res: TusResponse): Promise<void>
+  (req: UploadRequest, res: UploadResponse): Promise<void>
   /** The same for `server.on('checkContinue', …)`: refusals go out before the body is asked for. */
-  checkContinue(req: TusRequest, res: TusResponse): Promise<void>
+  checkContinue(req: UploadRequest, res: UploadResponse): Promise<void>
   /**
    * Goes through all uploads once: removes the expired, finishes what a crash or a failed hook left
    * unfinished. Call it at the start and every now and then. It disturbs no request.
@@ -99,43 +96,12 @@ const EXPECTED: readonly UploadErrorCode[] = ['BUSY', 'OVERDUE', 'SHUTTING_DOWN'
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 /**
- * Returns a request listener that speaks tus 1.0.0 below `path`.
+ * Returns a request listener that speaks the protocols below `path`: each request in the first one that
+ * claims it, and what none claims in the first of them.
  *
- * 1. Bytes are stored as they arrive. Whatever cuts a request off, everything that Node received of
- *    it is stored, and the next HEAD says so. A body with a checksum counts as a whole or not at all.
- * 2. A request for an upload that another request holds asks it to let go; the other saves and is
- *    answered 409, the newcomer goes on. If that takes longer than `lockTimeoutMs`: 423.
- * 3. An upload with all its bytes is `finishing` until `onFinish` has run, at least once; only then is
- *    it said to be complete. What `onFinish` answered or refused is remembered, and answered again.
- * 4. When `signal` aborts, bodies end, are stored, and their clients are answered 503.
- * 5. Every refusal is one line of text and a status from the table in `upload/errors.ts`; it changes
- *    nothing that is stored. What the server is to blame for is published, with its cause, on the
- *    `node:diagnostics_channel` named `longhaul:error`; what happens to uploads on `longhaul:create`,
- *    `:append`, `:finish`, `:reject`, `:terminate` and `:expire`.
- *
- * Set `requestTimeout` of the server to 0: it cuts uploads that are progressing; `idleTimeoutMs` ends
- * those that are not. Give `headersTimeout` then: Node would derive 0 from it. Mount the handler
- * before anything that reads bodies.
- *
- * It offers the extensions that the store is able to support. Without `authorize` whoever knows an
- * address may use it. Downloads, CORS and proxies are off unless an option says so. A concatenation of
- * unfinished parts gets its bytes when it is next asked for, or by `sweep`.
- *
- * @throws {TypeError} if an option is not what it must be, {@link RangeError} if a number is out of
- * bounds. Source: tus.io/protocols, version 1.0.0.
- *
- * @example
- * ```ts
- * import { createServer } from 'node:http'
- * import { FileStore } from 'longhaul/file-store'
- * import { tusHandler } from 'longhaul/tus'
- *
- * const tus = tusHandler({ store: new FileStore('./uploads') })
- * const server = createServer({ requestTimeout: 0, headersTimeout: 60_000 }, tus)
- * server.on('checkContinue', tus.checkContinue).listen(1080)
- * ```
+ * @throws {TypeError} if an option is not what it must be, {@link RangeError} if a number is out of bounds.
  */
-export function tusHandler(options: TusHandlerOptions): TusHandler {
+export function createHandler(options: HandlerOptions, factories: readonly [ProtocolFactory, ...ProtocolFactory[]]): UploadHandler {
   const { store, locker, download, expiration } = options
   if (store.shared && !locker) throw new TypeError('Cannot keep requests apart as a store that is shared between processes must come with a locker that reaches them')
   if (download && !store.read) throw new TypeError('Cannot offer downloads as the store must be able to read')
@@ -143,7 +109,6 @@ export function tusHandler(options: TusHandlerOptions): TusHandler {
   if (!['creation', 'activity', undefined].includes(expiration?.from)) throw new TypeError(`Cannot expire uploads as expiration.from must be creation or activity: received ${expiration?.from}`)
   const addresses = toAddresses(options.path ?? '/files/', options.publicUrl, options.trustedProxies ?? [])
   const cors = options.cors && checkCors(options.cors)
-  const maxMetadataSize = count('maxMetadataSize', options.maxMetadataSize ?? 16 * 1024)
   const graceMs = duration('graceMs', options.graceMs ?? 10_000)
   const answerTimeoutMs = duration('answerTimeoutMs', options.answerTimeoutMs ?? 30_000)
   const context: UploadContext = {
@@ -158,63 +123,11 @@ export function tusHandler(options: TusHandlerOptions): TusHandler {
     idleTimeoutMs: duration('idleTimeoutMs', options.idleTimeoutMs ?? 60_000),
     lockTimeoutMs: duration('lockTimeoutMs', options.lockTimeoutMs ?? 5000),
     progressIntervalMs: duration('progressIntervalMs', options.progressIntervalMs ?? 1000),
+    acknowledged: new AcknowledgedOffsets(),
     shutdownSignal: followOnce(options.signal),
   }
 
-  const handle = async (req: TusRequest, res: TusResponse, awaitsContinue: boolean): Promise<void> => {
-    let signal: DelayedSignal | undefined
-    const watchdog = watch(answerTimeoutMs, () => {
-      const error = new UploadError('OVERDUE')
-      publishError(error, req)
-      void respondError(exchange, error)
-    })
-    const exchange: Exchange = {
-      req, res, addresses, watchdog, awaitsContinue, answered: false, headers: {},
-      get signal() {
-        return (signal ??= delayedSignal(requestSignal(req, res), graceMs)) // most requests are over before anybody asks for it
-      },
-    }
-    try {
-      watchdog.start()
-      if (cors) exchange.headers = await corsHeaders(cors, header(req, 'origin'))
-      await route(exchange)
-    } catch (cause) {
-      const error = toUploadError(cause)
-      if (error.status >= 500 && !EXPECTED.includes(error.code) && cause !== signal?.reason) publishError(error, req)
-      await respondError(exchange, error)
-    } finally {
-      watchdog.stop()
-      signal?.dispose()
-    }
-  }
-
-  const route = async (exchange: Exchange): Promise<void> => {
-    const { req } = exchange
-    const target = parseTarget(targetOf(req), addresses.path)
-    if (target.kind === 'none') throw new UploadError('NOT_FOUND')
-
-    const method = effectiveMethod(req.method ?? '', header(req, 'x-http-method-override'))
-    if (method === undefined) throw new UploadError('BAD_REQUEST', 'X-HTTP-Method-Override must be the name of one method')
-    const allowed = methodsOf(target.kind, download !== undefined)
-    if (!allowed.includes(method)) return respond(exchange, 405, { Allow: allowed.join(', ') }, 'This method is not allowed here')
-    if (method === 'OPTIONS') {
-      const asked = cors && header(req, 'access-control-request-method') !== undefined ? preflightHeaders(cors, allowed) : {}
-      return respond(exchange, 204, { ...discoveryHeaders({ store, expires: expiration !== undefined }, context.maxSize), ...asked })
-    }
-    const version = header(req, 'tus-resumable')
-    if (target.kind === 'upload' && download && version === undefined && (method === 'GET' || method === 'HEAD') && method === req.method) {
-      return serve(exchange, target.id)
-    }
-    if (version !== TUS_VERSION) throw new UploadError('UNSUPPORTED_VERSION')
-
-    if (target.kind === 'creation') return create(context, exchange, maxMetadataSize)
-    if (method === 'HEAD') return inspect(context, exchange, target.id)
-    if (method === 'PATCH') return append(context, exchange, target.id)
-    if (method === 'DELETE') return terminate(context, exchange, target.id)
-    return serve(exchange, target.id)
-  }
-
-  /** Downloads are plain HTTP; tus does not have them. */
+  /** Downloads are plain HTTP; no protocol for uploads has them. */
   const serve = async (exchange: Exchange, id: string): Promise<void> => {
     const { req, res, watchdog } = exchange
     await authorize(context, 'read', id, req)
@@ -226,7 +139,7 @@ export function tusHandler(options: TusHandlerOptions): TusHandler {
       await serveUpload(req, res, upload, {
         read: (range) => store.read!(upload, range),
         inline: download?.inline ?? INLINE_MEDIA_TYPES,
-        headers: { 'Tus-Resumable': TUS_VERSION, ...exchange.headers },
+        headers: { ...exchange.protocol.headers, ...exchange.headers },
         signal: stalled,
       })
     } catch (error) {
@@ -234,14 +147,76 @@ export function tusHandler(options: TusHandlerOptions): TusHandler {
     }
   }
 
-  return Object.assign((req: TusRequest, res: TusResponse) => handle(req, res, false), {
-    checkContinue: (req: TusRequest, res: TusResponse) => handle(req, res, true),
+  const protocols = factories.map((make) => make(context, download && serve))
+  const fallback = protocols[0] as Protocol
+  const fieldsOf = (kind: 'requestFields' | 'responseFields'): readonly string[] => [...new Set(protocols.flatMap((protocol) => protocol[kind]))]
+  const [requestFields, responseFields] = [fieldsOf('requestFields'), fieldsOf('responseFields')]
+
+  const handle = async (req: UploadRequest, res: UploadResponse, awaitsContinue: boolean): Promise<void> => {
+    let signal: DelayedSignal | undefined
+    const watchdog = watch(answerTimeoutMs, () => {
+      const error = new UploadError('OVERDUE')
+      publishError(error, req)
+      void respondError(exchange, error)
+    })
+    const target = parseTarget(targetOf(req), addresses.path)
+    const protocol = protocols.find((each) => each.claims(req, target)) ?? fallback
+    const exchange: Exchange = {
+      req, res, addresses, protocol, watchdog, awaitsContinue, method: protocol.methodOf(req), answered: false, headers: {},
+      get signal() {
+        return (signal ??= delayedSignal(requestSignal(req, res), graceMs)) // most requests are over before anybody asks for it
+      },
+    }
+    try {
+      watchdog.start()
+      if (cors) exchange.headers = await corsHeaders(cors, header(req, 'origin'), responseFields)
+      await route(exchange, target)
+    } catch (cause) {
+      const error = toUploadError(cause)
+      if (error.status >= 500 && !EXPECTED.includes(error.code) && cause !== signal?.reason) publishError(error, req)
+      await respondError(exchange, error)
+    } finally {
+      watchdog.stop()
+      signal?.dispose()
+    }
+  }
+
+  const route = async (exchange: Exchange, target: Target): Promise<void> => {
+    const { req, protocol, method } = exchange
+    if (target.kind === 'none') throw new UploadError('NOT_FOUND')
+    if (method === undefined) throw new UploadError('BAD_REQUEST', 'X-HTTP-Method-Override must be the name of one method')
+    if (method === 'OPTIONS') return respond(exchange, 204, { ...discovery(), ...preflight(req, target.kind) })
+    if (download && target.kind === 'upload' && isPlain(req) && method === req.method) {
+      try {
+        return await serve(exchange, target.id)
+      } catch (error) {
+        if (!(error instanceof UploadError && error.code === 'NOT_FOUND' && protocol.claims(req, target))) throw error // it may not be finished yet
+      }
+    }
+    const allowed = protocol.methodsOf(target.kind)
+    if (!allowed.includes(method)) throw new UploadError('METHOD_NOT_ALLOWED', undefined, undefined, { headers: { Allow: allowed.join(', ') } })
+    await protocol.serve(exchange, target)
+  }
+
+  /** Whether a request asks for bytes as any client of HTTP does. */
+  const isPlain = (req: UploadRequest): boolean =>
+    (req.method === 'GET' || req.method === 'HEAD') && !protocols.some(({ marks }) => header(req, marks) !== undefined)
+
+  const discovery = (): Headers => Object.assign({}, ...protocols.map((protocol) => protocol.discovery()))
+
+  const preflight = (req: UploadRequest, kind: 'creation' | 'upload'): Headers => {
+    if (!cors || header(req, 'access-control-request-method') === undefined) return {}
+    return preflightHeaders(cors, [...new Set(protocols.flatMap((protocol) => protocol.methodsOf(kind)))], requestFields)
+  }
+
+  return Object.assign((req: UploadRequest, res: UploadResponse) => handle(req, res, false), {
+    checkContinue: (req: UploadRequest, res: UploadResponse) => handle(req, res, true),
     sweep: () => sweepUploads(context, context.shutdownSignal),
   })
 }
 
 /** The target as the client sent it: some frameworks cut off what they have routed by, and keep the whole here. */
-function targetOf(req: TusRequest): string {
+function targetOf(req: UploadRequest): string {
   const { originalUrl } = req as { originalUrl?: unknown }
   return typeof originalUrl === 'string' ? originalUrl : (req.url ?? '')
 }

@@ -10,7 +10,8 @@
  */
 
 import { BlockList, isIP } from 'node:net'
-import { header, type TusRequest } from './exchange.ts'
+import type { UploadRequest } from '../upload/hooks.ts'
+import { header } from './exchange.ts'
 import { parseTarget } from './request-target.ts'
 
 /** Where uploads are reachable. */
@@ -50,7 +51,7 @@ export function toAddresses(path: string, publicUrl: string | undefined, trusted
 }
 
 /** The address of an upload, for `Location`. */
-export function locationOf(addresses: Addresses, req: TusRequest, id: string): string {
+export function locationOf(addresses: Addresses, req: UploadRequest, id: string): string {
   const { publicPath, publicOrigin = forwardedOrigin(addresses, req) ?? '' } = addresses
   return `${publicOrigin}${publicPath}${id}`
 }
@@ -59,7 +60,7 @@ export function locationOf(addresses: Addresses, req: TusRequest, id: string): s
  * The id of the upload at an address that a client named; `undefined` if that is none of ours: on
  * another host than the request came to, or outside of the path. Nothing is ever fetched.
  */
-export function idAt(addresses: Addresses, req: TusRequest, address: string): string | undefined {
+export function idAt(addresses: Addresses, req: UploadRequest, address: string): string | undefined {
   const [, , authority, path = address] = ABSOLUTE.exec(address) ?? []
   if (authority !== undefined) {
     const origins = [addresses.publicOrigin, forwardedOrigin(addresses, req), `http://${header(req, ':authority') ?? header(req, 'host')}`]
@@ -83,7 +84,7 @@ function authorityOf(origin: string): string {
  * It may set one kind of header and pass on whatever a client wrote into the other: where they differ,
  * neither is believed.
  */
-function forwardedOrigin({ trustedProxies }: Addresses, req: TusRequest): string | undefined {
+function forwardedOrigin({ trustedProxies }: Addresses, req: UploadRequest): string | undefined {
   const peer = req.socket.remoteAddress ?? ''
   const family = isIP(peer)
   if (trustedProxies.rules.length === 0 || family === 0 || !trustedProxies.check(peer, family === 6 ? 'ipv6' : 'ipv4')) return undefined

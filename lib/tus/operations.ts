@@ -6,27 +6,27 @@
  * @module
  */
 
+import { parseByteCount } from '../http/byte-count.ts'
+import { hasBody, header, mediaTypeOf, refuseHeader, respond, type Exchange } from '../http/exchange.ts'
+import { incomingBody } from '../http/incoming-body.ts'
+import { idAt, locationOf } from '../http/location.ts'
+import type { Headers } from '../http/protocol.ts'
 import { appendToUpload } from '../upload/append.ts'
 import type { UploadContext } from '../upload/context.ts'
 import { createUpload } from '../upload/create.ts'
 import { UploadError } from '../upload/errors.ts'
 import { expiresAt } from '../upload/expiration.ts'
 import { rejectionOf } from '../upload/find.ts'
-import { authorize } from '../upload/hooks.ts'
+import { authorize, type UploadRequest } from '../upload/hooks.ts'
 import { inspectUpload } from '../upload/inspect.ts'
 import type { Received } from '../upload/receive.ts'
 import { terminateUpload } from '../upload/terminate.ts'
 import type { Upload } from '../upload/types.ts'
-import { parseByteCount } from './byte-count.ts'
 import { announcesChecksum } from './checksum.ts'
 import { parseConcatenation } from './concatenation.ts'
-import { hasBody, header, isAppendMediaType, refuseHeader, respond, type Exchange, type TusRequest } from './exchange.ts'
-import { incomingBody } from './incoming-body.ts'
-import { idAt, locationOf } from './location.ts'
+import { expectedChecksum } from './expected-checksum.ts'
 import { formatMetadata, parseMetadata } from './metadata.ts'
 import { APPEND_MEDIA_TYPE, concatenates, defersLength, verifiesChecksums } from './protocol.ts'
-
-type Headers = Readonly<Record<string, string>>
 
 /** tus section "Creation", with "Creation With Upload", "Concatenation" and a length that comes later. */
 export async function create(context: UploadContext, exchange: Exchange, maxMetadataSize: number): Promise<void> {
@@ -38,7 +38,7 @@ export async function create(context: UploadContext, exchange: Exchange, maxMeta
     ...readMetadata(req, maxMetadataSize),
     ...concatenation,
   }
-  const mediaTypeFits = isAppendMediaType(req)
+  const mediaTypeFits = mediaTypeOf(req) === APPEND_MEDIA_TYPE
   if (hasBody(req) && concatenation.parts) throw new UploadError('BAD_REQUEST', 'A concatenation must not have a body')
   if (hasBody(req) && !mediaTypeFits) throw new UploadError('UNSUPPORTED_MEDIA_TYPE', `The content type of a body must be ${APPEND_MEDIA_TYPE}`)
   const withBody = mediaTypeFits && !concatenation.parts
@@ -46,12 +46,12 @@ export async function create(context: UploadContext, exchange: Exchange, maxMeta
     Location: locationOf(exchange.addresses, req, upload.id),
     ...(withBody ? { 'Upload-Offset': String(upload.offset) } : {}),
   })
-  const body = withBody ? incomingBody(exchange, (upload) => [201, created(upload)]) : undefined
+  const body = withBody ? incomingBody(exchange, { checksum: expectedChecksum(req), onShutdown: (upload) => [201, created(upload)] }) : undefined
   const beforeCreate = (): void => {
     if (exchange.answered) throw new UploadError('OVERDUE') // what was said cannot be taken back
     if (concatenation.parts) exchange.watchdog.stop() // who is told to try again would have all bytes copied twice
   }
-  const received = await createUpload(context, { description, body, request: req, beforeCreate }, exchange)
+  const received = await createUpload(context, { description, body, end: 'at-length', request: req, beforeCreate }, exchange)
   // A body that was interrupted is no failure of the creation: with its address, the client can go on.
   const outcome: Received = received.kind === 'interrupted' ? { kind: 'received', upload: received.upload } : received
   await answer(context, exchange, outcome, 201, created(received.upload))
@@ -60,22 +60,22 @@ export async function create(context: UploadContext, exchange: Exchange, maxMeta
 /** tus section "HEAD". */
 export async function inspect(context: UploadContext, exchange: Exchange, id: string): Promise<void> {
   await authorize(context, 'inspect', id, exchange.req)
-  const upload = await inspectUpload(context, id, exchange)
+  const upload = await inspectUpload(context, id, exchange, 'at-length')
   await respond(exchange, 200, { ...progressHeaders(upload), ...descriptionHeaders(exchange, upload), ...expiryHeaders(context, upload) })
 }
 
 /** tus section "PATCH". */
 export async function append(context: UploadContext, exchange: Exchange, id: string): Promise<void> {
   const { req, signal } = exchange
-  if (!isAppendMediaType(req)) throw new UploadError('UNSUPPORTED_MEDIA_TYPE', `The content type must be ${APPEND_MEDIA_TYPE}`)
+  if (mediaTypeOf(req) !== APPEND_MEDIA_TYPE) throw new UploadError('UNSUPPORTED_MEDIA_TYPE', `The content type must be ${APPEND_MEDIA_TYPE}`)
   refuseWhatIsNotOffered(context, req)
   refuseHeader(req, 'Upload-Defer-Length')
   const offset = parseByteCount(header(req, 'upload-offset') ?? '')
   if (offset === undefined) throw new UploadError('BAD_REQUEST', 'Upload-Offset must be a whole number of bytes')
   const length = header(req, 'upload-length') === undefined ? undefined : readLength(req)
-  const body = incomingBody(exchange)
+  const body = incomingBody(exchange, { checksum: expectedChecksum(req) })
   await authorize(context, 'append', id, req)
-  const received = await appendToUpload(context, id, { offset, length }, body, signal)
+  const received = await appendToUpload(context, id, { offset, length, end: 'at-length' }, body, signal)
   await answer(context, exchange, received, 204, { 'Upload-Offset': String(received.upload.offset) })
 }
 
@@ -120,7 +120,7 @@ function expiryHeaders(context: UploadContext, upload: Upload): Headers {
   return moment ? { 'Upload-Expires': moment.toUTCString() } : {}
 }
 
-function refuseWhatIsNotOffered(context: UploadContext, req: TusRequest): void {
+function refuseWhatIsNotOffered(context: UploadContext, req: UploadRequest): void {
   if (!verifiesChecksums(context)) {
     refuseHeader(req, 'Upload-Checksum')
     if (announcesChecksum(header(req, 'trailer'))) throw new UploadError('BAD_REQUEST', 'Upload-Checksum is not supported here')
@@ -130,7 +130,7 @@ function refuseWhatIsNotOffered(context: UploadContext, req: TusRequest): void {
 }
 
 /** `Upload-Length`, or `undefined` if `Upload-Defer-Length` puts it off. */
-function readLength(req: TusRequest): number | undefined {
+function readLength(req: UploadRequest): number | undefined {
   const text = header(req, 'upload-length')
   const deferred = header(req, 'upload-defer-length')
   if (deferred !== undefined) {
@@ -143,13 +143,13 @@ function readLength(req: TusRequest): number | undefined {
 }
 
 /** A concatenation is as long as its parts. */
-function readNoLength(req: TusRequest): undefined {
+function readNoLength(req: UploadRequest): undefined {
   if (header(req, 'upload-length') !== undefined || header(req, 'upload-defer-length') !== undefined) {
     throw new UploadError('BAD_REQUEST', 'A concatenation must not say its length')
   }
 }
 
-function readMetadata(req: TusRequest, maxSize: number): Pick<Upload, 'encodedMetadata'> & { readonly metadata: Map<string, string> | undefined } {
+function readMetadata(req: UploadRequest, maxSize: number): Pick<Upload, 'encodedMetadata'> & { readonly metadata: Map<string, string> | undefined } {
   const encodedMetadata = header(req, 'upload-metadata') || undefined
   if (encodedMetadata === undefined) return { encodedMetadata, metadata: undefined }
   if (encodedMetadata.length > maxSize) throw new UploadError('METADATA_TOO_LARGE')

@@ -47,6 +47,16 @@ export function concatenates({ store }: Pick<Capabilities, 'store'>): boolean {
   return store.read !== undefined && store.setLength !== undefined
 }
 
+/** The fields of requests that pages of other origins may send. */
+export const REQUEST_FIELDS: readonly string[] = [
+  'Tus-Resumable', 'Upload-Checksum', 'Upload-Concat', 'Upload-Defer-Length', 'Upload-Length', 'Upload-Metadata', 'Upload-Offset', 'X-HTTP-Method-Override',
+]
+/** The fields of responses that they may read. */
+export const RESPONSE_FIELDS: readonly string[] = [
+  'Tus-Checksum-Algorithm', 'Tus-Extension', 'Tus-Max-Size', 'Tus-Resumable', 'Tus-Version', 'Upload-Concat', 'Upload-Defer-Length', 'Upload-Expires',
+  'Upload-Length', 'Upload-Metadata', 'Upload-Offset',
+]
+
 /** The methods of the creation URL and of an upload URL. */
 export function methodsOf(kind: 'creation' | 'upload', downloads: boolean): readonly string[] {
   if (kind === 'creation') return ['OPTIONS', 'POST']

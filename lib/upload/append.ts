@@ -7,12 +7,15 @@
  */
 
 import { assertNotBusy } from './busy.ts'
+import type { End } from './completion.ts'
 import type { IncomingBody, UploadContext } from './context.ts'
+import { endAt, endOfCut, isOverrun, overrun } from './end.ts'
 import { UploadError } from './errors.ts'
-import { findUpload, rejectionOf } from './find.ts'
+import { findHeld, rejectionOf } from './find.ts'
 import { finishUpload } from './finish.ts'
-import { planAppend } from './offset.ts'
+import { planAppend, remainingBytes } from './offset.ts'
 import { receive, type Received } from './receive.ts'
+import { isSettled } from './settle.ts'
 import type { Upload } from './types.ts'
 import { withLock } from './with-lock.ts'
 
@@ -22,14 +25,19 @@ export interface AppendClaims {
   readonly offset: number
   /** How long the upload is in all, if the client says so only now. */
   readonly length?: number | undefined
+  /** Whether they are the last ones. */
+  readonly end: End
 }
 
 /**
  * Appends `body` at the claimed offset, once the request that was there before has let go, and
  * finishes the upload if that was the last of it.
  *
- * @throws {UploadError} `NOT_FOUND`, `EXPIRED`, `FINAL_UPLOAD`, `REFUSED` (it was rejected),
- * `LENGTH_CONFLICT`, `OFFSET_CONFLICT`, `TOO_LARGE`, `MAX_SIZE_EXCEEDED`, `APPEND_TOO_LARGE`, `BUSY`
+ * With `body.excess` `cut`, more bytes than the upload was to have deactivate it, as its client has lost count;
+ * one that is complete stays as it is.
+ *
+ * @throws {UploadError} `NOT_FOUND`, `EXPIRED`, `DEACTIVATED`, `FINAL_UPLOAD`, `REFUSED` (it was rejected),
+ * `OFFSET_CONFLICT`, `COMPLETED`, `LENGTH_CONFLICT`, `TOO_LARGE`, `MAX_SIZE_EXCEEDED`, `APPEND_TOO_LARGE`, `BUSY`
  * before anything is read; what {@link finishUpload}, the store or the locker throws.
  */
 export function appendToUpload(
@@ -40,19 +48,25 @@ export function appendToUpload(
   signal: AbortSignal,
 ): Promise<Received> {
   return withLock(context, id, signal, async (stop) => {
-    const found = await findUpload(context, id)
+    const found = await findHeld(context, id)
     if (found.parts) throw new UploadError('FINAL_UPLOAD')
     if (found.state === 'rejected') throw rejectionOf(found)
+    if (claims.offset !== found.offset) throw new UploadError('OFFSET_CONFLICT', undefined, undefined, { upload: found })
+    if (body.excess === 'cut' && (body.length ?? 0) > remainingBytes(found.offset, found.length, Infinity)) throw await overrun(context, found)
+    if (claims.end === 'later' && isSettled(found)) throw new UploadError('COMPLETED')
     const upload = withLength(context, found, claims.length)
     const maxSize = upload.maxSize ?? context.maxSize
     const plan = planAppend({ ...upload, maxSize, maxAppendSize: context.maxAppendSize, claimedOffset: claims.offset, bodyLength: body.length })
-    if (plan.kind === 'refused') throw new UploadError(plan.code)
+    if (plan.kind === 'refused') throw new UploadError(plan.code, undefined, undefined, { upload: found })
     if (plan.maxBytes > 0) assertNotBusy(context) // with nothing left to receive, it is about what is received already
 
-    const received = await receive(context, upload, body, { maxBytes: plan.maxBytes, stop, signal })
-    const kept = received.kind === 'received' || received.upload.offset > found.offset
-    if (upload !== found && kept) await context.store.setLength?.(found, upload.length as number) // not sooner: a request of which nothing is kept changes nothing
-    return { ...received, upload: await finishUpload(context, received.upload) }
+    const received = endAt(claims.end, await receive(context, upload, body, { maxBytes: plan.maxBytes, stop, signal }))
+    if (isOverrun(body, received)) throw await overrun(context, received.upload)
+    const { length, offset } = received.upload
+    const kept = received.kind === 'received' || offset > found.offset
+    if (length !== undefined && length !== found.length && kept) await context.store.setLength?.(found, length) // not sooner: a request of which nothing is kept changes nothing
+    context.acknowledged.note(received.upload)
+    return { ...received, upload: await finishUpload(context, received.upload, received.kind === 'received' ? claims.end : endOfCut(claims.end)) }
   })
 }
 
@@ -60,6 +74,6 @@ export function appendToUpload(
 function withLength(context: UploadContext, upload: Upload, length: number | undefined): Upload {
   if (length === undefined || length === upload.length) return upload
   if (upload.length !== undefined || length < upload.offset) throw new UploadError('LENGTH_CONFLICT')
-  if (length > (upload.maxSize ?? context.maxSize)) throw new UploadError('MAX_SIZE_EXCEEDED')
+  if (length > (upload.maxSize ?? context.maxSize)) throw new UploadError('MAX_SIZE_EXCEEDED', undefined, undefined, { upload })
   return { ...upload, length }
 }

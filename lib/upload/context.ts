@@ -7,6 +7,7 @@
  */
 
 import type { Readable } from 'node:stream'
+import type { AcknowledgedOffsets } from './acknowledged.ts'
 import type { ExpirationPolicy } from './expiration.ts'
 import type { UploadHooks } from './hooks.ts'
 import type { Locker, UploadStore } from './types.ts'
@@ -32,6 +33,8 @@ export interface UploadContext {
   readonly lockTimeoutMs: number
   /** The least time between two calls of `onProgress` for one request, in milliseconds. */
   readonly progressIntervalMs: number
+  /** What clients were told. */
+  readonly acknowledged: AcknowledgedOffsets
   /** Aborts when the server shuts down: bodies end there, and what came is stored. */
   readonly shutdownSignal: AbortSignal | undefined
 }
@@ -51,6 +54,15 @@ export interface IncomingBody {
   readonly checksum: ExpectedChecksum | undefined
   /** Tells a client that waits for it that its body is wanted. */
   readonly accept: () => void
+  /**
+   * What becomes of a body that is larger than what it may bring. Default: `refused`.
+   *
+   * - `refused`: nothing of it is kept, and the upload is as it was.
+   * - `cut`: what fitted is kept. If it is the upload that cannot be so long, it is deactivated.
+   */
+  readonly excess?: 'refused' | 'cut' | undefined
+  /** Told now and then, while the body comes, up to which offset it is stored. */
+  readonly progress?: ((offset: number) => void) | undefined
   /** Called when the body has ended and is stored: from here on the client waits for us. */
   readonly stored: () => void
   /**

@@ -8,8 +8,10 @@
 
 import { randomBytes } from 'node:crypto'
 import { assertNotBusy } from './busy.ts'
+import type { End } from './completion.ts'
 import { findParts, MAX_PARTS } from './concatenate.ts'
 import type { IncomingBody, Requester, UploadContext } from './context.ts'
+import { endAt, endOfCut, isOverrun, overrun } from './end.ts'
 import { UploadError } from './errors.ts'
 import { publish } from './events.ts'
 import { finishUpload } from './finish.ts'
@@ -25,10 +27,17 @@ export interface CreationRequest {
   readonly description: UploadDescription
   /** The first bytes, if it brings some. */
   readonly body: IncomingBody | undefined
+  /** Whether they are the last ones, too. */
+  readonly end: End
   /** For the hooks. */
   readonly request: UploadRequest
   /** Called when all have agreed; may throw. */
   readonly beforeCreate: () => void
+  /**
+   * Called when it exists, before its first bytes are asked for; not if no body is to come. Returns whether
+   * the client knows its address from then on.
+   */
+  readonly announce?: ((upload: Upload) => boolean) | undefined
 }
 
 /**
@@ -36,14 +45,15 @@ export interface CreationRequest {
  * it, and finishes it if that is all of it: one of length zero at once, a concatenation when its
  * parts are complete.
  *
- * What is refused leaves nothing behind, nor does a concatenation that could not be put together. What
- * was interrupted exists, with the bytes that came; so does what is complete but could not be finished.
+ * What is refused leaves nothing behind, unless its address was announced; nor does a concatenation that
+ * could not be put together. What was interrupted exists, with the bytes that came; so does what is complete
+ * but could not be finished.
  *
  * @throws {UploadError} `BAD_REQUEST` (the parts), `MAX_SIZE_EXCEEDED`, `TOO_LARGE`, `APPEND_TOO_LARGE`,
  * `BUSY`, `REFUSED`, `UPLOAD_EXISTS` before anything is created; what {@link finishUpload} or the store throws.
  */
 export async function createUpload(context: UploadContext, asked: CreationRequest, requester: Requester): Promise<Received> {
-  const { body, beforeCreate } = asked
+  const { body, end, beforeCreate } = asked
   const wanted = await decide(context, asked)
   const { id, length, parts, maxSize = context.maxSize } = wanted
   if (length !== undefined && length > maxSize) throw new UploadError('MAX_SIZE_EXCEEDED')
@@ -51,23 +61,27 @@ export async function createUpload(context: UploadContext, asked: CreationReques
   if (plan.kind === 'refused') throw new UploadError(plan.code)
   if (body) assertNotBusy(context)
   beforeCreate()
-  if (!body && !parts && length !== 0) return { kind: 'received', upload: await create(context, wanted) } // nobody knows of it yet
+  if (!body && !parts && (length !== 0 || end === 'later')) return { kind: 'received', upload: await create(context, wanted) } // nobody knows of it yet
 
   const { signal } = requester
   return withLock(context, id, signal, async (stop) => {
     const created = await create(context, wanted)
+    const announced = asked.announce?.(created) ?? false
     let received: Received | undefined
     try {
       received = body
-        ? await receive(context, created, body, { maxBytes: plan.maxBytes, stop, signal })
+        ? endAt(end, await receive(context, created, body, { maxBytes: plan.maxBytes, stop, signal }))
         : { kind: 'received', upload: created }
     } finally {
-      if (!received || received.kind === 'refused') await context.store.terminate(created) // nobody learns of its address
+      if (!announced && (!received || received.kind === 'refused' || isOverrun(body, received))) await context.store.terminate(created) // nobody learns of its address
     }
+    if (isOverrun(body, received)) throw announced ? await overrun(context, received.upload) : new UploadError('LENGTH_CONFLICT')
     if (received.kind === 'refused') return received
+    if (received.upload.length !== length && received.upload.length !== undefined) await context.store.setLength?.(created, received.upload.length)
+    context.acknowledged.note(received.upload)
     try {
-      const upload = await finishUpload(context, received.upload, signal)
-      if (upload.state === 'rejected') await context.store.terminate(upload)
+      const upload = await finishUpload(context, received.upload, received.kind === 'received' ? end : endOfCut(end), signal)
+      if (upload.state === 'rejected' && !announced) await context.store.terminate(upload)
       return { ...received, upload }
     } catch (error) {
       const left = parts && (await context.store.find(id))

@@ -7,10 +7,12 @@
  * @module
  */
 
+import type { Upload } from './types.ts'
+
 /** A code for each row of the table. */
 export type UploadErrorCode =
-  | 'BAD_REQUEST' | 'LENGTH_CONFLICT' | 'FINAL_UPLOAD' | 'NOT_FOUND' | 'METHOD_NOT_ALLOWED' | 'IDLE'
-  | 'OFFSET_CONFLICT' | 'TAKEN_OVER' | 'UPLOAD_EXISTS' | 'EXPIRED' | 'PART_GONE' | 'UNSUPPORTED_VERSION'
+  | 'BAD_REQUEST' | 'LENGTH_CONFLICT' | 'COMPLETED' | 'TOO_SMALL' | 'FINAL_UPLOAD' | 'NOT_FOUND' | 'METHOD_NOT_ALLOWED' | 'IDLE'
+  | 'OFFSET_CONFLICT' | 'TAKEN_OVER' | 'UPLOAD_EXISTS' | 'EXPIRED' | 'DEACTIVATED' | 'PART_GONE' | 'UNSUPPORTED_VERSION'
   | 'TOO_LARGE' | 'MAX_SIZE_EXCEEDED' | 'APPEND_TOO_LARGE' | 'UNSUPPORTED_MEDIA_TYPE' | 'LOCKED' | 'METADATA_TOO_LARGE'
   | 'CHECKSUM_MISMATCH' | 'REFUSED' | 'BODY_CONSUMED' | 'INTERNAL' | 'UPLOAD_CORRUPT'
   | 'BUSY' | 'OVERDUE' | 'SHUTTING_DOWN' | 'STORE_FULL'
@@ -18,6 +20,8 @@ export type UploadErrorCode =
 const TABLE: Readonly<Record<UploadErrorCode, readonly [status: number, message: string]>> = {
   BAD_REQUEST: [400, 'The request is malformed'],
   LENGTH_CONFLICT: [400, 'The upload has another length'],
+  COMPLETED: [400, 'The upload is complete'],
+  TOO_SMALL: [400, 'This is less than this server takes'],
   FINAL_UPLOAD: [403, 'A concatenation takes no bytes of its own'],
   REFUSED: [403, 'The request was refused'],
   NOT_FOUND: [404, 'There is no such upload'],
@@ -27,6 +31,7 @@ const TABLE: Readonly<Record<UploadErrorCode, readonly [status: number, message:
   TAKEN_OVER: [409, 'Another request for this upload took over'],
   UPLOAD_EXISTS: [409, 'There is such an upload already'],
   EXPIRED: [410, 'The upload has expired'],
+  DEACTIVATED: [410, 'The upload can no longer be used'],
   PART_GONE: [410, 'A part of the upload is gone'],
   UNSUPPORTED_VERSION: [412, 'This version of the protocol is not supported'],
   TOO_LARGE: [413, 'The body is larger than what is left of the upload'],
@@ -57,10 +62,12 @@ const CODES: ReadonlyMap<unknown, UploadErrorCode> = new Map([
   ['EDQUOT', 'STORE_FULL'],
 ])
 
-/** Another answer than the table's; only what a hook decided has one. */
-export interface OwnAnswer {
-  readonly status: number
-  readonly headers: Readonly<Record<string, string>>
+/** What is to be known besides the table's row. */
+export interface ErrorDetails {
+  /** Another answer than the table's: what a hook decided. */
+  readonly status?: number
+  readonly headers?: Readonly<Record<string, string>>
+  readonly upload?: Upload
 }
 
 /** A request that cannot be served; `code` decides the status. `cause` is never sent. */
@@ -69,12 +76,15 @@ export class UploadError extends Error {
   readonly code: UploadErrorCode
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
+  /** The upload that it is about, as it stands, where that is of use to its client. */
+  readonly upload: Upload | undefined
 
-  constructor(code: UploadErrorCode, message: string = TABLE[code][1], cause?: unknown, answer?: OwnAnswer) {
+  constructor(code: UploadErrorCode, message: string = TABLE[code][1], cause?: unknown, details: ErrorDetails = {}) {
     super(message, cause === undefined ? undefined : { cause })
     this.code = code
-    this.status = answer?.status ?? TABLE[code][0]
-    this.headers = answer?.headers ?? {}
+    this.status = details.status ?? TABLE[code][0]
+    this.headers = details.headers ?? {}
+    this.upload = details.upload
   }
 }
 

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { isComplete } from './completion.ts'
 import type { Upload } from './types.ts'
 
 /** How long unfinished uploads are kept. */
@@ -30,8 +31,8 @@ const YEAR_10000_MS = Date.UTC(10_000, 0)
  */
 export function expiresAt(upload: Upload, policy: ExpirationPolicy | undefined): Date | undefined {
   if (!policy) return undefined
-  const { offset, length, state, partial, createdAt, updatedAt } = upload
-  if (offset === length && state !== 'rejected' && !partial) return undefined // also if a crash kept it from going on from there
+  const { state, partial, createdAt, updatedAt } = upload
+  if ((state === 'finished' || isComplete(upload)) && !partial) return undefined // also if a crash kept it from going on from there
   const since = policy.from === 'creation' ? createdAt : updatedAt
   const momentMs = since.getTime() + policy.afterMs
   return momentMs < YEAR_10000_MS ? new Date(momentMs) : undefined

@@ -9,6 +9,8 @@
 import { assemble } from './concatenate.ts'
 import type { UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
+import { isComplete, type End } from './completion.ts'
+import { digestOf } from './digest.ts'
 import { callHook, isOutcome } from './hooks.ts'
 import { isSettled, settle } from './settle.ts'
 import type { Upload } from './types.ts'
@@ -17,19 +19,24 @@ import type { Upload } from './types.ts'
  * Does what is left to do for an upload, and resolves with it as it is then; the caller holds the lock.
  *
  * 1. A concatenation whose parts are complete gets its bytes, unless `assembling` aborts.
- * 2. If bytes are missing, that is all.
- * 3. The state becomes `finishing`, durably, and `onFinish` runs. If it fails, the state stays, and
+ * 2. If bytes are missing, or the client has not said yet that none will follow, that is all.
+ * 3. If they were to have a digest, they are read back. If it is another one, the upload is `rejected`.
+ * 4. The state becomes `finishing`, durably, and `onFinish` runs. If it fails, the state stays, and
  *    whoever comes next runs it again; if it refuses, the upload is `rejected`, with that answer.
- * 4. Otherwise the upload is `finished`. A partial upload goes there without the hook.
+ * 5. Otherwise the upload is `finished`. A partial upload goes there without the hook.
  *
  * @throws {UploadError} `INTERNAL`, or `REFUSED` with a status from 500, if `onFinish` failed; what {@link assemble} throws;
  * whatever the store throws.
  */
-export async function finishUpload(context: UploadContext, found: Upload, assembling?: AbortSignal): Promise<Upload> {
+export async function finishUpload(context: UploadContext, found: Upload, end: End, assembling?: AbortSignal): Promise<Upload> {
   const { store, hooks, shutdownSignal: signal } = context
   if (isSettled(found)) return found
   const upload = found.parts && found.state === 'receiving' ? await assemble(context, found, assembling) : found
-  if (upload.offset !== upload.length || isSettled(upload)) return upload
+  if (!isComplete(upload, end)) return upload
+  const { algorithm, value } = upload.digest ?? {}
+  if (algorithm !== undefined && value !== undefined && (await digestOf(context, upload, algorithm)) !== value) {
+    return settle(context, upload, 'rejected', { status: 400, headers: {}, body: 'The upload does not match its digest' })
+  }
 
   const { onFinish } = hooks
   if (!onFinish || upload.partial) return settle(context, upload, 'finished')

@@ -43,8 +43,8 @@ export interface ReceiveLimits {
  *
  * 1. What arrives is appended until the body ends, fails, falls silent, exceeds `maxBytes`, or
  *    `stop` aborts. All of it is stored before this resolves.
- * 2. A body that is too large is taken back as a whole: a refused request changes nothing. So is
- *    one whose checksum does not match, or never came.
+ * 2. A body that is too large is taken back as a whole, as a refused request changes nothing, or cut,
+ *    as `body.excess` says. One whose checksum does not match, or never came, is taken back always.
  * 3. On shutdown the client is answered, and what it sends until it has read that is stored too.
  *
  * @throws {UploadError} `BUSY` before anything is read; whatever the store throws.
@@ -71,12 +71,12 @@ export async function receive(context: UploadContext, upload: Upload, body: Inco
 async function receivePlain(context: UploadContext, upload: Upload, reader: HappyReader, body: IncomingBody, limits: ReceiveLimits): Promise<Received> {
   const { store } = context
   const { maxBytes, signal } = limits
-  const stored = await append(store, upload, reader, { signal, onProgress: progressOf(context, upload) })
+  const stored = await append(store, upload, reader, { signal, onProgress: progressOf(context, upload, body) })
 
   const error = whyEnded(reader.error, context, upload)
   if (error === undefined) return { kind: 'received', upload: stored }
   if (error === 'gone') return { kind: 'gone', upload: stored }
-  if (error.status === 413) {
+  if (error.status === 413 && body.excess !== 'cut') {
     await store.truncate(stored, upload.offset)
     return { kind: 'refused', upload, error }
   }
@@ -117,16 +117,19 @@ async function append(store: UploadStore, upload: Upload, reader: HappyReader, o
   }
 }
 
-/** Calls `onProgress` no more often than every `progressIntervalMs`; what it throws harms no upload. */
-function progressOf({ hooks, progressIntervalMs }: UploadContext, upload: Upload): ((offset: number) => void) | undefined {
-  const { onProgress } = hooks
-  if (!onProgress) return undefined
+/** Tells of progress no more often than every `progressIntervalMs`; what `onProgress` throws harms no upload. */
+function progressOf(context: UploadContext, upload: Upload, body: IncomingBody): ((offset: number) => void) | undefined {
+  const { hooks: { onProgress }, progressIntervalMs, acknowledged } = context
+  if (!onProgress && !body.progress) return undefined
   let told = { atMs: Date.now(), offset: upload.offset }
   return (offset) => {
     const atMs = Date.now()
     if (atMs - told.atMs < progressIntervalMs || offset === told.offset) return
     told = { atMs, offset }
-    callHook(() => onProgress({ ...upload, offset })).catch(publishError)
+    if (onProgress) callHook(() => onProgress({ ...upload, offset })).catch(publishError)
+    if (!body.progress) return
+    acknowledged.note({ ...upload, offset })
+    body.progress(offset)
   }
 }
 

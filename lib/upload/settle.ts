@@ -10,13 +10,13 @@ import type { UploadContext } from './context.ts'
 import { publish } from './events.ts'
 import type { Outcome, Upload } from './types.ts'
 
-/** Whether there is nothing left to do: its bytes and its answer are final. */
+/** Whether there is nothing left to do: its bytes, and its answer if it has one, are final. */
 export function isSettled(upload: Upload): boolean {
-  return upload.state === 'finished' || upload.state === 'rejected'
+  return upload.state !== 'receiving' && upload.state !== 'finishing'
 }
 
 /** Settles an upload whose lock the caller holds, durably, with the answer that is given from now on. */
-export async function settle(context: UploadContext, upload: Upload, state: 'finished' | 'rejected', outcome?: Outcome): Promise<Upload> {
+export async function settle(context: UploadContext, upload: Upload, state: 'finished' | 'rejected' | 'deactivated', outcome?: Outcome): Promise<Upload> {
   await context.store.setState(upload, state, outcome)
   const settled: Upload = { ...upload, state, outcome }
   publish(state === 'finished' ? 'finish' : 'reject', settled)

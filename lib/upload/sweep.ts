@@ -6,6 +6,7 @@
  * @module
  */
 
+import { isComplete } from './completion.ts'
 import type { UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { publishError } from './events.ts'
@@ -82,7 +83,7 @@ async function sweepOne(context: UploadContext, id: string): Promise<'expired' |
       await remove(context, upload, 'expired')
       return 'expired'
     }
-    return isSettled(await finishUpload(context, upload)) ? 'settled' : undefined
+    return isSettled(await finishUpload(context, upload, 'later')) ? 'settled' : undefined
   } catch (error) {
     if (error instanceof UploadError && error.code === 'BUSY') return undefined // the next sweep may find a quieter moment
     throw error
@@ -94,5 +95,5 @@ async function sweepOne(context: UploadContext, id: string): Promise<'expired' |
 function needsSweeping(context: UploadContext, upload: Upload | undefined): boolean {
   if (!upload) return false
   if (isExpired(upload, context.expiration)) return true
-  return !isSettled(upload) && (upload.offset === upload.length || upload.parts !== undefined)
+  return !isSettled(upload) && (isComplete(upload) || upload.parts !== undefined)
 }

@@ -8,7 +8,7 @@
 
 import type { UploadContext } from './context.ts'
 import { publish } from './events.ts'
-import { findUpload } from './find.ts'
+import { findStored } from './find.ts'
 import { callHook } from './hooks.ts'
 import type { Upload } from './types.ts'
 import { withLock } from './with-lock.ts'
@@ -20,7 +20,7 @@ import { withLock } from './with-lock.ts'
  * the locker throws.
  */
 export function terminateUpload(context: UploadContext, id: string, signal: AbortSignal): Promise<void> {
-  return withLock(context, id, signal, async () => remove(context, await findUpload(context, id), 'terminated'))
+  return withLock(context, id, signal, async () => remove(context, await findStored(context, id), 'terminated'))
 }
 
 /** Removes an upload whose lock the caller holds. */

@@ -16,8 +16,26 @@ import type { Readable } from 'node:stream'
  * - `finishing`: it is complete, and what is to be done with it has begun, perhaps more than once.
  * - `finished`: that has been done. The bytes never change again.
  * - `rejected`: that was refused for good.
+ * - `deactivated`: what came does not make sense: more bytes than it was to have, or fewer than were
+ *   acknowledged. It can be removed, and nothing else.
  */
-export type UploadState = 'receiving' | 'finishing' | 'finished' | 'rejected'
+export type UploadState = 'receiving' | 'finishing' | 'finished' | 'rejected' | 'deactivated'
+
+/**
+ * What makes an upload complete.
+ *
+ * - `at-length`: that it has as many bytes as it was to have.
+ * - `explicit`: that the client says so, whatever its length.
+ */
+export type Completion = 'at-length' | 'explicit'
+
+/** The digest of all bytes of an upload: one that they must have, or one that the client wants to know. */
+export interface UploadDigest {
+  /** By its name in `node:crypto`. */
+  readonly algorithm: string
+  /** In base64; `undefined` if it is wanted. */
+  readonly value?: string | undefined
+}
 
 /** The answer that finishing led to; it is given again to whoever asks again. */
 export interface Outcome {
@@ -47,6 +65,9 @@ export interface Upload {
   readonly encodedParts: string | undefined
   /** The most that it may grow to, if that was said when it was created. */
   readonly maxSize: number | undefined
+  /** `undefined`: at its length. */
+  readonly completion?: Completion | undefined
+  readonly digest?: UploadDigest | undefined
   readonly createdAt: Date
   /** When its bytes last changed. */
   readonly updatedAt: Date
@@ -62,6 +83,8 @@ export interface NewUpload {
   readonly parts?: readonly string[] | undefined
   readonly encodedParts?: string | undefined
   readonly maxSize?: number | undefined
+  readonly completion?: Completion | undefined
+  readonly digest?: UploadDigest | undefined
 }
 
 /** Options of {@link UploadStore.append}. */

@@ -20,15 +20,15 @@ import { formatContentDisposition, sanitizeFilename } from '../../lib/download/c
 import { formatHttpDate, parseHttpDate } from '../../lib/download/http-date.ts'
 import { parseMediaType } from '../../lib/download/media-type.ts'
 import { evaluatePreconditions, rangeApplies, type ConditionalHeaders } from '../../lib/download/preconditions.ts'
-import { parseByteCount } from '../../lib/tus/byte-count.ts'
+import { parseByteCount } from '../../lib/http/byte-count.ts'
 import { announcesChecksum, parseChecksum } from '../../lib/tus/checksum.ts'
 import { parseConcatenation } from '../../lib/tus/concatenation.ts'
-import { checkCors, corsHeaders } from '../../lib/tus/cors.ts'
+import { checkCors, corsHeaders } from '../../lib/http/cors.ts'
 import { effectiveMethod } from '../../lib/tus/effective-method.ts'
-import type { TusRequest } from '../../lib/tus/exchange.ts'
-import { idAt, locationOf, toAddresses } from '../../lib/tus/location.ts'
+import type { UploadRequest } from '../../lib/upload/hooks.ts'
+import { idAt, locationOf, toAddresses } from '../../lib/http/location.ts'
 import { formatMetadata, parseMetadata } from '../../lib/tus/metadata.ts'
-import { parseTarget } from '../../lib/tus/request-target.ts'
+import { parseTarget } from '../../lib/http/request-target.ts'
 
 /** Texts that are read, and texts that are not. */
 export interface Corpus {
@@ -114,7 +114,7 @@ export const PARSERS: readonly Parser[] = [
     check: isLocation,
   }),
   row<Awaited<ReturnType<typeof corsHeaders>>>('Origin', {
-    read: (text) => corsHeaders(CORS, text),
+    read: (text) => corsHeaders(CORS, text, []),
     isRefusal: (headers) => !('Access-Control-Allow-Origin' in headers),
     check: (headers, text) => assert.deepEqual([headers['Access-Control-Allow-Origin'], text], ['https://app.example', 'https://app.example']),
   }),
@@ -201,8 +201,8 @@ function condition(name: string, refusal: ReturnType<typeof evaluatePrecondition
   })
 }
 
-function requestWith(headers: Record<string, string>): TusRequest {
-  return { headers, socket: { remoteAddress: '127.0.0.1' } } as unknown as TusRequest
+function requestWith(headers: Record<string, string>): UploadRequest {
+  return { headers, socket: { remoteAddress: '127.0.0.1' } } as unknown as UploadRequest
 }
 
 function isCount(count: number): void {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { parseByteCount } from '../../lib/tus/byte-count.ts'
+import { parseByteCount } from '../../lib/http/byte-count.ts'
 
 const accepted: readonly (readonly [text: string, count: number])[] = [
   ['0', 0],

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { posix } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { parseTarget, type Target } from '../../lib/tus/request-target.ts'
+import { parseTarget, type Target } from '../../lib/http/request-target.ts'
 
 const CREATION: Target = { kind: 'creation' }
 const NONE: Target = { kind: 'none' }

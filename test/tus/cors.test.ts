@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FileStore } from '../../lib/file-store.ts'
-import { type CorsOptions } from '../../lib/tus/cors.ts'
+import { type CorsOptions } from '../../lib/http/cors.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { exchange, request, type WireResponse } from '../support/wire.ts'

@@ -6,9 +6,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { FileStore } from '../../lib/file-store.ts'
-import type { TusRequest } from '../../lib/tus/exchange.ts'
+import type { UploadRequest } from '../../lib/upload/hooks.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
-import { idAt, locationOf, toAddresses } from '../../lib/tus/location.ts'
+import { idAt, locationOf, toAddresses } from '../../lib/http/location.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { exchange, request } from '../support/wire.ts'
 import { addressOf, concatenate, makePartial } from './steps.ts'
@@ -23,8 +23,8 @@ async function locationWith(site: Site, headers: readonly string[]): Promise<str
 }
 
 /** A request as far as addresses are concerned. */
-function requestOf(headers: Readonly<Record<string, string>>, remoteAddress?: string): TusRequest {
-  return { headers, socket: { remoteAddress } } as unknown as TusRequest
+function requestOf(headers: Readonly<Record<string, string>>, remoteAddress?: string): UploadRequest {
+  return { headers, socket: { remoteAddress } } as unknown as UploadRequest
 }
 
 test('T57 · Location is a path, and forwarded headers are ignored as long as no proxy is trusted', async (t) => {

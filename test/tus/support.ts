@@ -10,7 +10,8 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { FileStore } from '../../lib/file-store.ts'
-import { tusHandler, type TusHandler, type TusHandlerOptions } from '../../lib/tus/handler.ts'
+import type { UploadHandler } from '../../lib/http/handler.ts'
+import { tusHandler, type TusHandlerOptions } from '../../lib/tus/handler.ts'
 import type { AppendOptions, NewUpload, Outcome, Upload, UploadState, UploadStore } from '../../lib/upload/types.ts'
 import { listen } from '../support/listen.ts'
 import { temporaryFolder } from '../support/temporary.ts'
@@ -25,7 +26,7 @@ export interface Site {
   readonly port: number
   readonly folder: string
   readonly server: Server
-  readonly tus: TusHandler
+  readonly tus: UploadHandler
   /** Resolves when every request that has begun is answered and all its storing is done. */
   settled(): Promise<void>
 }

@@ -10,6 +10,8 @@ import { toUploadError, UploadError, type UploadErrorCode } from '../../lib/uplo
 const STATUS = {
   BAD_REQUEST: 400,
   LENGTH_CONFLICT: 400,
+  COMPLETED: 400,
+  TOO_SMALL: 400,
   FINAL_UPLOAD: 403,
   REFUSED: 403,
   NOT_FOUND: 404,
@@ -19,6 +21,7 @@ const STATUS = {
   TAKEN_OVER: 409,
   UPLOAD_EXISTS: 409,
   EXPIRED: 410,
+  DEACTIVATED: 410,
   PART_GONE: 410,
   UNSUPPORTED_VERSION: 412,
   TOO_LARGE: 413,
