@@ -48,6 +48,15 @@ const DEMONSTRATIONS: Readonly<Record<string, (example: Running) => Promise<void
     assert.deepEqual([refused.status, refused.body], [413, 'At most 1 MB\n'])
     assert.equal((await exchange(await port(), request('POST /', ['Content-Length: 5'], 'hello'))).body, 'thank you\n')
   },
+  async 'interim-response'({ port }) {
+    const client = await WireClient.connect(await port())
+    await client.send(request('POST /', ['Content-Length: 10'], 'hello'))
+    const { status, headers } = await client.response()
+    assert.deepEqual([status, headers.get('upload-offset')], [104, '5'])
+    await client.send('world')
+    assert.deepEqual([(await client.response()).headers.get('upload-offset'), (await client.response()).body], ['10', '10 bytes\n'])
+    client.destroy()
+  },
   async 'keyed-lock'({ ended }) {
     assert.deepEqual(await ended(), { code: 0, stdout: '' })
   },
@@ -65,7 +74,7 @@ const DEMONSTRATIONS: Readonly<Record<string, (example: Running) => Promise<void
     assert.equal((await client.response()).status, 503)
     assert.equal((await ended()).code, 0)
   },
-  async 'file-store+lock-files+tus'({ port, printed }) {
+  async 'file-store+lock-files+upload-handler'({ port, printed }) {
     const create = (headers: string[]) => exchangeAt(request('POST /files/', ['Tus-Resumable: 1.0.0', 'Upload-Length: 0', ...headers]))
     const exchangeAt = async (text: string) => exchange(await port(), text)
     assert.equal((await create([])).headers.get('www-authenticate'), 'Bearer')
@@ -81,7 +90,15 @@ const DEMONSTRATIONS: Readonly<Record<string, (example: Running) => Promise<void
     const upload = await exchange(await port(), request(`HEAD ${headers.get('location')}`, ['Tus-Resumable: 1.0.0']), { toHead: true })
     assert.equal(upload.headers.get('upload-offset'), '0')
   },
-  async 'file-store+shutdown-group+tus'({ port, ended, process }) {
+  async 'file-store+rufh'({ port }) {
+    await beginAndResume(await port())
+  },
+  async 'file-store+upload-handler'({ port }) {
+    await beginAndResume(await port())
+    const { status } = await exchange(await port(), request('POST /files/', ['Tus-Resumable: 1.0.0', 'Upload-Length: 5']))
+    assert.equal(status, 201)
+  },
+  async 'file-store+shutdown-group+upload-handler'({ port, ended, process }) {
     const patch = ['Tus-Resumable: 1.0.0', 'Content-Type: application/offset+octet-stream', 'Upload-Offset: 0', 'Content-Length: 10']
     const { headers } = await exchange(await port(), request('POST /files/', ['Tus-Resumable: 1.0.0', 'Upload-Length: 10']))
     const client = await WireClient.connect(await port())
@@ -93,6 +110,20 @@ const DEMONSTRATIONS: Readonly<Record<string, (example: Running) => Promise<void
     client.destroy()
     assert.equal((await ended()).code, 0)
   },
+}
+
+/** Begins an upload whose client goes away in the middle, and brings the rest. */
+async function beginAndResume(port: number): Promise<void> {
+  const client = await WireClient.connect(port)
+  await client.send(request('POST /files/', ['Upload-Draft-Interop-Version: 8', 'Upload-Complete: ?1', 'Content-Length: 10'], 'hello'))
+  const { status, headers } = await client.response()
+  const upload = headers.get('location')
+  assert.equal(status, 104)
+  client.socket.end()
+  const found = await exchange(port, request(`HEAD ${upload}`), { toHead: true })
+  assert.deepEqual([found.headers.get('upload-offset'), found.headers.get('upload-complete')], ['5', '?0'])
+  const rest = ['Content-Type: application/partial-upload', 'Upload-Offset: 5', 'Upload-Complete: ?1', 'Content-Length: 5']
+  assert.equal((await exchange(port, request(`PATCH ${upload}`, rest, 'world'))).headers.get('upload-complete'), '?1')
 }
 
 const examples = readExamples()
@@ -107,7 +138,7 @@ for (const example of examples) {
 
 test('every primitive has an example of its own, and the README shows the same', () => {
   const code = (file: string): string[] => examples.filter((example) => example.file === file).map((example) => example.code)
-  for (const name of ['happy-reader', 'delayed-signal', 'request-signal', 'shutdown-group', 'early-response', 'keyed-lock', 'lock-files', 'file-store']) {
+  for (const name of ['happy-reader', 'delayed-signal', 'request-signal', 'shutdown-group', 'early-response', 'interim-response', 'keyed-lock', 'lock-files', 'file-store']) {
     const [shown] = code(join('lib', `${name}.ts`))
     assert.ok(shown, `lib/${name}.ts shows no example`)
     assert.ok(code('README.md').includes(shown), `the README shows another example of ${name}`)

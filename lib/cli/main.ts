@@ -15,9 +15,9 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { FileStore } from '../file-store.ts'
+import { uploadHandler } from '../handler/upload-handler.ts'
 import { LockFiles } from '../lock-files.ts'
 import { ShutdownGroup } from '../shutdown-group.ts'
-import { tusHandler } from '../tus/handler.ts'
 import { HELP, parseCommand, type ServeOptions } from './options.ts'
 
 /** How long a client may take to send the head of a request, in milliseconds. */
@@ -33,12 +33,12 @@ else if (command.kind === 'help') process.stdout.write(HELP)
 else console.log(readVersion())
 
 async function serve(options: ServeOptions): Promise<void> {
-  const { host, port, path, publicUrl, maxSize, graceMs, idleTimeoutMs, expiresMs, cors } = options
+  const { host, port, path, publicUrl, maxSize, graceMs, idleTimeoutMs, expiresMs, cors, interopVersions } = options
   const group = new ShutdownGroup()
   const store = await openStore(options)
   const locks = options.lock === 'file' ? await openLocks(options) : undefined
-  const tus = tusHandler({
-    store, locker: locks, path, publicUrl, maxSize, graceMs, idleTimeoutMs,
+  const uploads = uploadHandler({
+    store, locker: locks, path, publicUrl, maxSize, graceMs, idleTimeoutMs, interopVersions,
     expiration: expiresMs === undefined ? undefined : { afterMs: expiresMs },
     download: options.download ? {} : undefined,
     cors: cors.length === 0 ? undefined : { origins: cors.includes('*') ? '*' : cors },
@@ -50,8 +50,8 @@ async function serve(options: ServeOptions): Promise<void> {
   const tracked = (listener: Listener) => (req: IncomingMessage, res: ServerResponse) => void group.run(() => listener(req, res))
 
   // requestTimeout would cut uploads that are progressing; the idle timeout ends those that are not. Node derives headersTimeout from it.
-  const server = createServer({ requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS }, tracked(tus))
-  server.on('checkContinue', tracked(tus.checkContinue))
+  const server = createServer({ requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS }, tracked(uploads))
+  server.on('checkContinue', tracked(uploads.checkContinue))
   server.on('error', (error) => fail(1, error.message))
   group.add(server).listen()
   group.signal.addEventListener('abort', () => void group.shutdown().then(async ({ forced }) => {
@@ -62,8 +62,8 @@ async function serve(options: ServeOptions): Promise<void> {
 
   server.listen(port, host, () => {
     const { address, family, port } = server.address() as AddressInfo
-    void group.run(tus.sweep)
-    setInterval(() => void group.run(tus.sweep), SWEEP_INTERVAL_MS).unref()
+    void group.run(uploads.sweep)
+    setInterval(() => void group.run(uploads.sweep), SWEEP_INTERVAL_MS).unref()
     console.log(`longhaul listening on http://${family === 'IPv6' ? `[${address}]` : address}:${port}${path}`)
   })
 }

@@ -7,7 +7,8 @@
  */
 
 import { parseArgs } from 'node:util'
-import { toAddresses } from '../tus/location.ts'
+import { toAddresses } from '../http/location.ts'
+import { dialectOf, type InteropVersion } from '../rufh/interop.ts'
 import { parseDuration, parseSize } from './quantity.ts'
 
 /** What `longhaul` serves, and how. */
@@ -26,6 +27,8 @@ export interface ServeOptions {
   readonly expiresMs: number | undefined
   readonly lock: 'file' | 'memory'
   readonly download: boolean
+  /** Of the draft of Resumable Uploads for HTTP. */
+  readonly interopVersions: readonly InteropVersion[]
   /** Origins; empty: none. */
   readonly cors: readonly string[]
 }
@@ -38,7 +41,7 @@ export type Command =
 
 export const HELP = `Usage: longhaul [dir] [options]
 
-Serves resumable uploads (tus 1.0.0) and stores them in a directory.
+Serves resumable uploads (tus 1.0.0, Resumable Uploads for HTTP) and stores them in a directory.
 
   --dir DIR            where uploads are stored            (./uploads)
   --host HOST          address to listen on                (127.0.0.1)
@@ -53,6 +56,7 @@ Serves resumable uploads (tus 1.0.0) and stores them in a directory.
   --lock KIND          file: other processes may use the directory too; or memory  (file)
   --download           offers finished uploads at their addresses
   --cors ORIGIN        lets pages of this origin in; may be repeated; '*' for any
+  --interop-versions N,N  of the draft of Resumable Uploads for HTTP that clients may speak, 3 to 8  (8)
   --help, --version
 
 Sizes: 4096, 10MiB, 2GB. Times: 500ms, 30s, 5m, 24h.
@@ -80,7 +84,7 @@ function read(words: readonly string[]): Command {
     allowPositionals: true,
     options: {
       dir: text, host: text, port: text, path: text, sync: text,
-      'max-size': text, grace: text, 'idle-timeout': text, expires: text, lock: text, 'public-url': text,
+      'max-size': text, grace: text, 'idle-timeout': text, expires: text, lock: text, 'public-url': text, 'interop-versions': text,
       download: { type: 'boolean' }, cors: { type: 'string', multiple: true },
       help: { type: 'boolean' }, version: { type: 'boolean' },
     },
@@ -101,6 +105,7 @@ function read(words: readonly string[]): Command {
     expiresMs: values.expires === undefined ? undefined : value('expires', values.expires, parsePositive, 'a time such as 24h'),
     lock: value('lock', values.lock ?? 'file', (word) => LOCKS.find((lock) => lock === word), 'file or memory'),
     download: values.download ?? false,
+    interopVersions: value('interop-versions', values['interop-versions'] ?? '8', parseVersions, 'numbers from 3 to 8, such as 3,6,8'),
     cors: (values.cors ?? []).map((origin) => value('cors', origin, parseOrigin, 'an origin such as https://example.com, or *')),
   }
   return { kind: 'serve', options }
@@ -115,6 +120,11 @@ function value<T>(flag: string, word: string, parse: (word: string) => T | undef
 function parsePort(word: string): number | undefined {
   const port = /^[0-9]{1,5}$/.test(word) ? Number(word) : NaN
   return port <= 65535 ? port : undefined
+}
+
+function parseVersions(word: string): readonly InteropVersion[] | undefined {
+  const versions = word.split(',').map((each) => (/^[0-9]$/.test(each) ? dialectOf(Number(each))?.version : undefined))
+  return versions.every((version) => version !== undefined) ? versions : undefined
 }
 
 function parseName(word: string): string | undefined {

@@ -19,6 +19,7 @@ const DEFAULTS: ServeOptions = {
   expiresMs: undefined,
   lock: 'file',
   download: false,
+  interopVersions: [8],
   cors: [],
 }
 

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * What the fields of a representation say of an upload, as metadata of the kind that tus clients send, so
+ * that an application finds them in one place.
+ *
+ * @module
+ */
+
+import { header } from '../http/exchange.ts'
+import type { UploadRequest } from '../upload/hooks.ts'
+
+/**
+ * `filetype` from `Content-Type`, `filename` from `Content-Disposition` (RFC 6266), `contentEncoding` from
+ * `Content-Encoding`: as the client wrote them, without a claim that they are true or harmless.
+ */
+export function describe(req: UploadRequest): ReadonlyMap<string, string> {
+  const entries: readonly (readonly [key: string, value: string | undefined])[] = [
+    ['filename', parseFilename(header(req, 'content-disposition') ?? '')],
+    ['filetype', header(req, 'content-type')],
+    ['contentEncoding', header(req, 'content-encoding')],
+  ]
+  return new Map(entries.filter((entry): entry is readonly [string, string] => entry[1] !== undefined))
+}
+
+/**
+ * ```
+ * disposition-parm = token OWS "=" OWS ( token / quoted-string )     ; RFC 6266 section 4.1
+ * ```
+ * Sticky, so that a parameter begins where the one before it ended.
+ */
+const PARAMETER = /\s*;\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([!#$%&'*+\-.^_`|~0-9A-Za-z]+))/y
+
+/** `ext-value = "UTF-8" "'" [ language ] "'" value-chars` (RFC 8187 section 3.2.1). */
+const EXTENDED = /^utf-8'[A-Za-z0-9-]*'(.*)$/i
+
+/** The file name; of two the one that need not be ASCII. `undefined` if there is none, or what comes before it is malformed. */
+export function parseFilename(disposition: string): string | undefined {
+  const names = new Map<string, string>()
+  PARAMETER.lastIndex = /^\s*[!#$%&'*+\-.^_`|~0-9A-Za-z]+/.exec(disposition)?.[0].length ?? disposition.length
+  for (let match = PARAMETER.exec(disposition); match; match = PARAMETER.exec(disposition)) {
+    const [, key = '', quoted, token] = match
+    names.set(key.toLowerCase(), token ?? quoted?.replace(/\\(.)/g, '$1') ?? '')
+  }
+  return decodeExtended(names.get('filename*')) ?? names.get('filename')
+}
+
+function decodeExtended(value: string | undefined): string | undefined {
+  const [, encoded] = EXTENDED.exec(value ?? '') ?? []
+  try {
+    return encoded === undefined ? undefined : decodeURIComponent(encoded)
+  } catch {
+    return undefined
+  }
+}

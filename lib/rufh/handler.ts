@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload, interop version 8) over `node:http`.
+ *
+ * This file finds out which operation a request asks for, and puts errors as the draft wants them. The
+ * operations are in `operations.ts`; what the fields mean is in small modules beside it.
+ *
+ * @module
+ */
+
+import { header, type Exchange } from '../http/exchange.ts'
+import { createHandler, type HandlerOptions, type UploadHandler } from '../http/handler.ts'
+import type { ProtocolFactory, Refusal } from '../http/protocol.ts'
+import type { UploadError } from '../upload/errors.ts'
+import { completenessField, readFields, VERSION_FIELD } from './fields.ts'
+import { CURRENT, dialectOf, type InteropVersion } from './interop.ts'
+import { limitField } from './limits.ts'
+import { append, APPEND_MEDIA_TYPE, cancel, create, inspect, type RufhContext } from './operations.ts'
+import { PROBLEM_MEDIA_TYPE, problemOf } from './problem.ts'
+
+/** What only this protocol has options for. */
+export interface RufhOptions {
+  /** The least that an upload may be, in bytes. If it is set, lengths must be known from the start. Default: 0. */
+  readonly minSize?: number | undefined
+  /** The least that a request may append that does not complete its upload, in bytes. Default: 0. */
+  readonly minAppendSize?: number | undefined
+  /**
+   * The versions of the draft whose clients are told that uploads can be resumed: iOS 17 speaks 3, iOS 18 and
+   * 26 speak 6. Default: 8 alone, as what differs in the others is gone from the standard.
+   */
+  readonly interopVersions?: readonly InteropVersion[] | undefined
+}
+
+/** Options of {@link rufhHandler}. */
+export interface RufhHandlerOptions extends HandlerOptions, RufhOptions {}
+
+/** The methods of uploads that carry content, of which any can begin one here. */
+const CREATION_METHODS = ['OPTIONS', 'POST', 'PUT', 'PATCH']
+const UPLOAD_METHODS = ['OPTIONS', 'HEAD', 'GET', 'PATCH', 'DELETE']
+
+/**
+ * Returns a request listener that speaks Resumable Uploads for HTTP below `path`.
+ *
+ * 1. A request with `Upload-Complete` to the creation URL begins an upload. Its client learns the address
+ *    at once, from an interim response 104, if it speaks a version of the draft that is served; and from the
+ *    final response, if the request did not bring all.
+ * 2. Bytes are stored as they arrive, and 104 tells now and then how far. Whatever cuts a request off,
+ *    everything that Node received of it is stored. Content with a `Content-Digest` counts as a whole or not at all.
+ * 3. A new request for an upload ends the one before it, whose bytes are stored.
+ * 4. When the client says that all is there, `onFinish` runs, at least once. What it answers is the final
+ *    response, and is given again to a client that lost it and repeats its last request.
+ * 5. An upload that was sent more than its length, or has lost bytes that were acknowledged, is deactivated.
+ *
+ * All else is as with `tusHandler`: hooks, limits, shutdown, and which settings the server needs. The two
+ * share their uploads; `uploadHandler` speaks both. It does not decode content, answer `OPTIONS *`, or take
+ * a request without `Upload-Complete` for an upload.
+ *
+ * @throws {TypeError} if an option is not what it must be, {@link RangeError} if a number is out of bounds.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from 'node:http'
+ * import { FileStore } from 'longhaul/file-store'
+ * import { rufhHandler } from 'longhaul/rufh'
+ *
+ * const rufh = rufhHandler({ store: new FileStore('./uploads') })
+ * const server = createServer({ requestTimeout: 0, headersTimeout: 60_000 }, rufh)
+ * server.on('checkContinue', rufh.checkContinue).listen(1080)
+ * ```
+ */
+export function rufhHandler(options: RufhHandlerOptions): UploadHandler {
+  return createHandler(options, [rufh(options)])
+}
+
+/**
+ * Resumable Uploads for HTTP as one of the protocols of a handler. A request is in it if it has a valid
+ * `Upload-Complete`, or is for an upload.
+ *
+ * @throws {RangeError} if an option is out of bounds.
+ */
+export function rufh(options: RufhOptions): ProtocolFactory {
+  const { minSize = 0, minAppendSize = 0, interopVersions: versions = [CURRENT.version] } = options
+  for (const [name, value] of Object.entries({ minSize, minAppendSize })) {
+    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`Cannot limit uploads as ${name} must be a whole number, not negative: received ${value}`)
+  }
+  for (const version of versions) {
+    if (!dialectOf(version)) throw new RangeError(`Cannot speak a version of the draft as interopVersions must be of 3 to 8: received ${version}`)
+  }
+  return (uploads) => {
+    const context: RufhContext = { ...uploads, limits: { minSize, minAppendSize }, versions }
+    return {
+      marks: VERSION_FIELD.toLowerCase(),
+      headers: {},
+      requestFields: [
+        'Content-Digest', 'Content-Disposition', 'Content-Encoding', 'Repr-Digest', 'Want-Repr-Digest',
+        ...new Set([CURRENT.completeness.name, ...versions.map((version) => dialectOf(version)!.completeness.name)]),
+        'Upload-Draft-Interop-Version', 'Upload-Length', 'Upload-Offset',
+      ],
+      responseFields: ['Accept-Patch', 'Repr-Digest', 'Upload-Complete', 'Upload-Draft-Interop-Version', 'Upload-Length', 'Upload-Limit', 'Upload-Offset'],
+      claims: (req, { kind }) =>
+        header(req, 'tus-resumable') === undefined && req.method !== 'OPTIONS' && (kind === 'upload' || readFields(req, versions).complete !== undefined),
+      methodOf: (req) => req.method,
+      methodsOf: (kind) => (kind === 'creation' ? CREATION_METHODS : UPLOAD_METHODS),
+      discovery: () => ({ 'Accept-Patch': APPEND_MEDIA_TYPE, ...limitField(context, context.limits, CURRENT) }),
+      refuse: (exchange, error) => refuse(context, exchange, error),
+      serve: (exchange, target) => {
+        if (target.kind === 'creation') return create(context, exchange)
+        if (exchange.method === 'PATCH') return append(context, exchange, target.id)
+        if (exchange.method === 'DELETE') return cancel(context, exchange, target.id)
+        return inspect(context, exchange, target.id)
+      },
+    }
+  }
+}
+
+/** Puts an error as the draft wants it: what is wrong with an offset or a length in JSON, and where the upload stands. */
+function refuse(context: RufhContext, { req, method }: Exchange, error: UploadError): Refusal {
+  const { dialect, offset } = readFields(req, context.versions)
+  const { code, upload } = error
+  const status = code === 'CHECKSUM_MISMATCH' || code === 'TOO_LARGE' ? 400 : error.status // 460 is of tus, and 413 would ask for smaller requests
+  const problem = problemOf(error, offset)
+  const processed = code === 'REFUSED' && upload?.state === 'rejected' // the answer is about the upload, all of which is there
+  const headers = {
+    ...(problem === undefined ? {} : { 'Content-Type': PROBLEM_MEDIA_TYPE }),
+    ...(upload && !processed ? { 'Upload-Offset': String(upload.offset) } : {}),
+    ...(status === 413 || code === 'TOO_SMALL' ? limitField(context, context.limits, dialect, upload) : {}),
+    ...(processed || !['HEAD', 'GET', 'DELETE'].includes(method ?? '') ? completenessField(dialect, processed) : {}),
+  }
+  return { status, headers, ...(problem === undefined ? {} : { text: problem }) }
+}
