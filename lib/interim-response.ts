@@ -119,7 +119,7 @@ function sendOverHttp1(req: IncomingMessage | Http2ServerRequest, res: ServerRes
 
 /** `additionalHeaders` is what `writeInformation` calls there, and every Node has it. */
 function sendOverHttp2(stream: ServerHttp2Stream, { status, headers = {} }: InterimResponse): boolean {
-  if (stream.closed || stream.destroyed || !stream.session) return false
+  if (stream.closed || !stream.session) return false
   if ((stream.session.state.outboundQueueSize ?? 0) > MAX_QUEUED_FRAMES) return false
   stream.additionalHeaders({ ...headers, ':status': status })
   return true

@@ -87,17 +87,19 @@ export function rufh(options: RufhOptions): ProtocolFactory {
   for (const version of versions) {
     if (!dialectOf(version)) throw new RangeError(`Cannot speak a version of the draft as interopVersions must be of 3 to 8: received ${version}`)
   }
+  const completeness = [...new Set([CURRENT, ...versions.map((version) => dialectOf(version)!)].map((dialect) => dialect.completeness.name))]
   return (uploads) => {
+    if (minSize > uploads.maxSize) throw new RangeError(`Cannot limit uploads as minSize must be at most maxSize: received ${minSize} and ${uploads.maxSize}`)
+    if (minAppendSize > uploads.maxAppendSize) throw new RangeError(`Cannot limit uploads as minAppendSize must be at most maxAppendSize: received ${minAppendSize} and ${uploads.maxAppendSize}`)
     const context: RufhContext = { ...uploads, limits: { minSize, minAppendSize }, versions }
     return {
       marks: VERSION_FIELD.toLowerCase(),
       headers: {},
       requestFields: [
-        'Content-Digest', 'Content-Disposition', 'Content-Encoding', 'Repr-Digest', 'Want-Repr-Digest',
-        ...new Set([CURRENT.completeness.name, ...versions.map((version) => dialectOf(version)!.completeness.name)]),
-        'Upload-Draft-Interop-Version', 'Upload-Length', 'Upload-Offset',
+        'Content-Digest', 'Content-Disposition', 'Content-Encoding', 'Repr-Digest', VERSION_FIELD, 'Upload-Length', 'Upload-Offset', 'Want-Repr-Digest',
+        ...completeness,
       ],
-      responseFields: ['Accept-Patch', 'Repr-Digest', 'Upload-Complete', 'Upload-Draft-Interop-Version', 'Upload-Length', 'Upload-Limit', 'Upload-Offset'],
+      responseFields: ['Accept-Patch', 'Repr-Digest', VERSION_FIELD, 'Upload-Length', 'Upload-Limit', 'Upload-Offset', ...completeness],
       claims: (req, { kind }) =>
         header(req, 'tus-resumable') === undefined && req.method !== 'OPTIONS' && (kind === 'upload' || readFields(req, versions).complete !== undefined),
       methodOf: (req) => req.method,
