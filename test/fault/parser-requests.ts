@@ -23,6 +23,24 @@ export interface Draft {
 
 /** The headers that say what a request is, with the values that a client would send. */
 export function wellFormed(random: Random, path: string, offset: number, body: Buffer): Draft {
+  return random.chance(0.5) ? wellFormedTus(random, path, offset, body) : wellFormedDraft(random, path, offset, body)
+}
+
+/** The same in Resumable Uploads for HTTP. */
+function wellFormedDraft(random: Random, path: string, offset: number, body: Buffer): Draft {
+  const headers = new Map([['Host', 'test'], ['Upload-Draft-Interop-Version', '8']])
+  const method = random.pick(['POST', 'PUT', 'PATCH', 'PATCH', 'PATCH', 'HEAD', 'GET', 'DELETE'])
+  if (method === 'PATCH') {
+    headers.set('Content-Type', 'application/partial-upload').set('Upload-Offset', String(offset)).set('Upload-Complete', '?0').set('Content-Length', String(body.length))
+    if (random.chance(0.3)) headers.set('Content-Digest', `sha-256=:${createHash('sha256').update(body).digest('base64')}:`)
+  }
+  if (method === 'POST' || method === 'PUT') {
+    headers.set('Upload-Complete', random.pick(['?0', '?1'])).set('Content-Disposition', 'inline; filename="a.png"').set('Want-Repr-Digest', 'sha-256=1').set('Content-Length', '0')
+  }
+  return { method, target: method === 'POST' || method === 'PUT' ? '/files/' : path, headers, body: method === 'PATCH' ? body : Buffer.alloc(0) }
+}
+
+function wellFormedTus(random: Random, path: string, offset: number, body: Buffer): Draft {
   const headers = new Map([['Host', 'test'], ['Tus-Resumable', '1.0.0']])
   const method = random.pick(['POST', 'PATCH', 'PATCH', 'PATCH', 'HEAD', 'GET', 'DELETE', 'OPTIONS'])
   if (method === 'PATCH') {
@@ -37,6 +55,7 @@ export function wellFormed(random: Random, path: string, offset: number, body: B
 /** The headers that the handler looks at, and a few that nobody should. `Content-Length` and `Transfer-Encoding` are Node's to judge. */
 export const SPOILT_HEADERS: readonly string[] = [
   'Host', 'Tus-Resumable', 'Content-Type', 'Upload-Offset', 'Upload-Length', 'Upload-Defer-Length', 'Upload-Metadata', 'Upload-Concat', 'Upload-Checksum', 'X-HTTP-Method-Override',
+  'Upload-Draft-Interop-Version', 'Upload-Complete', 'Upload-Incomplete', 'Content-Digest', 'Repr-Digest', 'Want-Repr-Digest', 'Content-Disposition', 'Content-Encoding',
   'Trailer', 'Expect', 'Origin', 'Access-Control-Request-Method', 'Forwarded', 'X-Forwarded-Host', 'X-Forwarded-Proto', 'Range', 'If-Match', 'If-None-Match', 'If-Modified-Since',
   'If-Unmodified-Since', 'If-Range', 'Authorization', 'Cookie', 'Connection', 'Upgrade', '__proto__', 'constructor',
 ]

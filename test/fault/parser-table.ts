@@ -29,6 +29,9 @@ import type { UploadRequest } from '../../lib/upload/hooks.ts'
 import { idAt, locationOf, toAddresses } from '../../lib/http/location.ts'
 import { formatMetadata, parseMetadata } from '../../lib/tus/metadata.ts'
 import { parseTarget } from '../../lib/http/request-target.ts'
+import { parseFilename } from '../../lib/rufh/description.ts'
+import { formatDigest, parseDigest, parseWantedDigest } from '../../lib/rufh/digests.ts'
+import { parseBoolean, parseDictionary, parseInteger, parseItem } from '../../lib/rufh/structured-fields.ts'
 
 /** Texts that are read, and texts that are not. */
 export interface Corpus {
@@ -70,6 +73,8 @@ const HERE = toAddresses('/files/', undefined, [])
 const BEHIND_A_PROXY = toAddresses('/files/', undefined, ['127.0.0.1'])
 const CORS = { origins: ['https://app.example'] }
 const LENGTH = 1000
+
+const ITEM_TYPES = { integer: 'number', decimal: 'number', date: 'number', string: 'string', token: 'string', 'display-string': 'string', boolean: 'boolean', bytes: 'object' }
 
 export const PARSERS: readonly Parser[] = [
   row('Upload-Metadata', {
@@ -144,6 +149,23 @@ export const PARSERS: readonly Parser[] = [
     },
     write: (name) => name,
   }),
+  row('Structured Item', { read: parseItem, check: ({ type, value }) => assert.equal(typeof value, ITEM_TYPES[type]) }),
+  row('Structured Integer', { read: parseInteger, check: (integer) => assert.ok(Number.isInteger(integer) && Math.abs(integer) <= 999_999_999_999_999), write: String }),
+  row('Structured Boolean', { read: parseBoolean, check: (value) => assert.equal(typeof value, 'boolean'), write: (value) => (value ? '?1' : '?0') }),
+  row('Structured Dictionary', {
+    read: parseDictionary,
+    check: (members) => {
+      for (const [key, { type }] of members) assert.ok(/^[a-z*][a-z0-9_.*-]*$/.test(key) && (type === 'inner-list' || type in ITEM_TYPES))
+    },
+  }),
+  row('Content-Digest', {
+    read: parseDigest,
+    isRefusal: ({ kind }) => kind !== 'digest',
+    check: (field) => assert.ok(field.kind === 'digest' && field.digest.length === { sha256: 32, sha512: 64 }[field.algorithm]),
+    write: (field) => (field.kind === 'digest' ? formatDigest(field.algorithm, Buffer.from(field.digest).toString('base64')) : ''),
+  }),
+  row('Want-Repr-Digest', { read: parseWantedDigest, check: (algorithm) => assert.ok(['sha256', 'sha512'].includes(algorithm)) }),
+  row('Content-Disposition', { read: parseFilename, check: (name) => assert.equal(typeof name, 'string') }),
   row('size', { read: parseSize, check: isCount, write: String }),
   row('duration', { read: parseDuration, check: isCount, write: (durationMs) => `${durationMs}ms` }),
   row('command line', {

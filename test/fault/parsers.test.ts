@@ -178,7 +178,7 @@ function assertMakesSense(upload: StoredUpload): void {
   assert.ok(Number.isSafeInteger(offset) && offset >= 0 && offset <= Math.min(3, length ?? 3))
   assert.ok(length === undefined || (Number.isSafeInteger(length) && length >= 0))
   assert.ok(Number.isSafeInteger(maxSize) && maxSize >= 0 && !Number.isNaN(createdAt.getTime()))
-  assert.ok(['receiving', 'finishing', 'finished', 'rejected'].includes(state))
+  assert.ok(['receiving', 'finishing', 'finished', 'rejected', 'deactivated'].includes(state))
   for (const [key, value] of metadata) assert.ok(typeof key === 'string' && typeof value === 'string')
   for (const part of parts) assert.match(part, /^[A-Za-z0-9_-]{1,128}$/)
   assert.equal(Object.getPrototypeOf(outcome ?? {}), Object.prototype)
@@ -358,6 +358,9 @@ campaign('whatever the headers of a request say, it is answered from the table, 
       if (told.status === 404) {
         assert.ok([draft.method, draft.headers.get('X-HTTP-Method-Override')].includes('DELETE'), `${entry.path} is gone`)
         entry.terminated = true
+      } else if (told.status === 410) {
+        assert.ok(draft.method === 'PATCH' && draft.headers.has('Upload-Complete') && draft.headers.get('Content-Length') !== String(body.length), `${entry.path} is deactivated`)
+        entry.terminated = true // more was announced than it was to have
       } else entry.acknowledge(Number(told.headers.get('upload-offset')))
       if (entry.terminated || entry.acknowledged === entry.length) entry = await create(port, ledger, own)
     }
@@ -424,4 +427,5 @@ function assertPlain(answer: WireResponse | undefined, draft: Draft, marked: boo
   if (marked) assert.ok(![...headers.values(), ...headers.keys(), body].join('\n').includes(MARK), `the answer reflects ${sent}`)
   if (status === 201) assert.match(headers.get('location')!, /^\/files\/[0-9a-f]{32}$/)
   if (TABLE.includes(status) && headers.get('tus-resumable') !== undefined && body !== '') assert.match(body, /^[A-Z][^\r\n]*\n$/)
+  if (headers.get('content-type') === 'application/problem+json') assert.match(JSON.parse(body).type, /^https:\/\/iana\.org\/assignments\/http-problem-types#[a-z-]+$/)
 }
