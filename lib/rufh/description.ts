@@ -7,8 +7,11 @@
  * @module
  */
 
-import { header } from '../http/exchange.ts'
+import { header, mediaTypeOf } from '../http/exchange.ts'
 import type { UploadRequest } from '../upload/hooks.ts'
+
+/** The media type of a piece (draft section "Media Type"), which says nothing of the whole. */
+export const APPEND_MEDIA_TYPE = 'application/partial-upload'
 
 /**
  * `filetype` from `Content-Type`, `filename` from `Content-Disposition` (RFC 6266), `contentEncoding` from
@@ -17,7 +20,7 @@ import type { UploadRequest } from '../upload/hooks.ts'
 export function describe(req: UploadRequest): ReadonlyMap<string, string> {
   const entries: readonly (readonly [key: string, value: string | undefined])[] = [
     ['filename', parseFilename(header(req, 'content-disposition') ?? '')],
-    ['filetype', header(req, 'content-type')],
+    ['filetype', mediaTypeOf(req) === APPEND_MEDIA_TYPE ? undefined : header(req, 'content-type')], // some clients say so of the first piece, too
     ['contentEncoding', header(req, 'content-encoding')],
   ]
   return new Map(entries.filter((entry): entry is readonly [string, string] => entry[1] !== undefined))

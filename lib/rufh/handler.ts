@@ -13,10 +13,11 @@ import { header, type Exchange } from '../http/exchange.ts'
 import { createHandler, type HandlerOptions, type UploadHandler } from '../http/handler.ts'
 import type { ProtocolFactory, Refusal } from '../http/protocol.ts'
 import type { UploadError } from '../upload/errors.ts'
+import { APPEND_MEDIA_TYPE } from './description.ts'
 import { completenessField, readFields, VERSION_FIELD } from './fields.ts'
 import { CURRENT, dialectOf, type InteropVersion } from './interop.ts'
 import { limitField } from './limits.ts'
-import { append, APPEND_MEDIA_TYPE, cancel, create, inspect, type RufhContext } from './operations.ts'
+import { append, cancel, create, inspect, type RufhContext } from './operations.ts'
 import { PROBLEM_MEDIA_TYPE, problemOf } from './problem.ts'
 
 /** What only this protocol has options for. */

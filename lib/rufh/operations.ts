@@ -23,14 +23,11 @@ import { inspectUpload } from '../upload/inspect.ts'
 import type { Received } from '../upload/receive.ts'
 import { terminateUpload } from '../upload/terminate.ts'
 import type { Upload, UploadDigest } from '../upload/types.ts'
-import { describe } from './description.ts'
+import { APPEND_MEDIA_TYPE, describe } from './description.ts'
 import { formatDigest, parseDigest, parseWantedDigest } from './digests.ts'
 import { completenessField, readFields, VERSION_FIELD, type RequestFields } from './fields.ts'
 import type { InteropVersion } from './interop.ts'
 import { limitField, type Limits } from './limits.ts'
-
-/** The media type of content that is appended (draft section "Media Type"). */
-export const APPEND_MEDIA_TYPE = 'application/partial-upload'
 
 /** The surroundings of every operation. */
 export interface RufhContext extends UploadContext {

@@ -34,7 +34,7 @@ export class CuttingProxy extends EventEmitter {
   #planned
   /** @type {Set<import('node:net').Socket>} */
   #sockets = new Set()
-  #server = createServer((client) => this.#accept(client))
+  #server = createServer({ noDelay: true }, (client) => this.#accept(client)) // what waits for more to send would hold back HTTP/2's windows
 
   /**
    * @param {number} targetPort
@@ -60,7 +60,7 @@ export class CuttingProxy extends EventEmitter {
 
   #accept(client) {
     if (this.targetPort === undefined) return void client.destroy()
-    const server = connect(this.targetPort, '127.0.0.1')
+    const server = connect({ port: this.targetPort, host: '127.0.0.1', noDelay: true })
     for (const [socket, peer] of [[client, server], [server, client]]) {
       this.#sockets.add(socket)
       socket.on('error', () => {}) // 'close' follows

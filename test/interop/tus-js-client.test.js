@@ -3,10 +3,9 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { Readable } from 'node:stream'
 import { test } from 'node:test'
 import { npmStart } from './npm-start.js'
-import { assertArrived, dataOf, filesOf, finish, HEADS_BYTES, MB, offsetsOf, startProxy, startUpload, temporaryFolder } from './uploading.js'
+import { assertArrived, dataOf, filesOf, finish, HEADS_BYTES, MB, offsetsOf, startProxy, startUpload, streamOf, temporaryFolder } from './uploading.js'
 
 const SOURCE = randomBytes(20 * MB)
 const LIMITS = { timeout: 120_000 }
@@ -110,15 +109,3 @@ test('A stream whose length shows at its end, cut before and after it was told, 
   assert.ok(offsets[1] > 6 * MB - HEADS_BYTES, `all that came before the FIN must be stored: resumed at ${offsets[1]}`)
   assert.deepEqual(offsets, offsets.toSorted((a, b) => a - b), 'nothing that was stored may be lost again')
 })
-
-/** The source as bytes that come one piece after the other, with no length to ask for. */
-function streamOf(source) {
-  let position = 0
-  return new Readable({
-    read(size) {
-      const piece = source.subarray(position, position + size)
-      position += piece.length
-      this.push(piece.length > 0 ? piece : null)
-    },
-  })
-}

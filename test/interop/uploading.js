@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { Upload } from 'tus-js-client'
 import { CuttingProxy } from './cutting-proxy.js'
 
@@ -56,6 +57,18 @@ export async function finish(running) {
 
 export function offsetsOf(exchanges) {
   return exchanges.filter(({ method }) => method === 'PATCH').map(({ offset }) => offset)
+}
+
+/** The source as bytes that come one piece after the other, with no length to ask for. */
+export function streamOf(source) {
+  let position = 0
+  return new Readable({
+    read(size) {
+      const piece = source.subarray(position, position + size)
+      position += piece.length
+      this.push(piece.length > 0 ? piece : null)
+    },
+  })
 }
 
 /** The names of the files that uploads are kept in. */
