@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -253,6 +253,15 @@ test('an upload whose client says its end, with a digest, and one that is deacti
     writeFileSync(sidecarOf(store, 'a'), sidecar.replace(from, to))
     await assert.rejects(new FileStore(store.directory).find('a'), { code: 'UPLOAD_CORRUPT' })
   }
+})
+
+test('where appends are flushed, an upload that has lost flushed bytes is damaged, whoever looks at it and when', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory, { sync: 'append' })
+  await store.append(await store.create({ id: 'a', length: 9 }), bytes('abcdef'))
+  truncateSync(join(directory, 'a'), 5)
+  for (const sync of ['append', 'finish'] as const) await assert.rejects(new FileStore(directory, { sync }).find('a'), { code: 'UPLOAD_CORRUPT' })
+  await assert.rejects(store.find('a'), { code: 'UPLOAD_CORRUPT' })
 })
 
 test('the list names every upload, and nothing that is none', async (t) => {

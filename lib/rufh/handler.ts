@@ -127,7 +127,7 @@ function refuse(context: RufhContext, { req, method }: Exchange, error: UploadEr
   const headers = {
     ...(problem === undefined ? {} : { 'Content-Type': PROBLEM_MEDIA_TYPE }),
     ...(upload && !processed ? { 'Upload-Offset': String(upload.offset) } : {}),
-    ...(status === 413 || code === 'TOO_SMALL' ? limitField(context, context.limits, dialect, upload) : {}),
+    ...(status === 413 || code === 'TOO_SMALL' ? limitField(context, context.limits, dialect, upload, error.maxSize) : {}),
     ...(processed || !['HEAD', 'GET', 'DELETE'].includes(method ?? '') ? completenessField(dialect, processed) : {}),
   }
   return { status, headers, ...(problem === undefined ? {} : { text: problem }) }

@@ -27,12 +27,17 @@ const MAX_INTEGER = 999_999_999_999_999
  * The field with the limits of an upload, or of those that are still to be made. A dialect that has no
  * such field has none. Without any limit it says `min-size=0`, which tells at least that limits are told.
  */
-export function limitField(context: UploadContext, limits: Limits, dialect: Dialect, upload?: Upload): Readonly<Record<string, string>> {
+export function limitField(
+  context: UploadContext,
+  limits: Limits,
+  dialect: Dialect,
+  upload?: Upload,
+  maxSize: number = upload?.maxSize ?? context.maxSize,
+): Readonly<Record<string, string>> {
   if (dialect.maxAge === undefined) return {}
-  const maxSize = upload?.maxSize ?? context.maxSize
   const members: (readonly [key: string, value: number])[] = [
     ['max-size', maxSize],
-    ['min-size', limits.minSize],
+    ['min-size', Math.min(limits.minSize, maxSize)],
     ['max-append-size', context.maxAppendSize < maxSize ? context.maxAppendSize : Infinity],
     ['min-append-size', limits.minAppendSize],
     [dialect.maxAge, Math.floor(lifetimeMs(context, upload) / 1000)],

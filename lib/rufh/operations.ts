@@ -47,7 +47,7 @@ export async function create(context: RufhContext, exchange: Exchange): Promise<
   if (length === undefined ? context.limits.minSize > 0 || !context.store.setLength : length < context.limits.minSize) {
     throw new UploadError('TOO_SMALL', length === undefined ? 'Upload-Length is needed here' : undefined)
   }
-  assertEnough(context, fields, body, body.length !== 0)
+  if (!complete && body.length !== undefined && body.length > 0 && body.length < context.limits.minAppendSize) throw new UploadError('TOO_SMALL')
   const description = { length, metadata: describe(req), completion: 'explicit', digest: expectedDigest(context, exchange) } as const
   const beforeCreate = (): void => {
     if (exchange.answered) throw new UploadError('OVERDUE') // what was said cannot be taken back
@@ -77,9 +77,8 @@ export async function append(context: RufhContext, exchange: Exchange, id: strin
   const asked = { ...fields, complete }
   const body = receivable(context, exchange, asked)
   const length = totalLength(asked, offset, body)
-  assertEnough(context, asked, body, true)
   await authorize(context, 'append', id, req)
-  const received = await appendToUpload(context, id, { offset, length, end: endOf(complete) }, body, signal)
+  const received = await appendToUpload(context, id, { offset, length, minBytes: context.limits.minAppendSize, end: endOf(complete) }, body, signal)
   await answer(context, exchange, asked, received, dialect.appended, {})
 }
 
@@ -113,10 +112,6 @@ function totalLength({ complete, length }: RequestFields, offset: number, body: 
   const sum = complete && body.length !== undefined ? offset + body.length : undefined
   if (sum !== undefined && length !== undefined && sum !== length) throw new UploadError('LENGTH_CONFLICT')
   return length ?? sum
-}
-
-function assertEnough({ limits }: RufhContext, { complete }: RequestFields, body: IncomingBody, applies: boolean): void {
-  if (applies && !complete && body.length !== undefined && body.length < limits.minAppendSize) throw new UploadError('TOO_SMALL')
 }
 
 /** The content of a request, whose sender is told of its progress if it can hear that. */

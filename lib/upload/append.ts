@@ -25,6 +25,8 @@ export interface AppendClaims {
   readonly offset: number
   /** How long the upload is in all, if the client says so only now. */
   readonly length?: number | undefined
+  /** How many there must be at least, if they are not the last ones. */
+  readonly minBytes?: number | undefined
   /** Whether they are the last ones. */
   readonly end: End
 }
@@ -51,9 +53,12 @@ export function appendToUpload(
     const found = await findHeld(context, id)
     if (found.parts) throw new UploadError('FINAL_UPLOAD')
     if (found.state === 'rejected') throw rejectionOf(found)
+    await context.store.flush?.(found) // whatever is answered may tell of its offset
+    context.acknowledged.note(found)
     if (claims.offset !== found.offset) throw new UploadError('OFFSET_CONFLICT', undefined, undefined, { upload: found })
     if (body.excess === 'cut' && (body.length ?? 0) > remainingBytes(found.offset, found.length, Infinity)) throw await overrun(context, found)
     if (claims.end === 'later' && isSettled(found)) throw new UploadError('COMPLETED')
+    if (claims.end === 'later' && (body.length ?? Infinity) < (claims.minBytes ?? 0)) throw new UploadError('TOO_SMALL', undefined, undefined, { upload: found })
     const upload = withLength(context, found, claims.length)
     const maxSize = upload.maxSize ?? context.maxSize
     const plan = planAppend({ ...upload, maxSize, maxAppendSize: context.maxAppendSize, claimedOffset: claims.offset, bodyLength: body.length })

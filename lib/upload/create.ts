@@ -56,9 +56,9 @@ export async function createUpload(context: UploadContext, asked: CreationReques
   const { body, end, beforeCreate } = asked
   const wanted = await decide(context, asked)
   const { id, length, parts, maxSize = context.maxSize } = wanted
-  if (length !== undefined && length > maxSize) throw new UploadError('MAX_SIZE_EXCEEDED')
+  if (length !== undefined && length > maxSize) throw new UploadError('MAX_SIZE_EXCEEDED', undefined, undefined, { maxSize })
   const plan = planAppend({ offset: 0, length, claimedOffset: 0, bodyLength: body?.length, maxSize, maxAppendSize: context.maxAppendSize })
-  if (plan.kind === 'refused') throw new UploadError(plan.code)
+  if (plan.kind === 'refused') throw new UploadError(plan.code, undefined, undefined, { maxSize })
   if (body) assertNotBusy(context)
   beforeCreate()
   if (!body && !parts && (length !== 0 || end === 'later')) return { kind: 'received', upload: await create(context, wanted) } // nobody knows of it yet

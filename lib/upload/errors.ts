@@ -68,6 +68,8 @@ export interface ErrorDetails {
   readonly status?: number
   readonly headers?: Readonly<Record<string, string>>
   readonly upload?: Upload
+  /** The most that the upload may hold, in bytes, where there is none yet. */
+  readonly maxSize?: number
 }
 
 /** A request that cannot be served; `code` decides the status. `cause` is never sent. */
@@ -78,6 +80,7 @@ export class UploadError extends Error {
   readonly headers: Readonly<Record<string, string>>
   /** The upload that it is about, as it stands, where that is of use to its client. */
   readonly upload: Upload | undefined
+  readonly maxSize: number | undefined
 
   constructor(code: UploadErrorCode, message: string = TABLE[code][1], cause?: unknown, details: ErrorDetails = {}) {
     super(message, cause === undefined ? undefined : { cause })
@@ -85,6 +88,7 @@ export class UploadError extends Error {
     this.status = details.status ?? TABLE[code][0]
     this.headers = details.headers ?? {}
     this.upload = details.upload
+    this.maxSize = details.maxSize
   }
 }
 

@@ -101,7 +101,7 @@ async function receivePlain(context: UploadContext, upload: Upload, reader: Happ
 async function receiveVerified(context: UploadContext, upload: Upload, reader: HappyReader, checksum: ExpectedChecksum, signal: AbortSignal): Promise<Received> {
   const { offset, mismatch } = await appendVerified(context, upload, reader, checksum, signal)
 
-  const stored: Upload = { ...upload, offset, updatedAt: new Date() }
+  const stored = moved(upload, offset)
   const error = whyEnded(reader.error, context, upload)
   if (error === 'gone') return { kind: 'gone', upload: stored }
   if (error && error.status !== 413) return { kind: 'interrupted', upload: stored, error }
@@ -111,10 +111,15 @@ async function receiveVerified(context: UploadContext, upload: Upload, reader: H
 
 async function append(store: UploadStore, upload: Upload, reader: HappyReader, options: AppendOptions): Promise<Upload> {
   try {
-    return { ...upload, offset: await store.append(upload, reader, options), updatedAt: new Date() }
+    return moved(upload, await store.append(upload, reader, options))
   } finally {
     reader.destroy() // a store that failed has not read to the end, and the source is to be discarded by others
   }
+}
+
+/** What brought nothing is no activity: the store does not count it as such either. */
+function moved(upload: Upload, offset: number): Upload {
+  return offset === upload.offset ? upload : { ...upload, offset, updatedAt: new Date() }
 }
 
 /** Tells of progress no more often than every `progressIntervalMs`; what `onProgress` throws harms no upload. */

@@ -166,6 +166,7 @@ async function beginHttp1(port: number, { method, path, headers = {} }: Call, le
   const framing = length === 'none' ? [] : length === 'unknown' ? ['Transfer-Encoding: chunked'] : [`Content-Length: ${length}`]
   await client.send([`${method} ${path} HTTP/1.1`, 'Host: test', ...fields, ...framing, '', ''].join('\r\n'))
   const heads = new HeadQueue()
+  const closed = new Promise<void>((resolve) => client.socket.once('close', () => resolve()))
   const read = async (): Promise<Answer> => {
     for (;;) {
       const head = await client.response({ toHead: method === 'HEAD' })
@@ -178,8 +179,8 @@ async function beginHttp1(port: number, { method, path, headers = {} }: Call, le
     write: async (content) => {
       if (client.socket.destroyed) return
       const bytes = Buffer.from(content as string)
-      const gone = once(client.socket, 'close')
-      await Promise.race([client.send(length === 'unknown' ? Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]) : bytes), gone])
+      const framed = length === 'unknown' ? Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]) : bytes
+      await Promise.race([client.send(framed), closed])
     },
     end: () => {
       if (length === 'unknown') void client.send('0\r\n\r\n')
@@ -187,7 +188,7 @@ async function beginHttp1(port: number, { method, path, headers = {} }: Call, le
     interim: () => heads.next(),
     answer,
     cut: (how) => void (how === 'rst' ? client.socket.resetAndDestroy() : client.socket.end()),
-    closed: new Promise((resolve) => client.socket.once('close', () => resolve())),
+    closed,
   }
 }
 
@@ -210,12 +211,10 @@ async function beginHttp2(port: number, { method, path, headers = {} }: Call, le
     if (stream.writableEnded) session.close() // once there is nothing left to say
   })
   return {
-    write: (content) =>
-      new Promise((resolve) => {
-        if (stream.destroyed || stream.writableEnded) return resolve()
-        stream.once('close', () => resolve())
-        stream.write(content, () => resolve())
-      }),
+    write: async (content) => {
+      if (stream.destroyed || stream.writableEnded) return
+      await Promise.race([new Promise<void>((resolve) => stream.write(content, () => resolve())), closed])
+    },
     end: () => void stream.end(),
     interim: () => heads.next(),
     answer,
