@@ -29,10 +29,13 @@ export function describe(req: UploadRequest): ReadonlyMap<string, string> {
 /**
  * ```
  * disposition-parm = token OWS "=" OWS ( token / quoted-string )     ; RFC 6266 section 4.1
+ * quoted-string    = DQUOTE *( qdtext / quoted-pair ) DQUOTE         ; RFC 9110 section 5.6.4
  * ```
- * Sticky, so that a parameter begins where the one before it ended.
+ * Sticky, so that a parameter begins where the one before it ended. A quoted-string is read part by part: a
+ * pattern that repeats a choice takes the stack for it, which a long text exhausts.
  */
-const PARAMETER = /\s*;\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([!#$%&'*+\-.^_`|~0-9A-Za-z]+))/y
+const PARAMETER = /\s*;\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)\s*=\s*(?:"|([!#$%&'*+\-.^_`|~0-9A-Za-z]+))/y
+const QUOTED_PART = /([^"\\]*)(?:"|\\(.))/y
 
 /** `ext-value = "UTF-8" "'" [ language ] "'" value-chars` (RFC 8187 section 3.2.1). */
 const EXTENDED = /^utf-8'[A-Za-z0-9-]*'(.*)$/i
@@ -42,10 +45,25 @@ export function parseFilename(disposition: string): string | undefined {
   const names = new Map<string, string>()
   PARAMETER.lastIndex = /^\s*[!#$%&'*+\-.^_`|~0-9A-Za-z]+/.exec(disposition)?.[0].length ?? disposition.length
   for (let match = PARAMETER.exec(disposition); match; match = PARAMETER.exec(disposition)) {
-    const [, key = '', quoted, token] = match
-    names.set(key.toLowerCase(), token ?? quoted?.replace(/\\(.)/g, '$1') ?? '')
+    const [, key = '', token] = match
+    const value = token ?? readQuoted(disposition)
+    if (value === undefined) break
+    names.set(key.toLowerCase(), value)
   }
   return decodeExtended(names.get('filename*')) ?? names.get('filename')
+}
+
+/** Reads on behind an opening quote, up to behind the closing one; `undefined` if there is none. */
+function readQuoted(text: string): string | undefined {
+  const parts: string[] = []
+  QUOTED_PART.lastIndex = PARAMETER.lastIndex
+  for (let match = QUOTED_PART.exec(text); match; match = QUOTED_PART.exec(text)) {
+    const [, plain = '', escaped] = match
+    parts.push(plain, escaped ?? '')
+    PARAMETER.lastIndex = QUOTED_PART.lastIndex
+    if (escaped === undefined) return parts.join('')
+  }
+  return undefined
 }
 
 function decodeExtended(value: string | undefined): string | undefined {

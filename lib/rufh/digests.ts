@@ -3,9 +3,9 @@
 /**
  * The fields `Content-Digest`, `Repr-Digest` and `Want-Repr-Digest` (RFC 9530).
  *
- * Of several digests the strongest counts. One of an algorithm that is not known is ignored, as that
- * document allows. One of a known algorithm that cannot be a digest of it is an error: who sends it
- * asks for a check, and must not believe that it was made.
+ * Of several digests the strongest counts. One of an algorithm that is not known, or that the store has no
+ * way to check, is ignored, as that document allows. One of a known algorithm that cannot be a digest of it
+ * is an error: its sender has made a mistake, and would not learn of it.
  *
  * @module
  */

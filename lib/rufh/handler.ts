@@ -9,7 +9,7 @@
  * @module
  */
 
-import { header, type Exchange } from '../http/exchange.ts'
+import type { Exchange } from '../http/exchange.ts'
 import { createHandler, type HandlerOptions, type UploadHandler } from '../http/handler.ts'
 import type { ProtocolFactory, Refusal } from '../http/protocol.ts'
 import type { UploadError } from '../upload/errors.ts'
@@ -101,8 +101,7 @@ export function rufh(options: RufhOptions): ProtocolFactory {
         ...completeness,
       ],
       responseFields: ['Accept-Patch', 'Repr-Digest', VERSION_FIELD, 'Upload-Length', 'Upload-Limit', 'Upload-Offset', ...completeness],
-      claims: (req, { kind }) =>
-        header(req, 'tus-resumable') === undefined && req.method !== 'OPTIONS' && (kind === 'upload' || readFields(req, versions).complete !== undefined),
+      claims: (req, { kind }) => req.method !== 'OPTIONS' && (kind === 'upload' || readFields(req, versions).complete !== undefined),
       methodOf: (req) => req.method,
       methodsOf: (kind) => (kind === 'creation' ? CREATION_METHODS : UPLOAD_METHODS),
       discovery: () => ({ 'Accept-Patch': APPEND_MEDIA_TYPE, ...limitField(context, context.limits, CURRENT) }),

@@ -67,11 +67,11 @@ export function appendToUpload(
 
     const received = endAt(claims.end, await receive(context, upload, body, { maxBytes: plan.maxBytes, stop, signal }))
     if (isOverrun(body, received)) throw await overrun(context, received.upload)
-    const { length, offset } = received.upload
-    const kept = received.kind === 'received' || offset > found.offset
-    if (length !== undefined && length !== found.length && kept) await context.store.setLength?.(found, length) // not sooner: a request of which nothing is kept changes nothing
-    context.acknowledged.note(received.upload)
-    return { ...received, upload: await finishUpload(context, received.upload, received.kind === 'received' ? claims.end : endOfCut(claims.end)) }
+    const kept = received.kind === 'received' || received.upload.offset > found.offset
+    const grown = kept ? received.upload : found // a request of which nothing is kept changes nothing, the length neither
+    if (grown.length !== undefined && grown.length !== found.length) await context.store.setLength?.(found, grown.length)
+    context.acknowledged.note(grown)
+    return { ...received, upload: await finishUpload(context, grown, received.kind === 'received' ? claims.end : endOfCut(claims.end)) }
   })
 }
 
