@@ -534,19 +534,20 @@ export class FileStore {
     }
     let offset = size
     try {
-      const onData = onProgress && this.#sync !== 'append' ? () => onProgress(offset) : undefined
       let flushedAtMs = Date.now()
-      for await (const buffers of batchesOf(body, signal, onData)) {
+      for await (const buffers of batchesOf(body, signal)) {
         for (let rest = buffers; rest.length > 0; ) {
           const { bytesWritten } = await file.writev(rest, offset)
           if (bytesWritten === 0) throw new Error('The system wrote nothing, and did not say why')
           offset += bytesWritten
           rest = behind(rest, bytesWritten)
         }
-        if (!onProgress || this.#sync !== 'append' || Date.now() - flushedAtMs < PROGRESS_FLUSH_MS) continue
-        await this.#changeSidecar(upload, { flushed: await this.#flushTo(upload, offset) }) // who is told of them may forget them
-        onProgress(offset)
-        flushedAtMs = Date.now()
+        if (onProgress && this.#sync === 'append') {
+          if (Date.now() - flushedAtMs < PROGRESS_FLUSH_MS) continue
+          await this.#changeSidecar(upload, { flushed: await this.#flushTo(upload, offset) }) // who is told of them may forget them
+          flushedAtMs = Date.now()
+        }
+        onProgress?.(offset)
       }
     } catch (error) {
       throw signal?.aborted ? signal.reason : asStoreFull(error)
@@ -623,7 +624,7 @@ export class FileStore {
  * Yields what a body brings, all at once that came since the last time, and holds it back when that is much. Throws as
  * the body or the signal says, when all that came before was taken.
  */
-async function* batchesOf(body: Readable, signal: AbortSignal | undefined, onData: (() => void) | undefined): AsyncGenerator<Buffer[], void, undefined> {
+async function* batchesOf(body: Readable, signal: AbortSignal | undefined): AsyncGenerator<Buffer[], void, undefined> {
   let batch: Buffer[] = []
   let bytes = 0
   let wake: (() => void) | undefined
@@ -633,7 +634,6 @@ async function* batchesOf(body: Readable, signal: AbortSignal | undefined, onDat
     batch.push(buffer)
     bytes += buffer.length
     if (bytes >= WRITE_BUFFER_BYTES) body.pause()
-    onData?.()
     wake?.()
   }
   let ended = false

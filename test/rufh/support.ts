@@ -204,7 +204,6 @@ async function beginHttp2(port: number, { method, path, headers = {} }: Call, le
   stream.on('error', () => {})
   const heads = new HeadQueue()
   stream.on('headers', (fields: IncomingHttpHeaders) => heads.add(headOf(fields)))
-  stream.on('continue', () => heads.add({ status: 100, headers: new Map() }))
   const closed = new Promise<void>((resolve) => stream.once('close', () => resolve()))
   const answer = answerOf(stream, heads).finally(() => {
     heads.end()

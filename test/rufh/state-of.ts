@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+
+/** What an answer says of the state of an upload, to be compared as a whole. @module */
+
+import type { Head } from './support.ts'
+
+/** The status and the fields about the state, as they were sent. A field that is not there is no member. */
+export interface State {
+  readonly status: number
+  readonly offset?: string
+  readonly complete?: string
+  readonly length?: string
+}
+
+/** Reads the state from an answer. */
+export function stateOf({ status, headers }: Head): State {
+  const [offset, complete, length] = ['offset', 'complete', 'length'].map((name) => headers.get(`upload-${name}`))
+  return { status, ...(offset !== undefined && { offset }), ...(complete !== undefined && { complete }), ...(length !== undefined && { length }) }
+}
+
+/** The members of `Upload-Limit`, of which all values are integers here. */
+export function limitsOf({ headers }: Head): Readonly<Record<string, number>> {
+  const members = headers.get('upload-limit')?.split(', ') ?? []
+  return Object.fromEntries(members.map((member) => member.split('=')).map(([key = '', value]) => [key, Number(value)]))
+}
