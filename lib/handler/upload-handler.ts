@@ -18,7 +18,8 @@ export interface UploadHandlerOptions extends HandlerOptions, TusOptions, RufhOp
  * do. They share their uploads: one that was begun in one of them can go on in the other.
  *
  * A request with `Tus-Resumable` is in tus, whatever else it says. Without it, one that has a valid
- * `Upload-Complete`, or is for an upload, is in the other; what is left is refused as tus does.
+ * `Upload-Complete`, or is for an upload, is in the other (a PATCH only if a field or its media type says so);
+ * what is left is refused as tus does.
  *
  * An upload that was begun in tus is complete when it has its length. One that was begun in the other is
  * when its client says so, or when a client of tus, which cannot say so, has brought or asks for its last byte.

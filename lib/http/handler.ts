@@ -190,7 +190,8 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
       try {
         return await serve(exchange, target.id)
       } catch (error) {
-        if (!(error instanceof UploadError && error.code === 'NOT_FOUND' && protocol.claims(req, target))) throw error // it may not be finished yet
+        // A HEAD may be about an upload that is not finished yet. As a download that is not there, and not an empty one.
+        if (!(error instanceof UploadError && error.code === 'NOT_FOUND' && method === 'HEAD' && protocol.claims(req, target))) throw error
       }
     }
     const allowed = protocol.methodsOf(target.kind)

@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { Exchange } from '../http/exchange.ts'
+import { header, mediaTypeOf, type Exchange } from '../http/exchange.ts'
 import { createHandler, type HandlerOptions, type UploadHandler } from '../http/handler.ts'
 import type { ProtocolFactory, Refusal } from '../http/protocol.ts'
 import type { UploadError } from '../upload/errors.ts'
@@ -76,7 +76,8 @@ export function rufhHandler(options: RufhHandlerOptions): UploadHandler {
 
 /**
  * Resumable Uploads for HTTP as one of the protocols of a handler. A request is in it if it has a valid
- * `Upload-Complete`, or is for an upload.
+ * `Upload-Complete`, or is for an upload: it need say no more, but for a PATCH, which needs the media type or
+ * a version of the draft.
  *
  * @throws {RangeError} if an option is out of bounds.
  */
@@ -101,7 +102,10 @@ export function rufh(options: RufhOptions): ProtocolFactory {
         ...completeness,
       ],
       responseFields: ['Accept-Patch', 'Repr-Digest', VERSION_FIELD, 'Upload-Length', 'Upload-Limit', 'Upload-Offset', ...completeness],
-      claims: (req, { kind }) => req.method !== 'OPTIONS' && (kind === 'upload' || readFields(req, versions).complete !== undefined),
+      claims: (req, { kind }) => {
+        if (kind === 'upload' && req.method !== 'PATCH') return req.method !== 'OPTIONS'
+        return readFields(req, versions).complete !== undefined || (kind === 'upload' && (header(req, VERSION_FIELD.toLowerCase()) !== undefined || mediaTypeOf(req) === APPEND_MEDIA_TYPE))
+      },
       methodOf: (req) => req.method,
       methodsOf: (kind) => (kind === 'creation' ? CREATION_METHODS : UPLOAD_METHODS),
       discovery: () => ({ 'Accept-Patch': APPEND_MEDIA_TYPE, ...limitField(context, context.limits, CURRENT) }),
