@@ -313,9 +313,7 @@ export class FileStore {
     if (!file?.isFile()) throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has a sidecar and no data`)
     const { flushed } = sidecar.Longhaul ?? {}
     // A cut lowers the mark first, so that one that is read again can only be too high if bytes are lost.
-    if (flushed && file.size < flushed.offset && file.size < ((await this.#markOf(id))?.offset ?? 0)) {
-      throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has ${file.size} bytes of which ${flushed.offset} had been flushed`)
-    }
+    const hasLost = flushed !== undefined && file.size < flushed.offset && file.size < ((await this.#markOf(id))?.offset ?? 0)
     const survived = flushed && !(await this.#isOfThisBoot(flushed)) ? flushed.offset : Infinity
     const upload = describe(sidecar, Math.min(file.size, survived, this.#doubtful.get(id) ?? Infinity), file.birthtimeMs > 0 ? file.birthtime : file.mtime, file.mtime)
     const { offset, length, state } = upload
@@ -323,7 +321,7 @@ export class FileStore {
     if (offset > (length ?? Infinity) || (mustBeWhole && offset !== length)) {
       throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has ${offset} bytes where its sidecar says ${length}`)
     }
-    return upload
+    return hasLost && state === 'receiving' ? { ...upload, state: 'deactivated' } : upload
   }
 
   /**

@@ -190,12 +190,14 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
       try {
         return await serve(exchange, target.id)
       } catch (error) {
-        // A HEAD may be about an upload that is not finished yet. As a download that is not there, and not an empty one.
-        if (!(error instanceof UploadError && error.code === 'NOT_FOUND' && method === 'HEAD' && protocol.claims(req, target))) throw error
+        // As a download, what is not finished is not there, and not empty. But a HEAD may ask how far it has come.
+        const refused = error instanceof UploadError && (error.code === 'NOT_FOUND' || error.code === 'REFUSED')
+        if (!(refused && method === 'HEAD' && protocol.claims(req, target))) throw error
       }
     }
-    const allowed = protocol.methodsOf(target.kind)
-    if (!allowed.includes(method)) throw new UploadError('METHOD_NOT_ALLOWED', undefined, undefined, { headers: { Allow: allowed.join(', ') } })
+    if (!protocol.methodsOf(target.kind).includes(method)) {
+      throw new UploadError('METHOD_NOT_ALLOWED', undefined, undefined, { headers: { Allow: methodsOf(target.kind).join(', ') } })
+    }
     await protocol.serve(exchange, target)
   }
 
@@ -203,11 +205,13 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
   const isPlain = (req: UploadRequest): boolean =>
     (req.method === 'GET' || req.method === 'HEAD') && !protocols.some(({ marks }) => header(req, marks) !== undefined)
 
+  const methodsOf = (kind: 'creation' | 'upload'): readonly string[] => [...new Set(protocols.flatMap((protocol) => protocol.methodsOf(kind)))]
+
   const discovery = (): Headers => Object.assign({}, ...protocols.map((protocol) => protocol.discovery()))
 
   const preflight = (req: UploadRequest, kind: 'creation' | 'upload'): Headers => {
     if (!cors || header(req, 'access-control-request-method') === undefined) return {}
-    return preflightHeaders(cors, [...new Set(protocols.flatMap((protocol) => protocol.methodsOf(kind)))], requestFields)
+    return preflightHeaders(cors, methodsOf(kind), requestFields)
   }
 
   return Object.assign((req: UploadRequest, res: UploadResponse) => handle(req, res, false), {

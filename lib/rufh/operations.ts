@@ -29,6 +29,9 @@ import { completenessField, readFields, VERSION_FIELD, type RequestFields } from
 import type { InteropVersion } from './interop.ts'
 import { limitField, type Limits } from './limits.ts'
 
+/** How long an answer waits for a digest that the client would like to have, in milliseconds. */
+const DIGEST_MS = 10_000
+
 /** The surroundings of every operation. */
 export interface RufhContext extends UploadContext {
   readonly limits: Limits
@@ -70,7 +73,8 @@ export async function append(context: RufhContext, exchange: Exchange, id: strin
   const { req, signal } = exchange
   const fields = readFields(req, context.versions)
   const { dialect, offset } = fields
-  const complete = fields.complete ?? (dialect.completesByDefault ? true : undefined)
+  const silent = header(req, dialect.completeness.name.toLowerCase()) === undefined // what is malformed should not complete anything
+  const complete = fields.complete ?? (dialect.completesByDefault && silent ? true : undefined)
   if (dialect.mediaType && mediaTypeOf(req) !== APPEND_MEDIA_TYPE) throw new UploadError('UNSUPPORTED_MEDIA_TYPE', `The content type must be ${APPEND_MEDIA_TYPE}`)
   if (offset === undefined) throw new UploadError('BAD_REQUEST', 'Upload-Offset must be a whole number of bytes')
   if (complete === undefined) throw new UploadError('BAD_REQUEST', 'Upload-Complete must be ?0 or ?1')
@@ -90,7 +94,7 @@ export async function cancel(context: RufhContext, exchange: Exchange, id: strin
 }
 
 /** Offset, completeness, length and limits, as far as they are known. */
-export function stateFields(context: RufhContext, { dialect }: Pick<RequestFields, 'dialect'>, upload: Upload): Headers {
+function stateFields(context: RufhContext, { dialect }: Pick<RequestFields, 'dialect'>, upload: Upload): Headers {
   const { offset, length, state } = upload
   return {
     'Upload-Offset': String(offset),
@@ -164,10 +168,15 @@ async function answer(context: RufhContext, exchange: Exchange, fields: RequestF
   await respond(exchange, ownStatus, { Location: location, ...(await digestField(context, exchange, upload)), ...ownHeaders, ...state }, body)
 }
 
-async function digestField(context: RufhContext, { req }: Exchange, upload: Upload): Promise<Headers> {
+/** The digest of what is complete. It is no more than a wish, so the answer does not wait for long, and a client that is gone costs nothing. */
+async function digestField(context: RufhContext, exchange: Exchange, upload: Upload): Promise<Headers> {
+  const { req, res } = exchange
   const { algorithm, value } = upload.digest ?? {}
   const wanted = parseWantedDigest(header(req, 'want-repr-digest')) ?? algorithm
   if (wanted === undefined || !context.store.read) return {}
   const known = wanted === algorithm ? value : undefined // it was verified
-  return { 'Repr-Digest': formatDigest(wanted, known ?? (await digestOf(context, upload, wanted))) }
+  const untilMs = Date.now() + DIGEST_MS
+  const stillWanted = (): boolean => !exchange.answered && !('stream' in res ? res.stream.closed : res.destroyed) && Date.now() < untilMs
+  const digest = known ?? (await digestOf(context, upload, wanted, stillWanted))
+  return digest === undefined ? {} : { 'Repr-Digest': formatDigest(wanted, digest) }
 }

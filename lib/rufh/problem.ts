@@ -20,7 +20,7 @@ export const PROBLEM_MEDIA_TYPE = 'application/problem+json'
 export function problemOf({ code, upload }: UploadError, providedOffset: number | undefined): string | undefined {
   switch (code) {
     case 'OFFSET_CONFLICT':
-      return problem('mismatching-upload-offset', 'The upload is at another offset', { 'expected-offset': upload?.offset, 'provided-offset': providedOffset })
+      return upload && problem('mismatching-upload-offset', 'The upload is at another offset', { 'expected-offset': upload.offset, 'provided-offset': providedOffset })
     case 'LENGTH_CONFLICT':
     case 'TOO_LARGE': // than what is left of its upload: no smaller request would mend that
       return problem('inconsistent-upload-length', 'The upload has another length')

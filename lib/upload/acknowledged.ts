@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * The offsets that clients were told, so that none is ever told a smaller one.
+ * The offsets that clients were told, or were to be told, so that none is ever told a smaller one.
  *
  * A client may forget the bytes that were acknowledged. If they are gone nevertheless, because somebody
  * cut the file or a disk lost them, to go on from a smaller offset would ask for what nobody has.
  *
  * They are kept in memory, for so many uploads and no longer than the process lives: what is to survive
- * more than that is up to the store. It costs nothing where it is of no use.
+ * more than that is up to the store.
  *
  * @module
  */

@@ -56,7 +56,7 @@ export function appendToUpload(
     await context.store.flush?.(found) // whatever is answered may tell of its offset
     context.acknowledged.note(found)
     if (claims.offset !== found.offset) throw new UploadError('OFFSET_CONFLICT', undefined, undefined, { upload: found })
-    if (body.excess === 'cut' && (body.length ?? 0) > remainingBytes(found.offset, found.length, Infinity)) throw await overrun(context, found)
+    if (body.excess === 'cut' && (body.length ?? 0) > remainingBytes(found.offset, found.length, Infinity)) throw await overrun(context, found, found)
     if (claims.end === 'later' && isSettled(found)) throw new UploadError('COMPLETED')
     if (claims.end === 'later' && (body.length ?? Infinity) < (claims.minBytes ?? 0)) throw new UploadError('TOO_SMALL', undefined, undefined, { upload: found })
     const upload = withLength(context, found, claims.length)
@@ -66,7 +66,7 @@ export function appendToUpload(
     if (plan.maxBytes > 0) assertNotBusy(context) // with nothing left to receive, it is about what is received already
 
     const received = endAt(claims.end, await receive(context, upload, body, { maxBytes: plan.maxBytes, stop, signal }))
-    if (isOverrun(body, received)) throw await overrun(context, received.upload)
+    if (isOverrun(body, received)) throw await overrun(context, found, received.upload)
     const kept = received.kind === 'received' || received.upload.offset > found.offset
     const grown = kept ? received.upload : found // a request of which nothing is kept changes nothing, the length neither
     if (grown.length !== undefined && grown.length !== found.length) await context.store.setLength?.(found, grown.length)

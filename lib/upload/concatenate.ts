@@ -30,14 +30,14 @@ export const MAX_PARTS = 10_000
 
 /**
  * Looks the parts up. Resolves with `undefined` if one of them cannot be used: it does not exist, is
- * no partial upload, or has expired. Why is not said, so that nobody learns what others have here.
+ * no partial upload, has expired or was deactivated. Why is not said, so that nobody learns what others have here.
  */
 export async function findParts(context: UploadContext, ids: readonly string[]): Promise<Parts | undefined> {
   const { store, expiration } = context
   const found = new Map<string, Upload>()
   for (const id of ids) {
     const part = found.get(id) ?? (await store.find(id))
-    if (!part?.partial || isExpired(part, expiration)) return undefined
+    if (!part?.partial || part.state === 'deactivated' || isExpired(part, expiration)) return undefined
     found.set(id, part)
   }
   const uploads = ids.map((id) => found.get(id) as Upload)

@@ -34,8 +34,8 @@ export interface CreationRequest {
   /** Called when all have agreed; may throw. */
   readonly beforeCreate: () => void
   /**
-   * Called when it exists, before its first bytes are asked for; not if no body is to come. Returns whether
-   * the client knows its address from then on.
+   * Called when it exists, before its first bytes are asked for; not if there is no `body`. Returns whether the
+   * client knows its address from then on.
    */
   readonly announce?: ((upload: Upload) => boolean) | undefined
 }
@@ -49,7 +49,7 @@ export interface CreationRequest {
  * could not be put together. What was interrupted exists, with the bytes that came; so does what is complete
  * but could not be finished.
  *
- * @throws {UploadError} `BAD_REQUEST` (the parts), `MAX_SIZE_EXCEEDED`, `TOO_LARGE`, `APPEND_TOO_LARGE`,
+ * @throws {UploadError} `BAD_REQUEST` (the parts), `LENGTH_CONFLICT`, `MAX_SIZE_EXCEEDED`, `TOO_LARGE`, `APPEND_TOO_LARGE`,
  * `BUSY`, `REFUSED`, `UPLOAD_EXISTS` before anything is created; what {@link finishUpload} or the store throws.
  */
 export async function createUpload(context: UploadContext, asked: CreationRequest, requester: Requester): Promise<Received> {
@@ -75,7 +75,7 @@ export async function createUpload(context: UploadContext, asked: CreationReques
     } finally {
       if (!announced && (!received || received.kind === 'refused' || isOverrun(body, received))) await context.store.terminate(created) // nobody learns of its address
     }
-    if (isOverrun(body, received)) throw announced ? await overrun(context, received.upload) : new UploadError('LENGTH_CONFLICT')
+    if (isOverrun(body, received)) throw announced ? await overrun(context, created, received.upload) : new UploadError('LENGTH_CONFLICT')
     if (received.kind === 'refused') return received
     if (received.upload.length !== length && received.upload.length !== undefined) await context.store.setLength?.(created, received.upload.length)
     context.acknowledged.note(received.upload)
@@ -93,6 +93,10 @@ export async function createUpload(context: UploadContext, asked: CreationReques
 
 async function create(context: UploadContext, upload: NewUpload): Promise<Upload> {
   const created = await context.store.create(upload)
+  if (created.completion !== upload.completion || created.digest?.value !== upload.digest?.value) {
+    await context.store.terminate(created)
+    throw new UploadError('INTERNAL', undefined, new TypeError('Cannot create an upload as the store must keep its completion and digest'))
+  }
   publish('create', created)
   return created
 }

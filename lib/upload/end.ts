@@ -35,8 +35,11 @@ export function isOverrun(body: IncomingBody | undefined, received: Received): b
   return body?.excess === 'cut' && (received.kind === 'interrupted' || received.kind === 'refused') && received.error.code === 'TOO_LARGE'
 }
 
-/** Deactivates an upload that was sent more than its length, unless it is complete; resolves with what to answer. The caller holds the lock. */
-export async function overrun(context: UploadContext, upload: Upload): Promise<UploadError> {
-  if (upload.state === 'receiving' && !isComplete(upload)) await settle(context, upload, 'deactivated')
+/**
+ * Deactivates an upload that was sent more than its length, unless it was complete before; resolves with what to
+ * answer. `upload` is as it is now. The caller holds the lock.
+ */
+export async function overrun(context: UploadContext, before: Upload, upload: Upload): Promise<UploadError> {
+  if (before.state === 'receiving' && !isComplete(before)) await settle(context, upload, 'deactivated')
   return new UploadError('LENGTH_CONFLICT')
 }

@@ -9,7 +9,7 @@
 import type { UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { isExpired } from './expiration.ts'
-import { settle } from './settle.ts'
+import { isSettled, settle } from './settle.ts'
 import type { Upload } from './types.ts'
 
 /**
@@ -41,7 +41,7 @@ export async function findUpload(context: UploadContext, id: string): Promise<Up
  */
 export async function findHeld(context: UploadContext, id: string): Promise<Upload> {
   const upload = await findUpload(context, id)
-  if (!context.acknowledged.exceed(upload)) return upload
+  if (isSettled(upload) || !context.acknowledged.exceed(upload)) return upload
   await settle(context, upload, 'deactivated')
   throw new UploadError('DEACTIVATED')
 }

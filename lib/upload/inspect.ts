@@ -57,8 +57,10 @@ async function lookAndRelease(context: UploadContext, id: string, lock: Lock, en
 async function lookHeld(context: UploadContext, id: string, end: End): Promise<Upload> {
   const upload = await findHeld(context, id)
   if (isSettled(upload)) return upload
-  if (!upload.parts) await context.store.flush?.(upload) // an offset that is told is a promise
-  context.acknowledged.note(upload)
+  if (!upload.parts) { // the bytes of a concatenation are those of its parts
+    await context.store.flush?.(upload) // an offset that is told is a promise
+    context.acknowledged.note(upload)
+  }
   try {
     return await finishUpload(context, upload, end)
   } catch (error) {

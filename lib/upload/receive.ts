@@ -74,7 +74,7 @@ async function receivePlain(context: UploadContext, upload: Upload, reader: Happ
   const stored = await append(store, upload, reader, { signal, onProgress: progressOf(context, upload, body) })
 
   const error = whyEnded(reader.error, context, upload)
-  if (error === undefined) return { kind: 'received', upload: stored }
+  if (error === undefined) return { kind: wasCancelled(body) ? 'gone' : 'received', upload: stored }
   if (error === 'gone') return { kind: 'gone', upload: stored }
   if (error.status === 413 && body.excess !== 'cut') {
     await store.truncate(stored, upload.offset)
@@ -115,6 +115,11 @@ async function append(store: UploadStore, upload: Upload, reader: HappyReader, o
   } finally {
     reader.destroy() // a store that failed has not read to the end, and the source is to be discarded by others
   }
+}
+
+/** Over HTTP/2 some clients end a body of no announced length before they say that they have cancelled it. */
+function wasCancelled({ source, length }: IncomingBody): boolean {
+  return length === undefined && (source as { aborted?: boolean }).aborted === true
 }
 
 /** What brought nothing is no activity: the store does not count it as such either. */

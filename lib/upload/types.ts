@@ -73,7 +73,7 @@ export interface Upload {
   readonly updatedAt: Date
 }
 
-/** What a store is given to make an {@link Upload}. */
+/** What a store is given to make an {@link Upload}, which has to say the same again. */
 export interface NewUpload {
   readonly id: string
   readonly length: number | undefined
