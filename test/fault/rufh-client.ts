@@ -248,7 +248,8 @@ export class RufhClient {
   /** Goes on with a request that another has taken over from: none of it must get into the upload any more. */
   #sendLate(parcel: Parcel, exchange: Exchange): void {
     if (!this.#left.delete(exchange)) return
-    void write(exchange, spoil(contentOf(parcel.key, parcel.told, Math.min(parcel.length, parcel.told + LATE_BYTES))))
+    const late = spoil(contentOf(parcel.key, parcel.told, Math.min(parcel.length, parcel.told + LATE_BYTES)))
+    if (late.length > 0) void write(exchange, late) // a chunk of no bytes would be the last one
     exchange.cut('fin')
   }
 
