@@ -59,6 +59,19 @@ for (const [protocol, newServer] of [
       assert.equal(report.forcedConnections, 0)
     })
 
+    test('a HEAD that is under way is answered, although its stream has no writable side from the beginning', LIMIT, async (t) => {
+      const { group, session, next } = await serve(t, newServer())
+      const stream = session.request({ ':method': 'HEAD' })
+      const answer = answerOf(stream)
+      const { res } = await next()
+      const report = group.shutdown()
+      await turns()
+      res.writeHead(204)
+      res.end()
+      assert.equal(await answer, '204 ')
+      assert.equal((await report).forced, undefined)
+    })
+
     test('a large answer under way is complete', LIMIT, async (t) => {
       const { group, session, next } = await serve(t, newServer())
       const body = 'x'.repeat(5 * 1024 * 1024)

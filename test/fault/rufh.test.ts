@@ -99,10 +99,10 @@ async function runEra(t: TestContext, era: Era): Promise<void> {
       if (ended.signal.aborted) break
       stage.strikes++
       server.process.kill(fault)
-      const aborted = await endsAs(server, fault === 'SIGKILL' ? { code: null, signal: fault } : { code: 0, signal: null })
+      assert.deepEqual(await server.exit, fault === 'SIGKILL' ? { code: null, signal: fault } : { code: 0, signal: null }, server.errors)
       stage.strikes++
       parcels.audit(directory)
-      if (fault === 'SIGKILL' || aborted) for (const name of litterIn(directory)) leftByKills.add(name)
+      if (fault === 'SIGKILL') for (const name of litterIn(directory)) leftByKills.add(name)
       else assertTidy(directory, leftByKills)
       weigh(stakes, fault, { rounds: 1, acknowledgedBytes: parcels.told - told, lostBytes: parcels.lost - lost })
       told = parcels.told
@@ -129,18 +129,6 @@ async function runEra(t: TestContext, era: Era): Promise<void> {
   weigh(stakes, faults.at(-1)!, { rounds: 0, acknowledgedBytes: 0, lostBytes: parcels.lost - lost })
   assert.deepEqual({ alarms: server.alarms, errors: server.errors }, { alarms: [], errors: '' })
   rmSync(directory, { recursive: true }) // or all eras together would fill a disk
-}
-
-/** What Node says when its HTTP/2 ends the process: a stream that is done with was asked for its trailers (nodejs/node issue 41458, seen on 20). */
-const ABORT_OF_NODE = /node_http2\.cc/
-
-/** Resolves with whether Node itself ended the server, which is no better than a kill to all that is stored; else it must have ended as it should. */
-async function endsAs(server: Server, expected: Awaited<Server['exit']>): Promise<boolean> {
-  const exit = await server.exit
-  const aborted = exit.signal === 'SIGABRT' && ABORT_OF_NODE.test(server.errors)
-  if (!aborted) assert.deepEqual(exit, expected, server.errors)
-  else server.errors = ''
-  return aborted
 }
 
 /** Makes an upload without content. */
