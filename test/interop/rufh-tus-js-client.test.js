@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * tus-js-client 4 in the two modes in which it speaks drafts of Resumable Uploads for HTTP: draft -03, which is
- * interop version 5, and -05, which is 6.
+ * Checklist R102: tus-js-client 4 in the two modes in which it speaks drafts of Resumable Uploads for HTTP:
+ * draft -03, which is interop version 5, and -05, which is 6.
  *
  * Both modes are its tus client with other fields, which shows in what it cannot do. It does not listen for 104
  * and asks for an upload first, unless it brings the data along; and it never sends an empty request to say that
