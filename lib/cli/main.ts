@@ -8,7 +8,6 @@
  * @module
  */
 
-import { subscribe } from 'node:diagnostics_channel'
 import { readFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -18,6 +17,7 @@ import { FileStore } from '../file-store.ts'
 import { uploadHandler } from '../handler/upload-handler.ts'
 import { LockFiles } from '../lock-files.ts'
 import { ShutdownGroup } from '../shutdown-group.ts'
+import { UploadLog } from './log.ts'
 import { HELP, parseCommand, type ServeOptions } from './options.ts'
 
 /** How long a client may take to send the head of a request, in milliseconds. */
@@ -25,6 +25,9 @@ const HEADERS_TIMEOUT_MS = 60_000
 
 /** How often what has expired is removed, in milliseconds. */
 const SWEEP_INTERVAL_MS = 3_600_000
+
+/** How long the last lines may take to be read, in milliseconds. */
+const LOG_FLUSH_MS = 1000
 
 const command = parseCommand(process.argv.slice(2))
 if (command.kind === 'serve') await serve(command.options)
@@ -35,6 +38,8 @@ else console.log(readVersion())
 async function serve(options: ServeOptions): Promise<void> {
   const { host, port, path, publicUrl, maxSize, graceMs, idleTimeoutMs, expiresMs, cors, interopVersions } = options
   const group = new ShutdownGroup()
+  for (const output of [process.stdout, process.stderr]) output.on('error', () => {}) // whoever read it has gone; uploads go on
+  const log = new UploadLog({ format: options.log, output: process.stdout, errors: process.stderr, signal: group.signal })
   const store = await openStore(options)
   const locks = options.lock === 'file' ? await openLocks(options) : undefined
   const uploads = uploadHandler({
@@ -54,17 +59,17 @@ async function serve(options: ServeOptions): Promise<void> {
   server.on('checkContinue', tracked(uploads.checkContinue))
   server.on('error', (error) => fail(1, error.message))
   group.add(server).listen()
-  group.signal.addEventListener('abort', () => void group.shutdown().then(async ({ forced }) => {
+  group.signal.addEventListener('abort', () => void group.shutdown().then(async (report) => {
     await locks?.close()
-    if (forced) process.exit(1)
+    log.stopped(report)
+    end(report.forced ? 1 : 0)
   }))
-  subscribe('longhaul:error', (message) => console.error((message as { error: Error }).error))
 
   server.listen(port, host, () => {
     const { address, family, port } = server.address() as AddressInfo
     void group.run(uploads.sweep)
     setInterval(() => void group.run(uploads.sweep), SWEEP_INTERVAL_MS).unref()
-    console.log(`longhaul listening on http://${family === 'IPv6' ? `[${address}]` : address}:${port}${path}`)
+    log.listening(`http://${family === 'IPv6' ? `[${address}]` : address}:${port}${path}`)
   })
 }
 
@@ -97,6 +102,13 @@ async function openLocks({ dir }: ServeOptions): Promise<LockFiles> {
   } catch (error) {
     return fail(2, `--lock file cannot be used here: ${(error as Error).message}`)
   }
+}
+
+/** Ends the program once the log is out: at the latest in a moment, as whoever reads it may have stopped to. */
+function end(exitCode: number): void {
+  process.exitCode = exitCode
+  setTimeout(() => process.exit(), LOG_FLUSH_MS).unref()
+  if (exitCode !== 0) process.stdout.write('', () => process.exit()) // what was forced may keep the process
 }
 
 function fail(exitCode: number, message: string): never {

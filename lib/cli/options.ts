@@ -9,6 +9,7 @@
 import { parseArgs } from 'node:util'
 import { toAddresses } from '../http/location.ts'
 import { dialectOf, type InteropVersion } from '../rufh/interop.ts'
+import type { LogFormat } from './log.ts'
 import { parseDuration, parseSize } from './quantity.ts'
 
 /** What `longhaul` serves, and how. */
@@ -31,6 +32,7 @@ export interface ServeOptions {
   readonly interopVersions: readonly InteropVersion[]
   /** Origins; empty: none. */
   readonly cors: readonly string[]
+  readonly log: LogFormat
 }
 
 /** What a command line asks for. */
@@ -57,6 +59,7 @@ Serves resumable uploads (tus 1.0.0, Resumable Uploads for HTTP) and stores them
   --download           offers finished uploads at their addresses
   --cors ORIGIN        lets pages of this origin in; may be repeated; '*' for any
   --interop-versions N,N  of the draft of Resumable Uploads for HTTP that clients may speak, 3 to 8  (8)
+  --log FORMAT         of the lines about uploads: text, json or none  (text)
   --help, --version
 
 Sizes: 4096, 10MiB, 2GB. Times: 500ms, 30s, 5m, 24h.
@@ -66,6 +69,7 @@ SIGTERM or SIGINT saves what is under way and exits 0; a second one forces and e
 const MAX_TIMER_MS = 2 ** 31 - 1
 const SYNCS = ['none', 'finish', 'append'] as const
 const LOCKS = ['file', 'memory'] as const
+const LOGS = ['text', 'json', 'none'] as const
 
 /** Reads the words after the program's name. Every mistake is one line that names the flag. */
 export function parseCommand(words: readonly string[]): Command {
@@ -84,7 +88,7 @@ function read(words: readonly string[]): Command {
     allowPositionals: true,
     options: {
       dir: text, host: text, port: text, path: text, sync: text,
-      'max-size': text, grace: text, 'idle-timeout': text, expires: text, lock: text, 'public-url': text, 'interop-versions': text,
+      'max-size': text, grace: text, 'idle-timeout': text, expires: text, lock: text, 'public-url': text, 'interop-versions': text, log: text,
       download: { type: 'boolean' }, cors: { type: 'string', multiple: true },
       help: { type: 'boolean' }, version: { type: 'boolean' },
     },
@@ -106,6 +110,7 @@ function read(words: readonly string[]): Command {
     lock: value('lock', values.lock ?? 'file', (word) => LOCKS.find((lock) => lock === word), 'file or memory'),
     download: values.download ?? false,
     interopVersions: value('interop-versions', values['interop-versions'] ?? '8', parseVersions, 'numbers from 3 to 8, such as 3,6,8'),
+    log: value('log', values.log ?? 'text', (word) => LOGS.find((log) => log === word), 'text, json or none'),
     cors: (values.cors ?? []).map((origin) => value('cors', origin, parseOrigin, 'an origin such as https://example.com, or *')),
   }
   return { kind: 'serve', options }

@@ -39,7 +39,7 @@ export interface TusHandlerOptions extends HandlerOptions, TusOptions {}
  * 5. Every refusal is one line of text and a status from the table in `upload/errors.ts`; it changes
  *    nothing that is stored. What the server is to blame for is published, with its cause, on the
  *    `node:diagnostics_channel` named `longhaul:error`; what happens to uploads on `longhaul:create`,
- *    `:append`, `:finish`, `:reject`, `:terminate` and `:expire`.
+ *    `:append`, `:interrupt`, `:finish`, `:reject`, `:terminate` and `:expire`.
  *
  * Set `requestTimeout` of the server to 0: it cuts uploads that are progressing; `idleTimeoutMs` ends
  * those that are not. Give `headersTimeout` then: Node would derive 0 from it. Mount the handler

@@ -8,15 +8,20 @@
  */
 
 import { channel, type Channel } from 'node:diagnostics_channel'
+import type { UploadErrorCode } from './errors.ts'
 import type { UploadRequest } from './hooks.ts'
 import type { Upload } from './types.ts'
 
 /** What can happen to an upload. */
-export type UploadEvent = 'create' | 'append' | 'finish' | 'reject' | 'terminate' | 'expire'
+export type UploadEvent = 'create' | 'append' | 'interrupt' | 'finish' | 'reject' | 'terminate' | 'expire'
+
+/** Why a request ended before all of its body was stored: the client has gone, or what it is answered. */
+export type InterruptReason = 'ABORTED' | UploadErrorCode
 
 const CHANNELS: Readonly<Record<UploadEvent, Channel>> = {
   create: channel('longhaul:create'),
   append: channel('longhaul:append'),
+  interrupt: channel('longhaul:interrupt'),
   finish: channel('longhaul:finish'),
   reject: channel('longhaul:reject'),
   terminate: channel('longhaul:terminate'),
@@ -25,8 +30,13 @@ const CHANNELS: Readonly<Record<UploadEvent, Channel>> = {
 const errorChannel = channel('longhaul:error')
 
 /** Tells that something has happened to an upload, which is as it is now. */
-export function publish(event: UploadEvent, upload: Upload): void {
+export function publish(event: Exclude<UploadEvent, 'interrupt'>, upload: Upload): void {
   CHANNELS[event].publish({ upload })
+}
+
+/** Tells that a request for an upload ended before all of its body was stored. What is stored of it `upload` says. */
+export function publishInterrupt(upload: Upload, code: InterruptReason): void {
+  CHANNELS.interrupt.publish({ upload, code })
 }
 
 /** Tells of a failure that the server is to blame for. Its cause is for observers only. */

@@ -10,7 +10,7 @@ import { HappyReader, type HappyReaderError } from '../happy-reader.ts'
 import { assertNotBusy } from './busy.ts'
 import type { ExpectedChecksum, IncomingBody, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
-import { publish, publishError } from './events.ts'
+import { publish, publishError, publishInterrupt, type InterruptReason } from './events.ts'
 import { callHook } from './hooks.ts'
 import { tooLargeCode } from './offset.ts'
 import type { AppendOptions, Upload, UploadStore } from './types.ts'
@@ -61,6 +61,7 @@ export async function receive(context: UploadContext, upload: Upload, body: Inco
       ? await receiveVerified(context, upload, reader, body.checksum, signal)
       : await receivePlain(context, upload, reader, body, limits)
     if (received.upload.offset > upload.offset) publish('append', received.upload)
+    if (received.kind !== 'received') publishInterrupt(received.upload, reasonOf(received))
     return received
   } finally {
     underWay.bodies--
@@ -141,6 +142,12 @@ function progressOf(context: UploadContext, upload: Upload, body: IncomingBody):
     acknowledged.note({ ...upload, offset })
     body.progress(offset)
   }
+}
+
+/** Why a body that was not received as a whole was not. */
+function reasonOf(received: Received): InterruptReason {
+  if ('error' in received) return received.error.code
+  return received.kind === 'gone' ? 'ABORTED' : 'SHUTTING_DOWN'
 }
 
 function whyEnded(error: HappyReaderError | undefined, context: UploadContext, upload: Upload): UploadError | 'gone' | undefined {

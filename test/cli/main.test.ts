@@ -19,7 +19,7 @@ const TUS = 'Tus-Resumable: 1.0.0'
 /** More than the socket buffers of a host hold while nobody reads. */
 const LARGE_BYTES = 32 * 1024 ** 2
 
-test('All that the program writes is one line, when it listens', async (t) => {
+test('A program that nobody uses writes two lines: that it listens, and that it has stopped', async (t) => {
   const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
   const child = spawn(process.execPath, ['--import', 'tsx', main, '--port', '0', '--dir', temporaryFolder(t)])
   t.after(() => child.kill('SIGKILL'))
@@ -31,7 +31,7 @@ test('All that the program writes is one line, when it listens', async (t) => {
   await Promise.race([once(child.stdout, 'data'), closed])
   child.kill('SIGTERM')
   assert.deepEqual(await closed, [0, null])
-  assert.match(text.stdout, /^longhaul listening on http:\/\/127\.0\.0\.1:[1-9]\d*\/files\/\n$/)
+  assert.match(text.stdout, /^longhaul listening on http:\/\/127\.0\.0\.1:[1-9]\d*\/files\/\n[\d-]+T[\d:.]+Z stopped in \d+\.\d s: 0 uploads interrupted, with 0 bytes saved; nothing was forced\n$/)
   assert.equal(text.stderr, '')
 })
 

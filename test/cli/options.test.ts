@@ -21,6 +21,7 @@ const DEFAULTS: ServeOptions = {
   download: false,
   interopVersions: [8],
   cors: [],
+  log: 'text',
 }
 
 test('No words at all serve ./uploads on the loopback interface', () => {
@@ -57,6 +58,8 @@ const ACCEPTED: readonly (readonly [words: readonly string[], options: Partial<S
   [['--lock', 'memory'], { lock: 'memory' }],
   [['--lock=file'], { lock: 'file' }],
   [['--download'], { download: true }],
+  [['--log', 'json'], { log: 'json' }],
+  [['--log=none'], { log: 'none' }],
   [['--cors', '*'], { cors: ['*'] }],
   [['--cors', 'https://example.com'], { cors: ['https://example.com'] }],
   [['--cors=http://localhost:8080', '--cors', 'https://a.example', '--cors', '*'], { cors: ['http://localhost:8080', 'https://a.example', '*'] }],
@@ -181,7 +184,7 @@ test('--help and --version win over what would be served', () => {
 
 test('The defaults that --help states are the ones in force', () => {
   const stated = [...HELP.matchAll(/^ {2}(--[a-z-]+) [A-Z]+ .* \(([^)]+)\)$/gm)].map(([, flag = '', value = '']) => [flag, value] as const)
-  const flags = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--sync', '--expires', '--lock']
+  const flags = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--sync', '--expires', '--lock', '--log']
   assert.deepEqual(stated.map(([flag]) => flag), flags)
   assert.equal(new Map(stated).get('--expires'), 'never') // no word of the command line says that
   for (const words of stated) if (words[0] !== '--expires') assert.deepEqual(optionsOf(words), DEFAULTS, words[0])

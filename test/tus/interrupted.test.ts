@@ -5,7 +5,9 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { KeyedLock, type KeyedLockHold } from '../../lib/keyed-lock.ts'
+import type { Upload } from '../../lib/upload/types.ts'
 import { exchange, request, WireClient } from '../support/wire.ts'
+import { published } from './steps.ts'
 import {
   ask, assertPlainRefusal, contentOf, head, make, OCT, offsetOf, pattern, serve, serveWatched, snapshot, stored, V, withBody, type Site,
 } from './support.ts'
@@ -257,4 +259,22 @@ test('a client that goes while it waits for the lock leaves nothing behind: the 
   await site.settled()
   lock?.release()
   assert.equal((await head(site, upload)).headers.get('upload-offset'), '5')
+})
+
+test('a request that ends before all of its body is stored is published once, with the reason and what is stored', async (t) => {
+  const site = await serve(t, { idleTimeoutMs: 50 })
+  const interrupts = published(t, 'longhaul:interrupt') as readonly { readonly upload: Upload; readonly code: string }[]
+  const upload = await make(site, 20)
+
+  const leaving = await beginPatch(site, upload, 0, 20, 'hello')
+  leaving.socket.end()
+  await leaving.closed()
+  const silent = await beginPatch(site, upload, await offsetOf(site, upload), 15, 'world')
+  assert.equal((await silent.response()).status, 408)
+  silent.destroy()
+  const wrong = request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 10', 'Content-Length: 5', `Upload-Checksum: sha1 ${'A'.repeat(27)}=`], 'wrong')
+  assert.equal((await ask(site, wrong)).status, 460)
+  assert.equal((await ask(site, request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 10', 'Content-Length: 5'], 'right'))).status, 204)
+
+  assert.deepEqual(interrupts.map(({ upload, code }) => [upload.offset, code]), [[5, 'ABORTED'], [10, 'IDLE'], [10, 'CHECKSUM_MISMATCH']])
 })

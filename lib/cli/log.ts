@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * What the program says: a line when an upload begins, is interrupted, and ends, and one when the program stops.
+ *
+ * An upload is named by the first eight characters of its id, which suffice to find its file: whoever knows
+ * the whole of it may use the upload. What clients say, such as file names, is not in the log.
+ *
+ * @module
+ */
+
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { inspect } from 'node:util'
+import type { ShutdownReport } from '../shutdown-group.ts'
+import { UploadError } from '../upload/errors.ts'
+import type { InterruptReason } from '../upload/events.ts'
+import type { Upload } from '../upload/types.ts'
+
+/** How lines look: to people, to programs (a JSON object each), or that only the first one is written. */
+export type LogFormat = 'text' | 'json' | 'none'
+
+/** What is logged. Sizes are in bytes. */
+export type LogEntry =
+  | { readonly event: 'listen'; readonly url: string }
+  | { readonly event: 'begin'; readonly upload: string; readonly length: number | undefined }
+  | { readonly event: 'interrupt'; readonly upload: string; readonly offset: number; readonly length: number | undefined; readonly reason: InterruptReason }
+  | { readonly event: 'finish' | 'reject' | 'terminate' | 'expire'; readonly upload: string; readonly offset: number; readonly durationMs: number }
+  | { readonly event: 'error'; readonly error: string }
+  | ({ readonly event: 'stop' } & Saved & Pick<ShutdownReport, 'durationMs' | 'forced' | 'forcedConnections' | 'abandonedWork'>)
+
+/** Uploads that the shutdown interrupted, and the bytes that they have. */
+interface Saved {
+  readonly savedUploads: number
+  readonly savedBytes: number
+}
+
+/** Where lines go, as `process.stdout` is. */
+export interface LogOutput {
+  readonly writableLength: number
+  write(text: string): unknown
+}
+
+/** How to log, and where. */
+export interface LogOptions {
+  readonly format: LogFormat
+  readonly output: LogOutput
+  /** For failures of the server, which are written in every format. */
+  readonly errors: LogOutput
+  /** Aborts when the shutdown begins. */
+  readonly signal: AbortSignal
+}
+
+/** A log whose reader has fallen behind by this much is cut short, in bytes: memory is for uploads. */
+const MAX_BACKLOG = 1024 ** 2
+
+/** Writes what happens to uploads, until the program has stopped. */
+export class UploadLog {
+  readonly #options: LogOptions
+  readonly #listeners: readonly (readonly [channel: string, listener: (message: unknown) => void])[]
+  #saved: Saved = { savedUploads: 0, savedBytes: 0 }
+  #omitted = 0
+
+  constructor(options: LogOptions) {
+    this.#options = options
+    const listeners = {
+      create: ({ upload }: Message) => this.#write({ event: 'begin', upload: nameOf(upload), length: upload.length }),
+      interrupt: ({ upload, code }: Message & { readonly code: InterruptReason }) => this.#onInterrupt(upload, code),
+      finish: ({ upload }: Message) => this.#onEnd('finish', upload),
+      reject: ({ upload }: Message) => this.#onEnd('reject', upload),
+      terminate: ({ upload }: Message) => this.#onEnd('terminate', upload),
+      expire: ({ upload }: Message) => this.#onEnd('expire', upload),
+      error: ({ error }: { readonly error: Error }) => this.#write({ event: 'error', error: inspect(error) }, options.errors),
+    }
+    this.#listeners = Object.entries(listeners).map(([event, listener]) => [`longhaul:${event}`, listener as (message: unknown) => void])
+    for (const [channel, listener] of this.#listeners) subscribe(channel, listener)
+  }
+
+  /** Says where the program listens, in every format. */
+  listening(url: string): void {
+    this.#write({ event: 'listen', url })
+  }
+
+  /** Sums up how the program stopped. */
+  stopped({ durationMs, forced, forcedConnections, abandonedWork }: ShutdownReport): void {
+    for (const [channel, listener] of this.#listeners) unsubscribe(channel, listener)
+    this.#write({ event: 'stop', durationMs: Math.round(durationMs), ...this.#saved, forced, forcedConnections, abandonedWork })
+  }
+
+  #onInterrupt(upload: Upload, reason: InterruptReason): void {
+    const { offset, length } = upload
+    this.#write({ event: 'interrupt', upload: nameOf(upload), offset, length, reason })
+    if (!this.#options.signal.aborted) return
+    const { savedUploads, savedBytes } = this.#saved
+    this.#saved = { savedUploads: savedUploads + 1, savedBytes: savedBytes + offset }
+  }
+
+  #onEnd(event: 'finish' | 'reject' | 'terminate' | 'expire', upload: Upload): void {
+    this.#write({ event, upload: nameOf(upload), offset: upload.offset, durationMs: Date.now() - upload.createdAt.getTime() })
+  }
+
+  #write(entry: LogEntry, output: LogOutput = this.#options.output): void {
+    const { format } = this.#options
+    if (format === 'none' && entry.event !== 'listen' && entry.event !== 'error') return
+    if (output.writableLength > MAX_BACKLOG) {
+      this.#omitted++
+      return
+    }
+    output.write((format === 'json' ? formatJson : formatText)(entry, new Date(), this.#omitted))
+    this.#omitted = 0
+  }
+}
+
+interface Message {
+  readonly upload: Upload
+}
+
+/** A JSON object and a line feed; `omitted` says how many entries before it were left out. */
+export function formatJson(entry: LogEntry, time: Date, omitted = 0): string {
+  return `${JSON.stringify({ time, ...entry, ...(omitted > 0 && { omitted }) })}\n`
+}
+
+/** A line that people read. */
+export function formatText(entry: LogEntry, time: Date, omitted = 0): string {
+  if (entry.event === 'listen') return `longhaul listening on ${entry.url}\n` // scripts wait for this line
+  const gap = omitted > 0 ? ` (${inPlural(omitted, 'line')} before this left out, as nobody read them)` : ''
+  return `${time.toISOString()} ${inWords(entry)}${gap}\n`
+}
+
+function inWords(entry: Exclude<LogEntry, { readonly event: 'listen' }>): string {
+  switch (entry.event) {
+    case 'error':
+      return entry.error
+    case 'begin':
+      return `${entry.upload} begins, ${entry.length === undefined ? 'of a length to be told' : formatBytes(entry.length)}`
+    case 'interrupt':
+      return `${entry.upload} is interrupted at ${formatBytes(entry.offset)}${entry.length === undefined ? '' : ` of ${formatBytes(entry.length)}`}: ${explain(entry.reason)}`
+    case 'finish':
+      return `${entry.upload} is finished, ${formatBytes(entry.offset)} in ${formatDuration(entry.durationMs)}`
+    case 'reject':
+    case 'terminate':
+    case 'expire':
+      return `${entry.upload} is ${PARTICIPLES[entry.event]} at ${formatBytes(entry.offset)}, after ${formatDuration(entry.durationMs)}`
+    case 'stop':
+      return `stopped in ${formatDuration(entry.durationMs)}: ${inPlural(entry.savedUploads, 'upload')} interrupted, with ${formatBytes(entry.savedBytes)} saved; ${explainForce(entry)}`
+  }
+}
+
+const PARTICIPLES = { reject: 'rejected', terminate: 'terminated', expire: 'expired' } as const
+
+function explain(reason: InterruptReason): string {
+  return reason === 'ABORTED' ? 'the client went away' : new UploadError(reason).message
+}
+
+function explainForce({ forced, forcedConnections, abandonedWork }: LogEntry & { event: 'stop' }): string {
+  if (forced === undefined) return 'nothing was forced'
+  const by = forced === 'deadline' ? 'the deadline' : 'a second signal'
+  return `${by} cut ${inPlural(forcedConnections, 'connection')} and gave up ${inPlural(abandonedWork, 'request')}`
+}
+
+/** The upload in the log. */
+function nameOf({ id }: Upload): string {
+  return id.slice(0, 8)
+}
+
+/** To three digits or so, in the units that `--max-size` takes. */
+function formatBytes(bytes: number): string {
+  if (bytes < 1000) return inPlural(bytes, 'byte')
+  const [unit, size] = [['KB', 1e3] as const, ['MB', 1e6] as const, ['GB', 1e9] as const, ['TB', 1e12] as const].findLast(([, size]) => bytes >= size)!
+  return `${(Math.floor((bytes / size) * 10) / 10).toFixed(1)} ${unit}`
+}
+
+function formatDuration(durationMs: number): string {
+  return `${(durationMs / 1000).toFixed(1)} s`
+}
+
+function inPlural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}

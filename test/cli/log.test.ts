@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+
+import assert from 'node:assert/strict'
+import { channel } from 'node:diagnostics_channel'
+import { once } from 'node:events'
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { formatJson, formatText, UploadLog, type LogEntry, type LogFormat } from '../../lib/cli/log.ts'
+import type { ShutdownReport } from '../../lib/shutdown-group.ts'
+import type { InterruptReason } from '../../lib/upload/events.ts'
+import type { Upload } from '../../lib/upload/types.ts'
+import { startProgram, type Program } from '../support/program.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+import { exchange, request, WireClient } from '../support/wire.ts'
+
+const TIME = new Date('2026-02-01T12:00:00.000Z')
+const REPORT: ShutdownReport = { reason: 'SIGTERM', durationMs: 512.3, responses: 0, work: 0, forced: undefined, forcedConnections: 0, abandonedWork: 0 }
+
+const LINES: readonly (readonly [entry: LogEntry, text: string])[] = [
+  [{ event: 'begin', upload: '3f2a9c1b', length: 50_000_000 }, '3f2a9c1b begins, 50.0 MB'],
+  [{ event: 'begin', upload: '3f2a9c1b', length: undefined }, '3f2a9c1b begins, of a length to be told'],
+  [{ event: 'begin', upload: '3f2a9c1b', length: 0 }, '3f2a9c1b begins, 0 bytes'],
+  [{ event: 'interrupt', upload: 'a', offset: 12_345_678, length: 50_000_000, reason: 'ABORTED' }, 'a is interrupted at 12.3 MB of 50.0 MB: the client went away'],
+  [{ event: 'interrupt', upload: 'a', offset: 1, length: undefined, reason: 'IDLE' }, 'a is interrupted at 1 byte: Nothing was received for too long'],
+  [{ event: 'finish', upload: 'a', offset: 999_999, durationMs: 31_249 }, 'a is finished, 999.9 KB in 31.2 s'],
+  [{ event: 'reject', upload: 'a', offset: 1_999_999_999_999, durationMs: 0 }, 'a is rejected at 1.9 TB, after 0.0 s'],
+  [{ event: 'terminate', upload: 'a', offset: 999, durationMs: 1 }, 'a is terminated at 999 bytes, after 0.0 s'],
+  [{ event: 'expire', upload: 'a', offset: 1_000_000_000, durationMs: 86_400_000 }, 'a is expired at 1.0 GB, after 86400.0 s'],
+  [{ event: 'stop', durationMs: 512, savedUploads: 1, savedBytes: 0, forced: undefined, forcedConnections: 0, abandonedWork: 0 }, 'stopped in 0.5 s: 1 upload interrupted, with 0 bytes saved; nothing was forced'],
+  [{ event: 'stop', durationMs: 10_000, savedUploads: 2, savedBytes: 2000, forced: 'deadline', forcedConnections: 2, abandonedWork: 1 }, 'stopped in 10.0 s: 2 uploads interrupted, with 2.0 KB saved; the deadline cut 2 connections and gave up 1 request'],
+]
+
+test('each entry is one line for people and one JSON object for programs', () => {
+  for (const [entry, text] of LINES) {
+    assert.equal(formatText(entry, TIME), `2026-02-01T12:00:00.000Z ${text}\n`)
+    const json = formatJson(entry, TIME)
+    assert.match(json, /^\{[^\n]*\}\n$/)
+    assert.deepEqual(JSON.parse(json), { time: '2026-02-01T12:00:00.000Z', ...JSON.parse(JSON.stringify(entry)) })
+  }
+})
+
+test('an upload is named by the beginning of its id, and nothing that its client said is written', (t) => {
+  const { lines, events } = openLog(t, 'json')
+  events.begin({ id: 'a-secret-address', length: 5, metadata: new Map([['filename', 'private.txt\n']]), encodedMetadata: 'filename cHJpdmF0ZQ==' })
+  assert.equal(lines.length, 1)
+  assert.deepEqual(JSON.parse(lines[0]!), { time: JSON.parse(lines[0]!).time, event: 'begin', upload: 'a-secret', length: 5 })
+})
+
+test('the summary counts what was interrupted since the shutdown began, and what that has', (t) => {
+  const { lines, events, log, controller } = openLog(t, 'text')
+  events.interrupt({ offset: 1 }, 'ABORTED')
+  controller.abort()
+  events.interrupt({ offset: 1000 }, 'SHUTTING_DOWN')
+  events.interrupt({ offset: 2000 }, 'ABORTED')
+  log.stopped(REPORT)
+  assert.match(lines.at(-1)!, /Z stopped in 0\.5 s: 2 uploads interrupted, with 3\.0 KB saved; nothing was forced\n$/)
+  events.begin({})
+  assert.equal(lines.length, 4)
+})
+
+test('a failure of the server is written to the other stream, with its cause', (t) => {
+  for (const format of ['text', 'json', 'none'] as const) {
+    const { lines, errors } = openLog(t, format)
+    channel('longhaul:error').publish({ error: new Error('outer', { cause: new Error('inner') }) })
+    assert.deepEqual([lines.length, errors.length], [0, 1])
+    assert.match(errors[0]!, /outer[^]*inner/)
+    if (format === 'json') assert.equal(JSON.parse(errors[0]!).event, 'error')
+  }
+})
+
+test('without a log, only the line that says where the program listens is written', (t) => {
+  const { lines, events, log } = openLog(t, 'none')
+  log.listening('http://127.0.0.1:1/files/')
+  events.begin({})
+  events.interrupt({}, 'ABORTED')
+  log.stopped(REPORT)
+  assert.deepEqual(lines, ['longhaul listening on http://127.0.0.1:1/files/\n'])
+})
+
+test('what a reader that has fallen behind does not get is counted, and no memory is spent on it', (t) => {
+  const { lines, events, output } = openLog(t, 'json')
+  output.writableLength = 2 ** 20 + 1
+  events.begin({})
+  events.begin({})
+  assert.deepEqual(lines, [])
+  output.writableLength = 2 ** 20
+  events.begin({})
+  events.begin({})
+  assert.deepEqual(lines.map((line) => JSON.parse(line).omitted), [2, undefined])
+  assert.match(formatText(LINES[0]![0], TIME, 2), / \(2 lines before this left out, as nobody read them\)\n$/)
+})
+
+test('the program logs how an upload begins, is interrupted by its client and by a shutdown, and that it stopped', async (t) => {
+  const program = await startProgram(t, ['--dir', temporaryFolder(t), '--log', 'json'])
+  const entries = entriesOf(program)
+  const { client, location } = await beginUpload(program, 1000, 'x'.repeat(400))
+  client.socket.end()
+  await entries.untilThereAre(3)
+  const again = await append(program, location, 400, 600, 'x'.repeat(100))
+  program.process.kill('SIGTERM')
+  assert.equal((await again.response()).status, 503)
+  again.destroy()
+  assert.equal((await program.exit).code, 0)
+
+  const upload = location.slice(-32, -24)
+  assert.deepEqual(await entries.all(), [
+    { event: 'listen', url: `http://127.0.0.1:${program.port}/files/` },
+    { event: 'begin', upload, length: 1000 },
+    { event: 'interrupt', upload, offset: 400, length: 1000, reason: 'ABORTED' },
+    { event: 'interrupt', upload, offset: 500, length: 1000, reason: 'SHUTTING_DOWN' },
+    { event: 'stop', savedUploads: 1, savedBytes: 500, forcedConnections: 0, abandonedWork: 0 },
+  ])
+})
+
+test('a program whose log nobody reads any more, or never did, goes on saving uploads and ends', async (t) => {
+  for (const leave of [(program: Program) => program.process.stdout?.destroy(), (program: Program) => program.process.stdout?.pause()]) {
+    const dir = temporaryFolder(t)
+    const program = await startProgram(t, ['--dir', dir, '--sync', 'none'])
+    leave(program)
+    const many = await WireClient.connect(program.port)
+    for (let count = 0; count < 1500; count++) { // more lines than a pipe holds
+      await many.send(request('POST /files/', [TUS, 'Upload-Length: 0']))
+      assert.equal((await many.response()).status, 201)
+    }
+    many.destroy()
+    const { client, location } = await beginUpload(program, 1000, 'x'.repeat(400))
+    program.process.kill('SIGTERM')
+    assert.equal((await client.response()).status, 503)
+    client.destroy()
+    assert.deepEqual(await program.exit, { code: 0, signal: null })
+    assert.equal(statSync(join(dir, location.slice(-32))).size, 400)
+    assert.deepEqual(readdirSync(join(dir, '.locks')), [])
+  }
+})
+
+const TUS = 'Tus-Resumable: 1.0.0'
+
+async function beginUpload(program: Program, length: number, content: string): Promise<{ client: WireClient; location: string }> {
+  const { headers } = await exchange(program.port, request('POST /files/', [TUS, `Upload-Length: ${length}`]))
+  const location = headers.get('location') ?? ''
+  return { client: await append(program, location, 0, length, content), location }
+}
+
+/** Sends a beginning, once the server waits for it. */
+async function append(program: Program, location: string, offset: number, length: number, content: string): Promise<WireClient> {
+  const client = await WireClient.connect(program.port)
+  const headers = [TUS, `Upload-Offset: ${offset}`, 'Content-Type: application/offset+octet-stream', `Content-Length: ${length}`, 'Expect: 100-continue']
+  await client.send(request(`PATCH ${location}`, headers))
+  assert.equal((await client.response()).status, 100)
+  await client.send(content)
+  return client
+}
+
+/** What a program logs as JSON, without times and durations. */
+function entriesOf({ process, line }: Program) {
+  let text = `${line}\n`
+  const closed = once(process, 'close')
+  process.stdout!.on('data', (chunk) => (text += chunk))
+  const entries = (): object[] => text.trimEnd().split('\n').map((each) => {
+    const { time, durationMs, ...entry } = JSON.parse(each)
+    assert.match(time, /Z$/)
+    return entry
+  })
+  return {
+    async untilThereAre(count: number): Promise<void> {
+      while (text.split('\n').length <= count) await once(process.stdout!, 'data')
+    },
+    async all(): Promise<object[]> {
+      await closed
+      return entries()
+    },
+  }
+}
+
+/** A log that writes into arrays, and ways to have something happen. */
+function openLog(t: TestContext, format: LogFormat) {
+  const [lines, errors]: [string[], string[]] = [[], []]
+  const output = { writableLength: 0, write: (text: string) => lines.push(text) }
+  const controller = new AbortController()
+  const log = new UploadLog({ format, output, errors: { writableLength: 0, write: (text: string) => errors.push(text) }, signal: controller.signal })
+  t.after(() => log.stopped(REPORT))
+  const upload = { id: '0123456789abcdef', offset: 0, length: 10, createdAt: new Date() }
+  const events = {
+    begin: (more: Partial<Upload>) => channel('longhaul:create').publish({ upload: { ...upload, ...more } }),
+    interrupt: (more: Partial<Upload>, code: InterruptReason) => channel('longhaul:interrupt').publish({ upload: { ...upload, ...more }, code }),
+  }
+  return { log, lines, errors, output, controller, events }
+}
