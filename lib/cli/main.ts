@@ -57,7 +57,7 @@ async function serve(options: ServeOptions): Promise<void> {
   // requestTimeout would cut uploads that are progressing; the idle timeout ends those that are not. Node derives headersTimeout from it.
   const server = createServer({ requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS }, tracked(uploads))
   server.on('checkContinue', tracked(uploads.checkContinue))
-  server.on('error', (error) => fail(1, error.message))
+  server.on('error', (error) => fail(1, `${error.message}; --host and --port say where to listen`))
   group.add(server).listen()
   group.signal.addEventListener('abort', () => void group.shutdown().then(async (report) => {
     await locks?.close()

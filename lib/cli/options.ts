@@ -70,29 +70,35 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 const SYNCS = ['none', 'finish', 'append'] as const
 const LOCKS = ['file', 'memory'] as const
 const LOGS = ['text', 'json', 'none'] as const
+const TEXT = { type: 'string' } as const
+const SWITCH = { type: 'boolean' } as const
+const FLAGS = {
+  dir: TEXT, host: TEXT, port: TEXT, path: TEXT, sync: TEXT,
+  'max-size': TEXT, grace: TEXT, 'idle-timeout': TEXT, expires: TEXT, lock: TEXT, 'public-url': TEXT, 'interop-versions': TEXT, log: TEXT,
+  download: SWITCH, cors: { type: 'string', multiple: true },
+  help: SWITCH, version: SWITCH,
+} as const
 
 /** Reads the words after the program's name. Every mistake is one line that names the flag. */
 export function parseCommand(words: readonly string[]): Command {
   try {
     return read(words)
   } catch (error) {
-    const [firstLine = ''] = (error as Error).message.split('\n')
-    return { kind: 'invalid', message: firstLine }
+    return { kind: 'invalid', message: explain(error as Error) }
   }
 }
 
+/** What is wrong; of a flag that there is not, which one was perhaps meant: one that begins alike. */
+function explain({ message }: Error): string {
+  const [firstLine = ''] = message.split('\n')
+  const [, word = ''] = /^Unknown option '(-[^']*)'/.exec(firstLine) ?? []
+  if (word === '') return firstLine
+  const meant = Object.keys(FLAGS).find((flag) => `--${flag}`.startsWith(word.slice(0, 5)))
+  return `Unknown option '${word}'${meant === undefined ? '' : `, perhaps --${meant}`}`
+}
+
 function read(words: readonly string[]): Command {
-  const text = { type: 'string' } as const
-  const { values, positionals } = parseArgs({
-    args: [...words],
-    allowPositionals: true,
-    options: {
-      dir: text, host: text, port: text, path: text, sync: text,
-      'max-size': text, grace: text, 'idle-timeout': text, expires: text, lock: text, 'public-url': text, 'interop-versions': text, log: text,
-      download: { type: 'boolean' }, cors: { type: 'string', multiple: true },
-      help: { type: 'boolean' }, version: { type: 'boolean' },
-    },
-  })
+  const { values, positionals } = parseArgs({ args: [...words], allowPositionals: true, options: FLAGS })
   if (values.help) return { kind: 'help' }
   if (values.version) return { kind: 'version' }
   if (positionals.length > (values.dir === undefined ? 1 : 0)) throw new Error(`Unexpected argument '${positionals.at(-1)}'`)

@@ -55,7 +55,7 @@ test('A port in use is one line on stderr, and exit code 1', async (t) => {
   const { code, stdout, stderr } = await runProgram(['--port', String(port), '--dir', temporaryFolder(t)])
   assert.equal(code, 1)
   assert.equal(stdout, '')
-  assert.match(stderr, new RegExp(`^longhaul: [^\\n]*EADDRINUSE[^\\n]*:${port}\\n$`))
+  assert.match(stderr, new RegExp(`^longhaul: [^\\n]*EADDRINUSE[^\\n]*:${port}; --host and --port say where to listen\\n$`))
 })
 
 test('A --dir that is a file is one line on stderr, and exit code 2', async (t) => {

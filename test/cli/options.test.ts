@@ -81,6 +81,9 @@ for (const [word, path] of [
 }
 
 const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[] = [
+  [['--max-siz', '1GB'], /^Unknown option '--max-siz', perhaps --max-size$/],
+  [['--bogus'], /^Unknown option '--bogus'$/],
+  [['-x'], /^Unknown option '-x'$/],
   [['--port', '65536'], /^--port must be a number from 0 to 65535: received '65536'$/],
   [['--port', '-1'], /'--port'/],
   [['--port=-1'], /^--port must be .*: received '-1'$/],
