@@ -78,6 +78,8 @@ interface Connection {
 
 /** Above this, Node's timers fire at once instead of late. */
 const MAX_TIMER_MS = 2 ** 31 - 1
+/** A signal that comes again within this time is the same one, in milliseconds. */
+const SAME_SIGNAL_MS = 500
 /** How long a client may be silent and not close, once its HTTP/2 session has ended. */
 const LINGER_MS = 250
 /** Events that hand a request to the application; a listener for all but the first changes what Node does. */
@@ -137,6 +139,7 @@ export class ShutdownGroup {
   readonly #work = new Set<Promise<unknown>>()
   readonly #listening = new Set<() => void>()
   readonly #force = withResolvers<'deadline' | 'signal'>()
+  #first: { readonly signal: NodeJS.Signals; readonly atMs: number } | undefined
   #state: ShutdownState = 'running'
   #report: Promise<ShutdownReport> | undefined
   #responsesEnded = 0
@@ -197,11 +200,18 @@ export class ShutdownGroup {
   /**
    * Begins the shutdown at the first of these signals and forces it at the second. Default:
    * SIGTERM and SIGINT. The listeners go when the group is closed, or when the result is disposed of.
+   *
+   * The first one again within half a second is not the second: a terminal sends Ctrl-C to all that run
+   * in it, and npm passes it on to a process that has had it already.
    */
   listen(signals: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT']): Disposable & { dispose(): void } {
     const onSignal = (signal: NodeJS.Signals): void => {
-      if (this.#state !== 'running') this.#force.resolve('signal')
-      else void this.shutdown(signal)
+      if (this.#state === 'running') {
+        this.#first = { signal, atMs: performance.now() }
+        void this.shutdown(signal)
+      } else if (signal !== this.#first?.signal || performance.now() - this.#first.atMs >= SAME_SIGNAL_MS) {
+        this.#force.resolve('signal')
+      }
     }
     const dispose = (): void => {
       this.#listening.delete(dispose)

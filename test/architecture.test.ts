@@ -141,7 +141,7 @@ test("the README's commands are those that CI runs, and its table counts the lin
   const rows = new Map(Array.from(readme.matchAll(/^\| \[`([^`]+)`\]\([^)]*\) \|.*\| (\d+) \| [^|]+ \|$/gm), ([, name, lines]) => [name!, Number(lines)]))
   const linesOf = (name: string): number => read(name).code.split('\n').filter((line) => line.trim() !== '').length
   for (const name of primitives) assert.equal(rows.get(name), linesOf(name), `lines of code of lib/${name} in the README`)
-  for (const folder of ['tus/', 'rufh/', 'http/']) {
+  for (const folder of ['tus/', 'rufh/', 'http/', 'upload/', 'download/']) {
     const lines = sources.filter((name) => name.startsWith(folder)).reduce((sum, name) => sum + linesOf(name), 0)
     assert.equal(rows.get(folder), lines, `lines of code of lib/${folder} in the README`)
   }

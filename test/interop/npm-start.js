@@ -10,15 +10,18 @@ import { fileURLToPath } from 'node:url'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const LISTENING = /^longhaul listening on http:\/\/127\.0\.0\.1:(\d+)\/files\/$/
 
+/** @typedef {{ code: number | null, signal: string | null }} Exit */
+
 /**
  * Builds and starts the server; whatever is left of it is killed after the test.
  *
  * `stop()` sends SIGTERM to npm alone, as a process manager does, and resolves with how npm ended,
- * which is how the server ended.
+ * which is how the server ended. `pressCtrlC()` sends SIGINT to npm and the server, as a terminal does;
+ * npm passes its own on to the server, which so gets two.
  *
  * @param {import('node:test').TestContext} t
  * @param {{ dir: string, port?: number, flags?: readonly string[] }} options
- * @returns {Promise<{ port: number, stop: () => Promise<{ code: number | null, signal: string | null }> }>}
+ * @returns {Promise<{ port: number, stop: () => Promise<Exit>, pressCtrlC: () => Promise<Exit> }>}
  */
 export async function npmStart(t, { dir, port = 0, flags = [] }) {
   const args = ['start', '--', '--port', String(port), '--dir', dir, ...flags]
@@ -32,13 +35,15 @@ export async function npmStart(t, { dir, port = 0, flags = [] }) {
     lines.on('line', (line) => LISTENING.test(line) && resolve(Number(LISTENING.exec(line)[1])))
   })
   const ended = exit.then(({ code, signal }) => Promise.reject(new Error(`npm start ended with ${signal ?? code} before it listened`)))
-  const stop = async () => {
-    npm.kill('SIGTERM')
+  const endBy = async (kill) => {
+    kill()
     const { code, signal } = await exit
     if (code === 0) await closed
     return { code, signal }
   }
-  return { port: await Promise.race([listening, ended]), stop }
+  const stop = () => endBy(() => npm.kill('SIGTERM'))
+  const pressCtrlC = () => endBy(() => process.kill(-npm.pid, 'SIGINT'))
+  return { port: await Promise.race([listening, ended]), stop, pressCtrlC }
 }
 
 function killGroup(pid) {
