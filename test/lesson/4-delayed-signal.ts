@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+
+/** Step 4: a signal that aborts late. A save may outlive its client by ten seconds. @module */
+
+import { createServer } from 'node:http'
+import { delayedSignal } from '../../lib/delayed-signal.ts'
+import { HappyReader } from '../../lib/happy-reader.ts'
+import { requestSignal } from '../../lib/request-signal.ts'
+import { SlowStore } from './slow-store.ts'
+
+const [, , port = '8080', folder = 'uploads/lesson'] = process.argv
+const store = new SlowStore(folder)
+
+const server = createServer(async (req, res) => {
+  if (req.method !== 'PUT') return void res.writeHead(405, { Allow: 'PUT' }).end()
+  const name = req.url?.slice(1) ?? ''
+  const signal = delayedSignal(requestSignal(req, res), 10_000)
+  try {
+    const body = new HappyReader(req)
+    await store.save(name, body, { signal })
+    if (body.error) throw body.error
+    await store.complete(name)
+    res.writeHead(201).end('complete\n')
+  } catch (error) {
+    console.log(`${name}: ${error}`)
+    res.writeHead(500).end('incomplete\n')
+  } finally {
+    signal.dispose()
+  }
+})
+server.listen(Number(port), '127.0.0.1', () => console.log('process', process.pid, 'listens on', server.address()))
