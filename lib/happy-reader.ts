@@ -57,9 +57,9 @@ export interface HappyReaderOptions {
   readonly highWaterMark?: number | undefined
 }
 
-/** An interrupt gives up when nothing arrived for this long, in milliseconds: a busy kernel hands on a moment late what it holds, */
+/** An interrupt gives up when nothing arrived for this long, in milliseconds: a busy kernel hands on a moment late what it holds. */
 const SWEEP_QUIET_MS = 10
-/** and then for this many turns of the event loop, as a busy process looks late at what has arrived. */
+/** And then for this many turns of the event loop: a busy process looks late at what has arrived. */
 const SWEEP_QUIET_TURNS = 8
 /** An interrupt takes at most this much: more than the socket buffers of a Linux host hold. */
 const SWEEP_MAX_BYTES = 16 * 1024 * 1024
@@ -86,11 +86,16 @@ const MAX_TIMER_MS = 2 ** 31 - 1
  *
  * It does not destroy or answer the request, and does not read again what somebody else has read
  * already: it continues where the source stands. After the end the source is left paused, so a
- * second reader can continue where this one stopped. Who gives up before the end calls `destroy()`,
- * which lets go of the source and leaves it alive as well.
+ * second reader can continue where this one stopped; only what `TOO_LARGE` cut from its last chunk is
+ * gone. Who gives up before the end calls `destroy()`, which lets go of the source and leaves it alive
+ * as well.
+ *
+ * Answer when the body has ended: after an answer Node throws away a body of HTTP/1 that nobody had
+ * begun to read, and does not tell a clean reset of an HTTP/2 stream from its end; only `expectedBytes`
+ * notices.
  *
  * @throws {TypeError} if the source is not a stream of bytes, {@link RangeError} if a number is out
- * of bounds. Source: "Resilient uploads", FOSDEM 2026 (there: `happyReader`).
+ * of bounds, a TypeError of Node's for `highWaterMark`. Source: "Resilient uploads", FOSDEM 2026 (there: `happyReader`).
  *
  * @example Save what came, then look at how it ended
  * ```ts
@@ -209,14 +214,14 @@ export class HappyReader extends Readable {
   }
 
   /** The source failed or closed, now or before it was given to us. */
-  readonly #onFailure = (cause?: Error): void => {
+  readonly #onFailure = (cause?: Error | boolean): void => {
     this.#source.off('data', this.#onData) // read() would emit to it as well
     this.#sweepUntilBytes = this.#sweepUntilMs = Infinity // there is no more to come than what Node holds
     this.#drain(this.#source)
     if (this.#http2Stream) this.#drain(this.#http2Stream)
     if (this.#phase === 'over') return // the drained bytes exceeded a limit
     if (this.#source.readableEnded && !wasAborted(this.#source)) return this.#onEnd()
-    this.#end(new HappyReaderError('ABORTED', 'The source failed before its end', cause ?? this.#source.errored ?? undefined))
+    this.#end(new HappyReaderError('ABORTED', 'The source failed before its end', cause || this.#source.errored || undefined)) // a socket's 'close' brings a boolean
   }
 
   readonly #onSignal = (): void => this.interrupt(this.#signal?.reason)
@@ -236,7 +241,7 @@ export class HappyReader extends Readable {
       this.#stopWaiting()
       this.#quietTurns = 0
       this.#idleTimer = setTimeout(this.#onQuietTurn, SWEEP_QUIET_MS)
-    } else if (this.#idleTimeoutMs !== Infinity && this.#turn === undefined) {
+    } else if (this.#phase === 'reading' && this.#idleTimeoutMs !== Infinity && this.#turn === undefined) {
       clearTimeout(this.#idleTimer)
       this.#idleTimer = setTimeout(this.#onIdle, this.#idleTimeoutMs)
       this.#turn = setImmediate(this.#onTurn) // Node's clock stands still within a turn: once is enough, and much cheaper
@@ -268,6 +273,7 @@ export class HappyReader extends Readable {
   }
 
   #end(error: HappyReaderError | undefined): void {
+    if (this.#phase === 'over') return // the consumer destroyed the reader when it was given the last bytes
     this.#leave(error)
     this.push(null)
   }
@@ -280,7 +286,7 @@ export class HappyReader extends Readable {
     this.#signal?.removeEventListener('abort', this.#onSignal)
     const source = this.#source
     source.off('data', this.#onData).off('end', this.#onEnd).off('error', this.#onFailure).off('close', this.#onFailure)
-    source.on('error', ignore).pause()
+    source.off('error', ignore).on('error', ignore).pause() // one for all readers of a source
   }
 }
 

@@ -315,6 +315,35 @@ test('a body of exactly maxBytes is not too large', async () => {
   assert.equal(reader.error, undefined)
 })
 
+test('a consumer that destroys the reader while it is given bytes ends it: no timer stays, and its error is the last word', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  for (const options of [{ idleTimeoutMs: 1000 }, { maxBytes: 2 }]) {
+    const source = silentSource()
+    const reader = new HappyReader(source, options)
+    reader.on('data', () => reader.destroy())
+    source.push('abc')
+    await once(reader, 'close')
+    t.mock.timers.tick(1000)
+    assert.equal(reader.error?.code, 'INTERRUPTED')
+    assert.equal(source.listenerCount('error'), 1)
+  }
+})
+
+test("the boolean that a socket's 'close' brings is no cause", async () => {
+  const source = silentSource()
+  const reader = new HappyReader(source)
+  const delivered = CONSUMERS.flowing(reader)
+  source.emit('close', false)
+  await delivered
+  assert.deepEqual([reader.error?.code, reader.error?.cause], ['ABORTED', undefined])
+})
+
+test('many readers of one source, one after the other, leave one listener on it', () => {
+  const source = silentSource()
+  for (let count = 0; count < 20; count++) new HappyReader(source).destroy()
+  assert.equal(source.listenerCount('error'), 1)
+})
+
 test('the source outlives the reader: it is left paused, and a late error does not crash the process', async () => {
   const source = new PassThrough()
   const reader = new HappyReader(source, { maxBytes: 1 })
