@@ -23,8 +23,9 @@ import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 
 /** The answer. It is sent with a `Content-Length`, and with `Connection: close` where needed. */
 export interface EarlyResponse {
   readonly status: number
-  /** The reason phrase, for a status that Node has none for; HTTP/2 has none at all. */
+  /** The reason phrase, for a status that Node has none for; HTTP/2 has none at all. Default: that of Node. */
   readonly statusMessage?: string | undefined
+  /** Default: none. */
   readonly headers?: Readonly<Record<string, string | number>> | undefined
   /** Default: empty. */
   readonly body?: string | undefined
@@ -32,11 +33,11 @@ export interface EarlyResponse {
 
 /** Options of {@link respondEarly}. */
 export interface EarlyResponseOptions {
-  /** How long to go on reading, in milliseconds. 0 does not linger. Default: 5000. */
+  /** How long to go on reading, in milliseconds. at most 2^31-1; 0 does not linger. Default: 5000. */
   readonly lingerMs?: number | undefined
   /** How many bytes to discard at most; it does not bound `drain`. Default: 64 MiB. */
   readonly lingerBytes?: number | undefined
-  /** Reads the rest of the body in place of discarding it; must settle soon after `signal` aborts. */
+  /** Reads the rest of the body in place of discarding it; must settle soon after `signal` aborts. Default: none. */
   readonly drain?: ((signal: AbortSignal) => Promise<unknown>) | undefined
 }
 

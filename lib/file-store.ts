@@ -161,9 +161,9 @@ export interface FileStoreOptions {
 
 /** Options of {@link FileStore.append}. */
 export interface AppendOptions {
-  /** Stops; what was written stays. */
+  /** Stops; what was written stays. Default: none. */
   readonly signal?: AbortSignal | undefined
-  /** Told now and then, while bytes come, up to which offset they are as safe as if `append` had resolved. Must not throw. */
+  /** Told now and then, while bytes come, up to which offset they are as safe as if `append` had resolved. Must not throw. Default: none. */
   readonly onProgress?: ((offset: number) => void) | undefined
 }
 
@@ -195,6 +195,7 @@ interface LonghaulSidecar {
   readonly outcome?: StoredOutcome | undefined
 }
 
+const SYNCS: readonly unknown[] = ['none', 'finish', 'append']
 const STATES: readonly unknown[] = ['receiving', 'finishing', 'finished', 'rejected', 'deactivated']
 const ID_PATTERN = /^[A-Za-z0-9_-]{1,128}$/
 /** What may be in the directory: data, a sidecar, one that is being written, one whose upload is being removed. */
@@ -233,8 +234,8 @@ const WRITE_NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO
  *
  * It does not lock, limit sizes, or delete anything by itself.
  *
- * @throws {TypeError} for an id that does not match `^[A-Za-z0-9_-]{1,128}$`, from every method;
- * {@link FileStoreError} as its codes say; errors of `node:fs` otherwise.
+ * @throws {TypeError} for an id that does not match `^[A-Za-z0-9_-]{1,128}$`, from every method that touches its
+ * files, and for a `sync` that is none; {@link FileStoreError} as its codes say; errors of `node:fs` otherwise.
  *
  * @example Two appends, the second after a crash perhaps
  * ```ts
@@ -263,6 +264,7 @@ export class FileStore {
     this.directory = resolve(directory)
     this.shared = options.shared ?? false
     this.#sync = options.sync ?? 'finish'
+    if (!SYNCS.includes(this.#sync)) throw new TypeError(`Cannot flush data as sync must be none, finish or append: received ${this.#sync}`)
     mkdirSync(this.directory, { recursive: true, mode: 0o700 })
   }
 

@@ -47,11 +47,11 @@ export class HappyReaderError extends Error {
 export interface HappyReaderOptions {
   /** Deliver at most this many bytes; one more ends the body with `TOO_LARGE`. Default: no limit. */
   readonly maxBytes?: number | undefined
-  /** The length that was announced; a clean end before it is `SHORT`. Default: not known. */
+  /** The length that was announced, in bytes; a clean end before it is `SHORT`. Default: not known. */
   readonly expectedBytes?: number | undefined
   /** How long the source may be silent, in milliseconds, 1 to 2^31-1 or Infinity. Default: Infinity. */
   readonly idleTimeoutMs?: number | undefined
-  /** When it aborts, the reader is interrupted with its reason. */
+  /** When it aborts, the reader is interrupted with its reason. Default: none. */
   readonly signal?: AbortSignal | undefined
   /** Bytes to hold for a slow consumer before the source is paused. Default: 65536. */
   readonly highWaterMark?: number | undefined

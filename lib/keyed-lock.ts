@@ -30,11 +30,11 @@ export class KeyedLockTimeoutError extends Error {
 
 /** Options of {@link KeyedLock.acquire}. */
 export interface KeyedLockOptions {
-  /** Gives up waiting when it aborts; without effect once the lock is held. */
+  /** Gives up waiting when it aborts; without effect once the lock is held. Default: none. */
   readonly signal?: AbortSignal | undefined
   /** How long to wait, in milliseconds, at most 2^31-1. Default: without limit. */
   readonly timeoutMs?: number | undefined
-  /** Called once, at the latest when the lock is granted, if somebody waits behind. Must not throw. */
+  /** Called once, at the latest when the lock is granted, if somebody waits behind. Must not throw. Default: none. */
   readonly onReleaseRequest?: (() => void) | undefined
 }
 

@@ -60,18 +60,18 @@ export interface LockFilesOptions {
   /**
    * For a directory that several hosts share, or that outlived a restart of the host: for how long,
    * in milliseconds, a lock from there counts as held after its process was last seen alive. The
-   * same in all processes; their clocks may differ by less. Default: 60 000.
+   * same in all processes; their clocks may differ by less. 1 to 2^31-1. Default: 60000.
    */
   readonly leaseMs?: number | undefined
 }
 
 /** Options of {@link LockFiles.acquire}. */
 export interface LockFilesAcquireOptions {
-  /** Gives up waiting when it aborts; without effect once the lock is held. */
+  /** Gives up waiting when it aborts; without effect once the lock is held. Default: none. */
   readonly signal?: AbortSignal | undefined
   /** How long to wait, in milliseconds, at most 2^31-1. Default: without limit. */
   readonly timeoutMs?: number | undefined
-  /** Called once, right after the lock is granted at the latest, if somebody waits behind. Must not throw. */
+  /** Called once, right after the lock is granted at the latest, if somebody waits behind. Must not throw. Default: none. */
   readonly onReleaseRequest?: (() => void) | undefined
 }
 
@@ -204,7 +204,7 @@ export class LockFiles implements AsyncDisposable {
    * this keeps the process alive; an `acquire` that waits does.
    *
    * @throws {LockFilesError} `LOCKS_UNSUPPORTED` with its `cause`, where sockets or symbolic links are not to be had;
-   * {@link RangeError} if `leaseMs` is not 1 to 2^31-1.
+   * {@link RangeError} if `leaseMs` is not 1 to 2^31-1; errors of the file system if the directory cannot be made.
    */
   static async open(directory: string, options: LockFilesOptions = {}): Promise<LockFiles> {
     const { leaseMs = 60_000 } = options

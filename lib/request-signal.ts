@@ -43,9 +43,9 @@ export class RequestAbortedError extends Error {
  *    before the response was written out; also if that happened before the call.
  * 2. It never aborts after a response that was finished: there is nothing to dispose of.
  *
- * It does not notice a client that is gone while nothing is read from it and nothing written to it:
- * no server can. Over HTTP/2 a body counts as received when it was read. A pipelined request that waits for its turn aborts only if its body was not
- * complete. "Finished" means handed to the operating system, not received by the client.
+ * It does not notice a client that is gone while nothing is read from it and nothing written to it: no server can.
+ * Over HTTP/2 a body counts as received when it was read. A pipelined request that waits for its turn aborts only
+ * if its body was not complete. "Finished" means handed to the operating system, not received by the client.
  *
  * @example Stop a query whose client has left
  * ```ts

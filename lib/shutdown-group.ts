@@ -39,7 +39,7 @@ export interface ShutdownGroupOptions {
   readonly deadlineMs?: number | undefined
   /** How long to go on serving so that load balancers notice, in milliseconds. Default: 0. */
   readonly readinessDelayMs?: number | undefined
-  /** Called on entering each state, in a microtask of its own. */
+  /** Called on entering each state, in a microtask of its own. Default: none. */
   readonly onPhase?: ((state: ShutdownState) => void) | undefined
 }
 
@@ -139,9 +139,9 @@ export class ShutdownGroup {
   readonly #work = new Set<Promise<unknown>>()
   readonly #listening = new Set<() => void>()
   readonly #force = withResolvers<'deadline' | 'signal'>()
+  readonly #closed = withResolvers<ShutdownReport>()
   #first: { readonly signal: NodeJS.Signals; readonly atMs: number } | undefined
   #state: ShutdownState = 'running'
-  #report: Promise<ShutdownReport> | undefined
   #responsesEnded = 0
   #workEnded = 0
 
@@ -159,6 +159,11 @@ export class ShutdownGroup {
 
   get state(): ShutdownState {
     return this.#state
+  }
+
+  /** Resolves when the shutdown, whoever began it, has ended: the moment to close what the work needed. */
+  get closed(): Promise<ShutdownReport> {
+    return this.#closed.promise
   }
 
   /**
@@ -202,7 +207,8 @@ export class ShutdownGroup {
    * SIGTERM and SIGINT. The listeners go when the group is closed, or when the result is disposed of.
    *
    * The first one again within half a second is not the second: a terminal sends Ctrl-C to all that run
-   * in it, and npm passes it on to a process that has had it already.
+   * in it, and npm passes it on to a process that has had it already. For so long the listeners stay in any
+   * case, as a signal that nobody listens to ends the process, whatever it still has to close.
    */
   listen(signals: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT']): Disposable & { dispose(): void } {
     const onSignal = (signal: NodeJS.Signals): void => {
@@ -224,8 +230,8 @@ export class ShutdownGroup {
 
   /** Shuts down as described above. Every call returns the same promise; it does not reject. */
   shutdown(reason?: unknown): Promise<ShutdownReport> {
-    this.#report ??= this.#shutdown(reason)
-    return this.#report
+    if (this.#state === 'running') this.#closed.resolve(this.#shutdown(reason))
+    return this.#closed.promise
   }
 
   async #shutdown(reason: unknown): Promise<ShutdownReport> {
@@ -238,7 +244,7 @@ export class ShutdownGroup {
     clearTimeout(timer)
     const forcedConnections = forced ? this.#cut(reason) : 0
     this.#enter('closed')
-    for (const dispose of this.#listening) dispose()
+    this.#stopListening()
     return {
       reason,
       durationMs: performance.now() - startedAtMs,
@@ -248,6 +254,13 @@ export class ShutdownGroup {
       forcedConnections,
       abandonedWork: this.#work.size,
     }
+  }
+
+  #stopListening(): void {
+    const sinceMs = this.#first === undefined ? Infinity : performance.now() - this.#first.atMs
+    const dispose = (): void => this.#listening.forEach((disposeOne) => disposeOne())
+    if (sinceMs >= SAME_SIGNAL_MS) dispose()
+    else setTimeout(dispose, SAME_SIGNAL_MS - sinceMs).unref()
   }
 
   async #drainAndClose(reason: unknown): Promise<undefined> {
@@ -435,8 +448,8 @@ async function twoTurns(): Promise<void> {
 }
 
 /** `Promise.withResolvers`, which Node 20 lacks. */
-function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
-  let resolve!: (value: T) => void
+function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T | Promise<T>) => void } {
+  let resolve!: (value: T | Promise<T>) => void
   const promise = new Promise<T>((settle) => (resolve = settle))
   return { promise, resolve }
 }

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { execFile, fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
@@ -143,6 +143,47 @@ test('every primitive has an example of its own, and the README shows the same',
     assert.ok(shown, `lib/${name}.ts shows no example`)
     assert.ok(code('README.md').includes(shown), `the README shows another example of ${name}`)
   }
+})
+
+/** What runs the blocks of the documents that are no TypeScript, by document and language. */
+const RUN_BY: ReadonlyMap<string, readonly string[]> = new Map([
+  ['README.md sh', ['.ci/run', 'test/interop/npm-start.js']],
+  ['SECURITY.md sh', ['test/fault/confinement.test.ts']],
+  ['lib/FRAMEWORKS.md js', ['test/interop/frameworks.test.js']],
+  ['lib/OPERATING.md caddyfile', ['test/interop/caddy.test.js']],
+  ['lib/OPERATING.md ini', ['test/operating.test.ts']],
+  ['lib/OPERATING.md js', ['test/operating.test.ts']],
+  ['lib/OPERATING.md nginx', ['test/interop/nginx.js']],
+  ['lib/OPERATING.md yaml', ['test/operating.test.ts']],
+  ['lib/VENDORING.md sh', ['test/vendoring.test.ts']],
+])
+
+test('every block of code in the documents is run by a test: TypeScript by this one, all else by one that reads the document', () => {
+  const documents = ['README.md', 'SECURITY.md', ...readdirSync(join(ROOT, 'lib')).filter((name) => name.endsWith('.md')).map((name) => join('lib', name))]
+  const found = new Set<string>()
+  for (const document of documents) {
+    const fences = readFileSync(join(ROOT, document), 'utf8').match(/^ *```.*$/gm) ?? []
+    assert.equal(fences.length % 2, 0, document)
+    for (const fence of fences.filter((_, index) => index % 2 === 0)) found.add(`${document} ${fence.trim().slice(3)}`)
+  }
+  assert.deepEqual([...found].filter((block) => !block.endsWith(' ts')).sort(), [...RUN_BY.keys()].sort())
+  for (const [block, tests] of RUN_BY) {
+    const [document = ''] = block.split(' ')
+    for (const path of tests) {
+      const text = readFileSync(join(ROOT, path), 'utf8')
+      assert.ok(document === 'README.md' || text.includes(basename(document)) || text.includes('operating.js'), `${path} does not read ${document}`)
+    }
+  }
+})
+
+test('the commands of the README are those that tests and CI run', () => {
+  const blocks = Array.from(readFileSync(join(ROOT, 'README.md'), 'utf8').matchAll(/^```sh\n([^]*?)\n```$/gm), ([, block]) => block)
+  assert.deepEqual(blocks, ['npm ci && npm start', 'npm ci && npm test', 'npm run test:fault', 'npm run bench -- --check'])
+  const ci = readFileSync(join(ROOT, '.ci', 'run'), 'utf8')
+  assert.match(ci, /^npm ci$[^]*^npx c8 npm test$[^]*^npm run bench -- --quick /m)
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
+  assert.match(readFileSync(join(ROOT, 'test', 'interop', 'npm-start.js'), 'utf8'), /spawn\('npm', args/)
+  for (const name of ['start', 'test', 'test:fault', 'bench']) assert.ok(scripts[name], name)
 })
 
 test('every example passes the type-checker under strict settings', async (t) => {

@@ -483,6 +483,11 @@ test('where the disk takes no more, the error says so, and what fitted is kept',
   assert.deepEqual(readFileSync(join(directory, 'large')), expected)
 })
 
+test('a word for sync that is none is told at once, as it would flush nothing', (t) => {
+  const sync = 'always' as 'append'
+  assert.throws(() => new FileStore(temporaryFolder(t), { sync }), { name: 'TypeError', message: 'Cannot flush data as sync must be none, finish or append: received always' })
+})
+
 test('a directory that cannot be used is told at once', (t) => {
   const folder = temporaryFolder(t)
   writeFileSync(join(folder, 'file'), '')

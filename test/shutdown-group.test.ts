@@ -752,15 +752,36 @@ describe('ShutdownGroup.listen', () => {
     assert.equal(group.state, 'running')
   })
 
-  test('the listeners are gone when the shutdown that a signal began has closed', LIMIT, async () => {
-    const before = signalListeners()
+  test('the listeners are gone when the shutdown that a signal began has closed, but not before that signal is half a second old', LIMIT, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    for (const lastsMs of [499, 500]) {
+      const before = signalListeners()
+      const group = new ShutdownGroup()
+      group.listen(['SIGHUP'])
+      const nowMs = t.mock.method(performance, 'now', () => 1000)
+      process.emit('SIGHUP', 'SIGHUP')
+      assert.equal(group.state, 'draining')
+      nowMs.mock.mockImplementation(() => 1000 + lastsMs)
+      assert.equal((await group.shutdown()).reason, 'SIGHUP')
+      nowMs.mock.restore()
+      await turns()
+      if (lastsMs < 500) {
+        process.emit('SIGHUP', 'SIGHUP') // its copy, which would end the process by default
+        assert.notDeepEqual(signalListeners(), before)
+        t.mock.timers.tick(1)
+      }
+      assert.deepEqual(signalListeners(), before)
+    }
+  })
+
+  test('closed resolves with the report of the shutdown, whoever began it, and not before', LIMIT, async () => {
     const group = new ShutdownGroup()
-    group.listen(['SIGHUP'])
-    process.emit('SIGHUP', 'SIGHUP')
-    assert.equal(group.state, 'draining')
-    assert.equal((await group.shutdown()).reason, 'SIGHUP')
+    let closed = false
+    const report = group.closed.then((report) => ((closed = true), report))
     await turns()
-    assert.deepEqual(signalListeners(), before)
+    assert.equal(closed, false)
+    assert.equal(await group.shutdown('because'), await report)
+    assert.equal((await report).reason, 'because')
   })
 
   test('the listeners are gone when a shutdown that no signal began has closed', LIMIT, async () => {

@@ -14,7 +14,7 @@ export interface CorsOptions {
   readonly origins: '*' | readonly string[] | ((origin: string) => boolean | Promise<boolean>)
   /** Whether browsers may send cookies and read the answer. Not together with `*`. Default: false. */
   readonly credentials?: boolean | undefined
-  /** Request headers that are allowed besides those of the protocols and `Authorization`. */
+  /** Request headers that are allowed besides those of the protocols, `Authorization`, `Content-Type`, `X-Request-ID` and `X-Requested-With`. Default: none. */
   readonly allowHeaders?: readonly string[] | undefined
   /** How long browsers may remember the answer to a preflight, in seconds. Default: 7200. */
   readonly maxAgeSeconds?: number | undefined

@@ -54,7 +54,7 @@ export interface HandlerOptions extends UploadHooks {
   readonly maxConcurrent?: number | undefined
   /** When unfinished uploads are given up. Nothing is removed before `sweep` runs. Default: never. */
   readonly expiration?: ExpirationPolicy | undefined
-  /** Offers finished uploads for download; `inline` lists the media types that browsers may show. Default: off. */
+  /** Offers finished uploads for download; `inline` lists the media types that browsers may show, by default `INLINE_MEDIA_TYPES`. Default: off. */
   readonly download?: { readonly inline?: readonly string[] | undefined } | undefined
   /** Lets pages of other origins in. Default: off. */
   readonly cors?: CorsOptions | undefined

@@ -29,15 +29,15 @@ export type Operation =
 
 /** What `onCreate` may decide. */
 export interface CreationChoices {
-  /** In place of 128 random bits. Must match `^[A-Za-z0-9_-]{1,128}$`, and be new. */
+  /** Must match `^[A-Za-z0-9_-]{1,128}$`, and be new. Default: 128 random bits. */
   readonly id?: string | undefined
-  /** In place of what the client sent. */
+  /** Default: what the client sent. */
   readonly metadata?: ReadonlyMap<string, string> | undefined
-  /** The most that this upload may grow to, in bytes. */
+  /** The most that this upload may grow to, in bytes. Default: the handler's. */
   readonly maxSize?: number | undefined
 }
 
-/** What `onFinish` may answer; the rest is as the protocol has it. */
+/** What `onFinish` may answer. Default of each: as the protocol has it. */
 export interface FinishAnswer {
   readonly status?: number | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
@@ -54,9 +54,12 @@ export interface FinishDetails {
 
 /** The hooks. Each may be left out. */
 export interface UploadHooks {
-  /** Before anything else is done, and before the upload is locked. Throws to refuse. */
+  /**
+   * Before anything else is done, and before the upload is locked. Throws to refuse. With `download`, a HEAD of an unfinished
+   * upload may ask for `read`, then for `inspect`.
+   */
   readonly authorize?: ((operation: Operation, request: UploadRequest) => void | Promise<void>) | undefined
-  /** Before an upload is made. Throws to refuse. */
+  /** Before an upload is made. Throws to refuse. The lock is not held. */
   readonly onCreate?: ((description: UploadDescription, request: UploadRequest) => CreationChoices | void | Promise<CreationChoices | void>) | undefined
   /**
    * When all bytes are stored. It runs at least once: again, if it failed or the server stopped
@@ -66,7 +69,7 @@ export interface UploadHooks {
   readonly onFinish?: ((upload: Upload, details: FinishDetails) => FinishAnswer | void | Promise<FinishAnswer | void>) | undefined
   /** Before an upload is removed. If it throws, the upload stays. The lock is held. */
   readonly onTerminate?: ((upload: Upload, reason: 'terminated' | 'expired') => void | Promise<void>) | undefined
-  /** Now and then while bytes come, with the offset that is stored. Nobody waits for it. */
+  /** Now and then while bytes come, with the offset that is stored. Nobody waits for it, and what it throws is published. */
   readonly onProgress?: ((upload: Upload) => void | Promise<void>) | undefined
 }
 

@@ -16,9 +16,9 @@ export interface Example {
   readonly imports: string
 }
 
-/** All TypeScript programs of the README and of the doc comments in `lib`, in the order of their files. */
+/** All TypeScript programs of the README, and of the documents and doc comments in `lib`, in the order of their files. */
 export function readExamples(): Example[] {
-  const sources = readdirSync(join(ROOT, 'lib'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))
+  const sources = readdirSync(join(ROOT, 'lib'), { recursive: true, encoding: 'utf8' }).filter((name) => /\.(?:ts|md)$/.test(name))
   return ['README.md', ...sources.sort().map((name) => join('lib', name))].flatMap((file) => {
     const text = readFileSync(join(ROOT, file), 'utf8')
     const plain = file.endsWith('.ts') ? text.replace(/^ \* ?/gm, '') : text
