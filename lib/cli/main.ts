@@ -19,6 +19,7 @@ import { LockFiles } from '../lock-files.ts'
 import { ShutdownGroup } from '../shutdown-group.ts'
 import { UploadLog } from './log.ts'
 import { HELP, parseCommand, type ServeOptions } from './options.ts'
+import { readPage, type Page } from './page.ts'
 
 /** How long a client may take to send the head of a request, in milliseconds. */
 const HEADERS_TIMEOUT_MS = 60_000
@@ -40,6 +41,7 @@ async function serve(options: ServeOptions): Promise<void> {
   const group = new ShutdownGroup()
   for (const output of [process.stdout, process.stderr]) output.on('error', () => {}) // whoever read it has gone; uploads go on
   const log = new UploadLog({ format: options.log, output: process.stdout, errors: process.stderr, signal: group.signal })
+  const page = options.page ? openPage(options) : undefined
   const store = await openStore(options)
   const locks = options.lock === 'file' ? await openLocks(options) : undefined
   const uploads = uploadHandler({
@@ -52,18 +54,18 @@ async function serve(options: ServeOptions): Promise<void> {
 
   type Listener = (req: IncomingMessage, res: ServerResponse) => Promise<void>
   // Storing outlives the answer of a client that has gone, so each exchange is work of its own.
-  const tracked = (listener: Listener) => (req: IncomingMessage, res: ServerResponse) => void group.run(() => listener(req, res))
+  const tracked = (listener: Listener) => (req: IncomingMessage, res: ServerResponse) => void group.run(() => page?.(req, res) ?? listener(req, res))
 
   // requestTimeout would cut uploads that are progressing; the idle timeout ends those that are not. Node derives headersTimeout from it.
   const server = createServer({ requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS }, tracked(uploads))
   server.on('checkContinue', tracked(uploads.checkContinue))
   server.on('error', (error) => fail(1, `${error.message}; --host and --port say where to listen`))
   group.add(server).listen()
-  group.signal.addEventListener('abort', () => void group.shutdown().then(async (report) => {
+  void group.closed.then(async (report) => {
     await locks?.close()
     log.stopped(report)
     end(report.forced ? 1 : 0)
-  }))
+  })
 
   server.listen(port, host, () => {
     const { address, family, port } = server.address() as AddressInfo
@@ -71,6 +73,14 @@ async function serve(options: ServeOptions): Promise<void> {
     setInterval(() => void group.run(uploads.sweep), SWEEP_INTERVAL_MS).unref()
     log.listening(`http://${family === 'IPv6' ? `[${address}]` : address}:${port}${path}`)
   })
+}
+
+function openPage(options: ServeOptions): Page {
+  try {
+    return readPage(options)
+  } catch (error) {
+    return fail(2, `the page at / cannot be read, and --no-page does without: ${(error as Error).message}`)
+  }
 }
 
 async function openStore({ dir, sync, lock }: ServeOptions): Promise<FileStore> {

@@ -33,6 +33,8 @@ export interface ServeOptions {
   /** Origins; empty: none. */
   readonly cors: readonly string[]
   readonly log: LogFormat
+  /** Whether there is a page at `/`. */
+  readonly page: boolean
 }
 
 /** What a command line asks for. */
@@ -60,6 +62,7 @@ Serves resumable uploads (tus 1.0.0, Resumable Uploads for HTTP) and stores them
   --cors ORIGIN        lets pages of this origin in; may be repeated; '*' for any
   --interop-versions N,N  of the draft of Resumable Uploads for HTTP that clients may speak, 3 to 8  (8)
   --log FORMAT         of the lines about uploads: text, json or none  (text)
+  --no-page            without the page at / that uploads files
   --help, --version
 
 Sizes: 4096, 10MiB, 2GB. Times: 500ms, 30s, 5m, 24h.
@@ -75,7 +78,7 @@ const SWITCH = { type: 'boolean' } as const
 const FLAGS = {
   dir: TEXT, host: TEXT, port: TEXT, path: TEXT, sync: TEXT,
   'max-size': TEXT, grace: TEXT, 'idle-timeout': TEXT, expires: TEXT, lock: TEXT, 'public-url': TEXT, 'interop-versions': TEXT, log: TEXT,
-  download: SWITCH, cors: { type: 'string', multiple: true },
+  download: SWITCH, 'no-page': SWITCH, cors: { type: 'string', multiple: true },
   help: SWITCH, version: SWITCH,
 } as const
 
@@ -117,6 +120,7 @@ function read(words: readonly string[]): Command {
     download: values.download ?? false,
     interopVersions: value('interop-versions', values['interop-versions'] ?? '8', parseVersions, 'numbers from 3 to 8, such as 3,6,8'),
     log: value('log', values.log ?? 'text', (word) => LOGS.find((log) => log === word), 'text, json or none'),
+    page: !values['no-page'],
     cors: (values.cors ?? []).map((origin) => value('cors', origin, parseOrigin, 'an origin such as https://example.com, or *')),
   }
   return { kind: 'serve', options }

@@ -21,6 +21,7 @@ const DEFAULTS: ServeOptions = {
   download: false,
   interopVersions: [8],
   cors: [],
+  page: true,
   log: 'text',
 }
 
@@ -58,6 +59,7 @@ const ACCEPTED: readonly (readonly [words: readonly string[], options: Partial<S
   [['--lock', 'memory'], { lock: 'memory' }],
   [['--lock=file'], { lock: 'file' }],
   [['--download'], { download: true }],
+  [['--no-page'], { page: false }],
   [['--log', 'json'], { log: 'json' }],
   [['--log=none'], { log: 'none' }],
   [['--cors', '*'], { cors: ['*'] }],
@@ -194,7 +196,7 @@ test('The defaults that --help states are the ones in force', () => {
 })
 
 test('--help names every flag that there is', () => {
-  for (const flag of ['--public-url', '--download', '--cors', '--help', '--version']) assert.match(HELP, new RegExp(`^ {2}.*${flag}`, 'm'))
+  for (const flag of ['--public-url', '--download', '--cors', '--interop-versions', '--no-page', '--help', '--version']) assert.match(HELP, new RegExp(`^ {2}.*${flag}`, 'm'))
 })
 
 test('A bad value of a flag is one line on stderr, and exit code 2', async () => {

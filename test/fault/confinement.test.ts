@@ -9,9 +9,11 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
+import { ROOT } from '../support/examples.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { exchange, request } from '../support/wire.ts'
 import { setTheScene } from './attack.ts'
@@ -57,6 +59,22 @@ for (const [what, args, refusal] of [
     if (refusal) assert.deepEqual(await ended, [2, null])
   })
 }
+
+test('the command of SECURITY.md starts the program, with what it says of Node 20 and 26', async (t) => {
+  const folder = dirname(await compileLibrary()) // laid out as the project is
+  mkdirSync(join(folder, 'uploads'), { recursive: true })
+  const [, block = ''] = /^```sh\n([^]*?)^```$/m.exec(readFileSync(join(ROOT, 'SECURITY.md'), 'utf8')) ?? []
+  const [, , command = ''] = /^(npm ci && npm run build && mkdir -p uploads)\n(node [^]*)$/.exec(block) ?? []
+  const flags = command.replaceAll('$PWD', folder).replaceAll('\\\n', ' ').trim().split(/\s+/).slice(1)
+  const adapted = flags.map((flag) => (flag === '--permission' && NODE < 22 ? '--experimental-permission' : flag))
+  const args = NODE < 26 ? adapted : ['--allow-net', ...adapted, '--sync', 'none']
+  const child = spawn(process.execPath, [...args, '--port', '0'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
+  t.after(() => child.kill('SIGKILL'))
+  const [line] = (await Promise.race([once(createInterface({ input: child.stdout }), 'line'), once(child, 'exit')])) as [string]
+  assert.match(String(line), /^longhaul listening/)
+  const page = await exchange(Number(/:(\d+)\//.exec(line)?.[1]), request('GET /'))
+  assert.equal(page.status, 200)
+})
 
 test('a header called __proto__ gets its answer with __proto__ taken away as advised', async (t) => {
   const server = "require('node:http').createServer((_, res) => res.end()).listen(0, function () { console.log(`listening ${this.address().port}`) })"

@@ -10,7 +10,7 @@
 import assert from 'node:assert/strict'
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -62,7 +62,7 @@ export function compileLibrary(): Promise<string> {
 async function compile(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'longhaul-dist-'))
   process.on('exit', () => rmSync(folder, { recursive: true }))
-  writeFileSync(join(folder, 'package.json'), readFileSync(join(ROOT, 'package.json')))
+  for (const path of ['package.json', 'lib/page']) cpSync(join(ROOT, path), join(folder, path), { recursive: true }) // what the program reads
   await promisify(execFile)(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', ROOT, '--outDir', join(folder, 'dist')])
   return join(folder, 'dist')
 }

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// @ts-check
+
+/**
+ * Remembers unfinished uploads in `localStorage`, so that they go on after the page was loaded again.
+ *
+ * Design. One entry for each upload, whose key is the file's fingerprint: what a file is called, how
+ * large it is, when it was changed and of which type it is. Two files that agree in all of it are taken for one. What
+ * is read is checked, as other pages of this origin may have written it. Where there is no storage
+ * nothing is remembered, and nothing else is amiss.
+ *
+ * @module
+ */
+
+/** @import { Description } from './upload.js' */
+/** @typedef {{ readonly description: Description, readonly url: string, readonly acknowledged: number }} Memory */
+
+const PREFIX = 'longhaul '
+
+/**
+ * Tells one file from another, as far as a page can without reading them.
+ *
+ * @param {Description} description
+ * @param {string} endpoint where it is uploaded to
+ */
+export function fingerprint({ name, size, lastModified, type }, endpoint) {
+  return PREFIX + JSON.stringify([endpoint, name, size, lastModified, type])
+}
+
+/**
+ * @param {Memory} memory
+ * @param {string} endpoint
+ */
+export function remember({ description, url, acknowledged }, endpoint) {
+  const [key, value] = [fingerprint(description, endpoint), JSON.stringify({ url, acknowledged })]
+  withStorage((storage) => storage.getItem(key) === value || storage.setItem(key, value))
+}
+
+/**
+ * @param {Description} description
+ * @param {string} endpoint
+ */
+export function forget(description, endpoint) {
+  withStorage((storage) => storage.removeItem(fingerprint(description, endpoint)))
+}
+
+/**
+ * What is remembered of uploads to this endpoint.
+ *
+ * @param {string} endpoint
+ * @returns {Memory[]}
+ */
+export function recall(endpoint) {
+  const entries = withStorage((storage) => Object.entries(storage)) ?? []
+  return entries.flatMap(([key, value]) => parse(key, String(value), endpoint) ?? [])
+}
+
+/**
+ * @param {string} key
+ * @param {string} value
+ * @param {string} endpoint
+ * @returns {Memory | undefined}
+ */
+function parse(key, value, endpoint) {
+  if (!key.startsWith(PREFIX)) return undefined
+  try {
+    const [uploadedTo, name, size, lastModified, type] = JSON.parse(key.slice(PREFIX.length))
+    const { url, acknowledged } = JSON.parse(value)
+    const numbers = [size, lastModified, acknowledged].every((each) => Number.isSafeInteger(each) && each >= 0)
+    const texts = [name, type, url].every((each) => typeof each === 'string')
+    if (uploadedTo !== endpoint || !numbers || !texts || acknowledged > size || !/^https?:/.test(url)) return undefined
+    return { description: { name, size, lastModified, type }, url, acknowledged }
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Some browsers throw as soon as the storage is mentioned, others when it is full.
+ *
+ * @template T
+ * @param {(storage: Storage) => T} use
+ * @returns {T | undefined}
+ */
+function withStorage(use) {
+  try {
+    return use(localStorage)
+  } catch {
+    return undefined
+  }
+}
