@@ -33,7 +33,7 @@ export interface EarlyResponse {
 
 /** Options of {@link respondEarly}. */
 export interface EarlyResponseOptions {
-  /** How long to go on reading, in milliseconds. at most 2^31-1; 0 does not linger. Default: 5000. */
+  /** How long to go on reading, in milliseconds, at most 2^31-1. 0 does not linger. Default: 5000. */
   readonly lingerMs?: number | undefined
   /** How many bytes to discard at most; it does not bound `drain`. Default: 64 MiB. */
   readonly lingerBytes?: number | undefined

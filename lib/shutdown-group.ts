@@ -203,7 +203,7 @@ export class ShutdownGroup {
   }
 
   /**
-   * Begins the shutdown at the first of these signals and forces it at the second. Default:
+   * Begins the shutdown at the first of these signals; one that comes when it has begun forces it. Default:
    * SIGTERM and SIGINT. The listeners go when the group is closed, or when the result is disposed of.
    *
    * The first one again within half a second is not the second: a terminal sends Ctrl-C to all that run

@@ -26,13 +26,8 @@ export type LogEntry =
   | { readonly event: 'interrupt'; readonly upload: string; readonly offset: number; readonly length: number | undefined; readonly reason: InterruptReason }
   | { readonly event: 'finish' | 'reject' | 'terminate' | 'expire'; readonly upload: string; readonly offset: number; readonly durationMs: number }
   | { readonly event: 'error'; readonly error: string }
-  | ({ readonly event: 'stop' } & Saved & Pick<ShutdownReport, 'durationMs' | 'forced' | 'forcedConnections' | 'abandonedWork'>)
-
-/** Uploads that the shutdown interrupted, and the bytes that they have. */
-interface Saved {
-  readonly savedUploads: number
-  readonly savedBytes: number
-}
+  /** With the uploads that were interrupted while it stopped, and the bytes that they have. */
+  | ({ readonly event: 'stop'; readonly savedUploads: number; readonly savedBytes: number } & Pick<ShutdownReport, 'durationMs' | 'forced' | 'forcedConnections' | 'abandonedWork'>)
 
 /** Where lines go, as `process.stdout` is. */
 export interface LogOutput {
@@ -57,8 +52,10 @@ const MAX_BACKLOG = 1024 ** 2
 export class UploadLog {
   readonly #options: LogOptions
   readonly #listeners: readonly (readonly [channel: string, listener: (message: unknown) => void])[]
-  #saved: Saved = { savedUploads: 0, savedBytes: 0 }
-  #omitted = 0
+  /** The offsets of what the shutdown interrupted, by id. */
+  readonly #saved = new Map<string, number>()
+  /** How many lines were left out. */
+  readonly #omitted = new Map<LogOutput, number>()
 
   constructor(options: LogOptions) {
     this.#options = options
@@ -69,7 +66,7 @@ export class UploadLog {
       reject: ({ upload }: Message) => this.#onEnd('reject', upload),
       terminate: ({ upload }: Message) => this.#onEnd('terminate', upload),
       expire: ({ upload }: Message) => this.#onEnd('expire', upload),
-      error: ({ error }: { readonly error: Error }) => this.#write({ event: 'error', error: inspect(error) }, options.errors),
+      error: ({ error }: { readonly error: Error }) => this.#write({ event: 'error', error: shorten(inspect(error)) }, options.errors),
     }
     this.#listeners = Object.entries(listeners).map(([event, listener]) => [`longhaul:${event}`, listener as (message: unknown) => void])
     for (const [channel, listener] of this.#listeners) subscribe(channel, listener)
@@ -83,15 +80,14 @@ export class UploadLog {
   /** Sums up how the program stopped. */
   stopped({ durationMs, forced, forcedConnections, abandonedWork }: ShutdownReport): void {
     for (const [channel, listener] of this.#listeners) unsubscribe(channel, listener)
-    this.#write({ event: 'stop', durationMs: Math.round(durationMs), ...this.#saved, forced, forcedConnections, abandonedWork })
+    const saved = { savedUploads: this.#saved.size, savedBytes: [...this.#saved.values()].reduce((sum, offset) => sum + offset, 0) }
+    this.#write({ event: 'stop', durationMs: Math.round(durationMs), ...saved, forced, forcedConnections, abandonedWork })
   }
 
   #onInterrupt(upload: Upload, reason: InterruptReason): void {
     const { offset, length } = upload
     this.#write({ event: 'interrupt', upload: nameOf(upload), offset, length, reason })
-    if (!this.#options.signal.aborted) return
-    const { savedUploads, savedBytes } = this.#saved
-    this.#saved = { savedUploads: savedUploads + 1, savedBytes: savedBytes + offset }
+    if (this.#options.signal.aborted) this.#saved.set(upload.id, offset)
   }
 
   #onEnd(event: 'finish' | 'reject' | 'terminate' | 'expire', upload: Upload): void {
@@ -101,12 +97,10 @@ export class UploadLog {
   #write(entry: LogEntry, output: LogOutput = this.#options.output): void {
     const { format } = this.#options
     if (format === 'none' && entry.event !== 'listen' && entry.event !== 'error') return
-    if (output.writableLength > MAX_BACKLOG) {
-      this.#omitted++
-      return
-    }
-    output.write((format === 'json' ? formatJson : formatText)(entry, new Date(), this.#omitted))
-    this.#omitted = 0
+    const omitted = this.#omitted.get(output) ?? 0
+    const isBehind = output.writableLength > MAX_BACKLOG
+    this.#omitted.set(output, isBehind ? omitted + 1 : 0)
+    if (!isBehind) output.write((format === 'json' ? formatJson : formatText)(entry, new Date(), omitted))
   }
 }
 
@@ -160,6 +154,11 @@ function explainForce({ forced, forcedConnections, abandonedWork }: LogEntry & {
 /** The upload in the log. */
 function nameOf({ id }: Upload): string {
   return id.slice(0, 8)
+}
+
+/** Names uploads in the same way where errors, or paths in them, have their ids. */
+function shorten(text: string): string {
+  return text.replace(/\b([0-9a-f]{8})[0-9a-f]{24}\b/g, '$1')
 }
 
 /** To three digits or so, in the units that `--max-size` takes. */

@@ -39,7 +39,7 @@ else console.log(readVersion())
 async function serve(options: ServeOptions): Promise<void> {
   const { host, port, path, publicUrl, maxSize, graceMs, idleTimeoutMs, expiresMs, cors, interopVersions } = options
   const group = new ShutdownGroup()
-  for (const output of [process.stdout, process.stderr]) output.on('error', () => {}) // whoever read it has gone; uploads go on
+  for (const output of [process.stdout, process.stderr]) writeWithoutWaiting(output)
   const log = new UploadLog({ format: options.log, output: process.stdout, errors: process.stderr, signal: group.signal })
   const page = options.page ? openPage(options) : undefined
   const store = await openStore(options)
@@ -73,6 +73,12 @@ async function serve(options: ServeOptions): Promise<void> {
     setInterval(() => void group.run(uploads.sweep), SWEEP_INTERVAL_MS).unref()
     log.listening(`http://${family === 'IPv6' ? `[${address}]` : address}:${port}${path}`)
   })
+}
+
+/** Uploads go on when whoever reads the log has gone, or has stopped to: a terminal at Ctrl-S would stop the process, and Node has no public way to tell it not to. */
+function writeWithoutWaiting(output: NodeJS.WriteStream): void {
+  output.on('error', () => {});
+  (output as { _handle?: { setBlocking?(blocking: boolean): void } })._handle?.setBlocking?.(false)
 }
 
 function openPage(options: ServeOptions): Page {

@@ -96,7 +96,7 @@ function explain({ message }: Error): string {
   const [firstLine = ''] = message.split('\n')
   const [, word = ''] = /^Unknown option '(-[^']*)'/.exec(firstLine) ?? []
   if (word === '') return firstLine
-  const meant = Object.keys(FLAGS).find((flag) => `--${flag}`.startsWith(word.slice(0, 5)))
+  const meant = Object.keys(FLAGS).find((flag) => `--${flag}`.startsWith(word.slice(0, word.startsWith('--no-') ? 6 : 5)))
   return `Unknown option '${word}'${meant === undefined ? '' : `, perhaps --${meant}`}`
 }
 

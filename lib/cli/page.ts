@@ -68,7 +68,7 @@ export function readPage(options: PageOptions): Page {
   }))
   return (req, res) => {
     const [, path = ''] = PATH.exec(req.url ?? '') ?? []
-    const file = files.get(path)
+    const file = files.get(path || '/') // `http://host` is `http://host/` (RFC 9110 section 4.2.3)
     if (!file) return undefined
     const reads = req.method === 'GET' || req.method === 'HEAD'
     if (!reads && (path === options.path || `${path}/` === options.path)) return undefined // uploads are created there

@@ -7,7 +7,7 @@
  * Design. One entry for each upload, whose key is the file's fingerprint: what a file is called, how
  * large it is, when it was changed and of which type it is. Two files that agree in all of it are taken for one. What
  * is read is checked, as other pages of this origin may have written it. Where there is no storage
- * nothing is remembered, and nothing else is amiss.
+ * nothing is remembered, and nothing else is amiss. Two tabs do not know of each other: the one that remembers last is right.
  *
  * @module
  */
@@ -66,9 +66,9 @@ function parse(key, value, endpoint) {
   try {
     const [uploadedTo, name, size, lastModified, type] = JSON.parse(key.slice(PREFIX.length))
     const { url, acknowledged } = JSON.parse(value)
-    const numbers = [size, lastModified, acknowledged].every((each) => Number.isSafeInteger(each) && each >= 0)
+    const numbers = [size, lastModified, acknowledged].every(Number.isSafeInteger) && size >= 0 && acknowledged >= 0
     const texts = [name, type, url].every((each) => typeof each === 'string')
-    if (uploadedTo !== endpoint || !numbers || !texts || acknowledged > size || !/^https?:/.test(url)) return undefined
+    if (uploadedTo !== endpoint || !numbers || !texts || acknowledged > size || new URL(url).origin !== new URL(endpoint).origin) return undefined
     return { description: { name, size, lastModified, type }, url, acknowledged }
   } catch {
     return undefined

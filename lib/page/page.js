@@ -46,7 +46,7 @@ const ATTEMPTS_WORTH_A_WORD = 3
 const MAX_NEWS = 10
 
 /** Whose file may be uploaded once more. @type {readonly State[]} */
-const DONE = ['finished', 'removing']
+const DONE = ['finished', 'removing', 'removed']
 
 const input = find(document, '#files', HTMLInputElement)
 const list = find(document, '#uploads', HTMLElement)
@@ -91,13 +91,21 @@ function acceptFiles() {
  * @param {readonly File[]} files
  */
 function take(files) {
+  find(document, '#notice', HTMLElement).textContent = ''
+  const known = unfinished()
   for (const file of files) {
     const key = fingerprint(file, ENDPOINT)
-    const known = [...uploads.keys()].find(({ state, description }) => !DONE.includes(state) && fingerprint(description, ENDPOINT) === key)
-    if (known) known.supply(file)
-    else add(new Upload(file, ENDPOINT))
+    const upload = known.get(key)
+    if (upload) upload.supply(file)
+    else known.set(key, add(new Upload(file, ENDPOINT)))
   }
   schedule()
+}
+
+/** What has still to arrive, by fingerprint. */
+function unfinished() {
+  const left = [...uploads.keys()].filter(({ state }) => !DONE.includes(state))
+  return new Map(left.map((upload) => [fingerprint(upload.description, ENDPOINT), upload]))
 }
 
 /** Runs as many as may run, the oldest first. */
@@ -112,6 +120,7 @@ function schedule() {
  * Gives an upload its row.
  *
  * @param {Upload} upload
+ * @returns {Upload}
  */
 function add(upload) {
   const { name } = upload.description
@@ -122,6 +131,9 @@ function add(upload) {
     button.setAttribute('aria-label', `${button.textContent}: ${name}`)
     button.addEventListener('click', () => act(/** @type {Action} */ (button.name), upload))
   }
+  row.addEventListener('keydown', (event) => {
+    if (event.repeat && event.key === 'Enter') event.preventDefault() // the focus has gone to another button meanwhile
+  })
   uploads.set(upload, row)
   list.append(row)
   find(document, 'section', HTMLElement).hidden = false
@@ -140,6 +152,7 @@ function add(upload) {
   })
   upload.addEventListener('anew', () => announce(`${name}: The server had given it up, so it begins anew.`))
   show(upload, row)
+  return upload
 }
 
 /**
@@ -171,6 +184,7 @@ function act(action, upload) {
  * @param {Upload} upload
  */
 function keep({ state, description, url, acknowledged }) {
+  if (DONE.includes(state) && unfinished().has(fingerprint(description, ENDPOINT))) return // the memory is its successor's
   if (url === undefined || state === 'finished' || state === 'removed') forget(description, ENDPOINT)
   else remember({ description, url, acknowledged }, ENDPOINT)
 }
@@ -199,14 +213,13 @@ function show(upload, row) {
 }
 
 /**
- * Takes an upload off the page, and its memory with it.
+ * Takes an upload off the page.
  *
  * @param {Upload} upload
  */
 function discard(upload) {
   const row = uploads.get(upload)
   if (!row) return
-  forget(upload.description, ENDPOINT)
   uploads.delete(upload)
   if (row.contains(document.activeElement)) focusOn(row.nextElementSibling ?? row.previousElementSibling)
   row.remove()
@@ -233,6 +246,7 @@ function link(heading, name, url) {
   if (heading.querySelector('a')) return
   const anchor = document.createElement('a')
   anchor.href = url
+  anchor.target = '_blank' // in place of the page, it would end the other uploads
   anchor.textContent = name
   heading.replaceChildren(anchor)
 }

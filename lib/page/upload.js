@@ -141,8 +141,9 @@ export class Upload extends EventTarget {
   /** Wants it to arrive: what waits for the server tries at once, what does not run is `queued`. */
   resume() {
     clearTimeout(this.#pauseTimer)
-    this.sentWhenUnplugged = this.trouble = undefined
+    this.sentWhenUnplugged = undefined
     this.#goal = 'arrive'
+    if (this.state === 'failed' && !this.#proven) this.url = undefined // a person decides what the answer could not: to begin anew
     if (!this.#running) this.#enter('queued')
     else if (this.state === 'pausing') this.#enter('sending')
     this.#hurry()
@@ -169,6 +170,7 @@ export class Upload extends EventTarget {
 
   /** Stops it, and has the server remove what it holds; asked for again, it does not wait for the server. */
   remove() {
+    clearTimeout(this.#pauseTimer)
     const again = this.#goal === 'vanish'
     this.#goal = 'vanish'
     if (again) this.url = undefined
@@ -234,7 +236,6 @@ export class Upload extends EventTarget {
       if (this.state !== 'waiting') this.#enter('asking')
       await this.#inspect(signal)
     }
-    this.trouble = undefined
     if (this.#goal === 'rest' && this.state !== 'finished') this.#enter('paused')
   }
 
@@ -266,11 +267,14 @@ export class Upload extends EventTarget {
     const answer = await request('POST', this.#endpoint, { headers: { 'Upload-Length': String(size), 'Upload-Metadata': metadata }, signal })
     this.#assertSuccess(answer)
     const location = answer.getResponseHeader('Location')
-    if (location === null || !URL.canParse(location, this.#endpoint)) throw new Trouble('NONSENSE')
-    this.url = new URL(location, this.#endpoint).href
+    const { origin } = new URL(this.#endpoint)
+    const url = location !== null && URL.canParse(location, origin) ? new URL(location, this.#endpoint) : undefined
+    if (url?.origin !== origin) throw new Trouble('NONSENSE') // the page may reach no other
+    this.url = url.href
     this.#proven = false
     this.#certain = true
     this.acknowledged = this.sent = 0
+    this.dispatchEvent(new Event('change')) // there is something to remember
   }
 
   /**

@@ -53,7 +53,8 @@ export function describe(upload) {
  */
 export function formatBytes(bytes) {
   const power = bytes < 1000 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log10(bytes) / 3))
-  return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${UNITS[power]}`
+  const tenths = Math.floor((bytes / 1000 ** power) * 10) // what is safe is not rounded up
+  return `${power === 0 ? bytes : (tenths / 10).toFixed(1)} ${UNITS[power]}`
 }
 
 /**

@@ -221,6 +221,81 @@ test('Cancelled, an upload is gone from the page, from its memory and from the s
   uploads.assertNoErrorEver()
 })
 
+test('Cancelled right after a pause that would have to cut, an upload is gone and does not come back as paused', LIMITS, async (t) => {
+  const { uploads, chooseSlowly, stored } = await openPage(t)
+  await uploads.page.clock.install()
+  await uploads.page.reload()
+  await chooseSlowly()
+  await uploads.untilMidway(NAME, 2)
+  const held = []
+  await uploads.page.route('**/files/*', (route) => (route.request().method() === 'DELETE' ? void held.push(route) : route.continue()))
+
+  await uploads.press(NAME, 'Pause')
+  await uploads.press(NAME, 'Cancel')
+  await uploads.until(NAME, 'removing')
+  await uploads.page.clock.runFor(3000) // longer than a pause waits for its slice
+  for (const route of held) await route.continue()
+  await uploads.row(NAME).waitFor({ state: 'detached' })
+
+  assert.deepEqual([...stored().keys()], [])
+  uploads.assertNoErrorEver()
+})
+
+test('A file that is uploaded a second time is remembered, whatever becomes of the row of the first time', LIMITS, async (t) => {
+  const { uploads, chooseSlowly, file } = await openPage(t)
+  await uploads.choose(file)
+  await uploads.untilFinished(NAME)
+  await chooseSlowly()
+  await uploads.page.locator('[data-state=sending]').waitFor()
+  await uploads.page.getByRole('button', { name: `Pull the plug: ${NAME}`, exact: true }).click()
+  await uploads.page.locator('[data-state=paused]').waitFor()
+
+  await uploads.page.getByRole('button', { name: `Dismiss: ${NAME}`, exact: true }).click()
+  await uploads.page.reload()
+
+  await uploads.until(NAME, 'missing')
+  await uploads.press(NAME, 'Forget')
+  await uploads.row(NAME).waitFor({ state: 'detached' })
+  uploads.assertNoErrorEver()
+})
+
+test('An upload is remembered as soon as it exists, before any of it is acknowledged', LIMITS, async (t) => {
+  const { uploads, file, assertArrived } = await openPage(t)
+  await uploads.page.route('**/files/*', (route) => (route.request().method() === 'POST' ? route.continue() : undefined)) // no PATCH arrives
+  await uploads.choose(file)
+  await uploads.page.waitForFunction(() => localStorage.length === 1)
+  await uploads.page.unroute('**/files/*')
+  await uploads.page.reload()
+
+  await uploads.until(NAME, 'missing')
+  await uploads.choose(file)
+  await uploads.untilFinished(NAME)
+
+  assertArrived()
+  uploads.assertNoErrorEver()
+})
+
+test('Where a new address never worked, who tries again gets another one; and there are words for it all', LIMITS, async (t) => {
+  const { uploads, file, exchanges } = await openPage(t)
+  const headers = { 'Tus-Resumable': '1.0.0' }
+  const answers = [undefined, { status: 503, headers: { ...headers, 'Retry-After': '3600' } }, { status: 410, headers }] // to PATCH, HEAD, HEAD
+  await uploads.page.route('**/files/*', (route) => {
+    if (route.request().method() === 'POST') return route.continue()
+    const answer = answers.shift()
+    return answer ? route.fulfill(answer) : answers.length === 2 ? route.abort() : route.continue()
+  })
+  await uploads.choose(file)
+  await uploads.page.getByText('The server is busy').waitFor()
+  await uploads.press(NAME, 'Resume')
+  assert.match((await uploads.until(NAME, 'failed')).message, /Try again to begin anew\.$/)
+
+  await uploads.press(NAME, 'Try again')
+  await uploads.untilFinished(NAME)
+
+  assert.equal(exchanges.filter(({ method }) => method === 'POST').length, 2)
+  uploads.assertNoComplaint()
+})
+
 test('Of five files three are sent at a time, the others wait, and all arrive', LIMITS, async (t) => {
   const { uploads, makeFile, assertArrived } = await openPage(t)
   const sources = new Map(['one', 'two', 'three', 'four', 'five'].map((name) => [name, randomBytes(MB / 2)]))

@@ -178,6 +178,7 @@ export class UploadPage {
 
   assertNoComplaint() {
     assert.deepEqual(this.complaints, [])
+    assert.deepEqual(this.shown.filter(({ message }) => /undefined|NaN|null/.test(message)), [])
   }
 }
 
