@@ -230,12 +230,12 @@ test('a newer package shows what it changes', async (t) => {
 
 test('the checklist finds nothing in the primitives but what it says, and lets no timer or listener pass', async (t) => {
   const folder = workplace(t)
-  const [imports, reach, state, characters, pairs, reasons, needs] = checks as [string, string, string, string, string, string, string]
-  assert.equal(checks.length, 7)
+  const [comments, imports, reach, state, characters, pairs, reasons, needs] = checks as [string, string, string, string, string, string, string, string]
+  assert.equal(checks.length, 8)
   for (const name of primitives) {
     const print = async (check: string): Promise<string> => (await result(folder, 'sh', '-c', `file=package/lib/${name}\n${helper}${check}`)).stdout
     assert.equal(await print('code "$file" | grep -v "^ *$"'), withoutTrailingComments(name), `the helper, of ${name}`)
-    for (const check of [imports, reach, characters]) assert.equal(await print(check), '', `${name}: ${check}`)
+    for (const check of [comments, imports, reach, characters]) assert.equal(await print(check), '', `${name}: ${check}`)
     assert.match(await print(state), name === 'delayed-signal.ts' ? /^const followersByParent = new WeakMap.*\n$/ : /^$/, name)
     const lines = await print(pairs)
     for (const kind of ['Timeout', 'Interval']) assert.equal(lines.includes(`set${kind}(`), lines.includes(`clear${kind}(`), `${name}: ${kind}`)
@@ -254,7 +254,8 @@ function withoutTrailingComments(name: string): string {
 test('each check finds what it is there to find', async (t) => {
   const folder = workplace(t)
   const faulty = [
-    ["import { x } from 'x'", "import {\n  x,\n} from './x.ts'"],
+    ["/** x */ fetch('http://example.com')", 'f() /* x', '/** x\n */ f()'],
+    ["import { x } from 'x'", "import {\n  x,\n} from './x.ts'", "import './x.ts'", 'import { x } from "x"'],
     ['  await import(name)', '  new Function(text)', '  return fetch(url)', "  globalThis['x']", '  process.exit(1)', '  return process.env', '  const host = process', '  use(process)'],
     ['let state = 0', 'export const seen = new Map()', "process.on('exit', f)"],
     ['const a\u0441cess = 1', "const side = '\u202e'"],

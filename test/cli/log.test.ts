@@ -47,16 +47,25 @@ test('an upload is named by the beginning of its id, and nothing that its client
   assert.deepEqual(JSON.parse(lines[0]!), { time: JSON.parse(lines[0]!).time, event: 'begin', upload: 'a-secret', length: 5 })
 })
 
-test('the summary counts what was interrupted since the shutdown began, and what that has', (t) => {
+test('the summary counts the uploads that were interrupted since the shutdown began, each once, and what they have', (t) => {
   const { lines, events, log, controller } = openLog(t, 'text')
   events.interrupt({ offset: 1 }, 'ABORTED')
   controller.abort()
+  events.interrupt({ offset: 500 }, 'TAKEN_OVER')
   events.interrupt({ offset: 1000 }, 'SHUTTING_DOWN')
-  events.interrupt({ offset: 2000 }, 'ABORTED')
+  events.interrupt({ id: 'another', offset: 2000 }, 'ABORTED')
   log.stopped(REPORT)
   assert.match(lines.at(-1)!, /Z stopped in 0\.5 s: 2 uploads interrupted, with 3\.0 KB saved; nothing was forced\n$/)
   events.begin({})
-  assert.equal(lines.length, 4)
+  assert.equal(lines.length, 5)
+})
+
+test('an error that names an upload, or its file, names it as the log does', (t) => {
+  const { errors } = openLog(t, 'text')
+  const id = '0123456789abcdef0123456789abcdef'
+  channel('longhaul:error').publish({ error: new Error(`The upload ${id} is damaged`, { cause: new Error(`ENOENT, open '/srv/${id}.info'`) }) })
+  assert.match(errors[0]!, /The upload 01234567 is damaged[^]*'\/srv\/01234567\.info'/)
+  assert.doesNotMatch(errors[0]!, new RegExp(id))
 })
 
 test('a failure of the server is written to the other stream, with its cause', (t) => {
@@ -79,7 +88,7 @@ test('without a log, only the line that says where the program listens is writte
 })
 
 test('what a reader that has fallen behind does not get is counted, and no memory is spent on it', (t) => {
-  const { lines, events, output } = openLog(t, 'json')
+  const { lines, errors, events, output } = openLog(t, 'json')
   output.writableLength = 2 ** 20 + 1
   events.begin({})
   events.begin({})
@@ -88,6 +97,10 @@ test('what a reader that has fallen behind does not get is counted, and no memor
   events.begin({})
   events.begin({})
   assert.deepEqual(lines.map((line) => JSON.parse(line).omitted), [2, undefined])
+  output.writableLength = Infinity
+  events.begin({})
+  channel('longhaul:error').publish({ error: new Error('on the other stream, where nothing is left out') })
+  assert.doesNotMatch(errors[0]!, /omitted/)
   assert.match(formatText(LINES[0]![0], TIME, 2), / \(2 lines before this left out, as nobody read them\)\n$/)
 })
 

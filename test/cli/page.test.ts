@@ -88,8 +88,8 @@ test('Paths are compared as they stand, without their queries, and all else is a
   const dir = temporaryFolder(t)
   const withPage = await startProgram(t, ['--dir', dir])
   const without = await startProgram(t, ['--dir', dir, '--no-page'])
-  for (const target of ['/?', '/?x=1', '/page.css?v=2#x', 'http://test/', 'http://test/page.js?x']) assert.equal((await get(withPage.port, target)).status, 200, target)
-  const elsewhere = ['/index.html', '//', '/.', '/page.css/', '/PAGE.CSS', '/%70age.css', '/page.js%00', '/tsconfig.json', '/../page.js', '/favicon.ico', '/files', '/files/', '/files/x', '*', 'http://test', '/page.css\\']
+  for (const target of ['/?', '/?x=1', '/page.css?v=2#x', 'http://test', 'http://test/', 'http://test/page.js?x']) assert.equal((await get(withPage.port, target)).status, 200, target)
+  const elsewhere = ['/index.html', '//', '/.', '/page.css/', '/PAGE.CSS', '/%70age.css', '/page.js%00', '/tsconfig.json', '/../page.js', '/favicon.ico', '/files', '/files/', '/files/x', '*', '/page.css\\']
   for (const target of elsewhere) {
     const [one, other] = [await get(withPage.port, target), await get(without.port, target)]
     assert.deepEqual([one.status, one.body], [other.status, other.body], target)

@@ -34,6 +34,21 @@ const WAYS = [
   { flag: '--data-binary', path: '/files/', whole: (file) => ['--data-binary', `@${file}`], rest: ['--data-binary', '@-'] },
 ]
 
+test('The commands of the README upload a file, and bring the rest of one that was cut', { timeout: 120_000, skip: process.env.CI ? undefined : whatIsMissing() }, async (t) => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+  const [upload, resume] = Array.from(readme.matchAll(/^```sh\n([^]*?)^```$/gm), ([, block]) => block).filter((block) => block.includes('curl'))
+  const { dir, proxy, endpoint, file } = await startServer(t, { start: (t, dir) => npmStart(t, { dir }) }, { path: '/files', cuts: [{ atBytes: 8 * MB, by: 'FIN' }] })
+  const run = (command) => shell(t, command.replaceAll(/\bFILE\b/g, file).replaceAll('http://127.0.0.1:1080/files', endpoint))
+
+  const { stdout } = await run(upload)
+  const url = addressIn(stdout, endpoint)
+  assert.equal(proxy.made.length, 1)
+  const answer = await run(resume.replace('/files/ID', `/files/${url.split('/').at(-1)}`))
+
+  assert.match(answer.stdout, /^HTTP\/1\.1 200 /m)
+  assertArrived(dir, { url }, SOURCE)
+})
+
 for (const { http, flags, missing, start } of VERSIONS) {
   const limits = { timeout: 120_000, skip: process.env.CI ? undefined : missing } // CI has to have it
 
@@ -128,7 +143,15 @@ function headsOf(output) {
 
 /** Runs curl, as it is without a configuration or a proxy of the machine's. */
 function curl(t, args, input = '') {
-  const program = spawn('curl', ['-q', '--noproxy', '*', '--silent', '--show-error', ...args])
+  return observe(t, spawn('curl', ['-q', '--noproxy', '*', '--silent', '--show-error', ...args]), input)
+}
+
+/** Runs a command, as it is without a proxy of the machine's, to its end. */
+function shell(t, command) {
+  return observe(t, spawn('sh', ['-c', command], { env: { ...process.env, NO_PROXY: '*', no_proxy: '*' } }), '').ended
+}
+
+function observe(t, program, input) {
   t.after(() => program.kill('SIGKILL'))
   program.stdin.on('error', () => {}) // it has ended before it read all
   program.stdin.end(input)
