@@ -83,7 +83,7 @@ test('With the plug pulled in mid-flight, the page says what is safe, and goes o
   await uploads.press(NAME, 'Resume')
   await uploads.untilFinished(NAME)
 
-  assert.ok(Math.abs(exchanges[before].offset - safeBytes) < MB / 10, `resumed at ${exchanges[before].offset}`) // as the page rounds
+  assert.ok(Math.abs(exchanges[before].offset - safeBytes) < MB / 10, `resumed at ${exchanges[before].offset}`) // as the page cuts off behind a tenth of a MB
   assertArrived()
   uploads.assertNoErrorEver()
 })
@@ -202,7 +202,7 @@ test('A slice that would take long is cut off when somebody pauses, and nothing 
   await uploads.untilFinished(NAME)
 
   assert.equal(exchanges[before - 1].method, 'HEAD')
-  assert.ok(Math.abs(exchanges[before].offset - safeBytes) <= 50) // as the page rounds
+  assert.ok(Math.abs(exchanges[before].offset - safeBytes) < 100) // as the page cuts off behind a tenth of a kB
   assertArrived()
   uploads.assertNoErrorEver()
 })
