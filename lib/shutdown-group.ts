@@ -140,7 +140,7 @@ export class ShutdownGroup {
   readonly #listening = new Set<() => void>()
   readonly #force = withResolvers<'deadline' | 'signal'>()
   readonly #closed = withResolvers<ShutdownReport>()
-  #first: { readonly signal: NodeJS.Signals; readonly atMs: number } | undefined
+  #firstSignal: { readonly signal: NodeJS.Signals; readonly atMs: number } | undefined
   #state: ShutdownState = 'running'
   #responsesEnded = 0
   #workEnded = 0
@@ -213,9 +213,9 @@ export class ShutdownGroup {
   listen(signals: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT']): Disposable & { dispose(): void } {
     const onSignal = (signal: NodeJS.Signals): void => {
       if (this.#state === 'running') {
-        this.#first = { signal, atMs: performance.now() }
+        this.#firstSignal = { signal, atMs: performance.now() }
         void this.shutdown(signal)
-      } else if (signal !== this.#first?.signal || performance.now() - this.#first.atMs >= SAME_SIGNAL_MS) {
+      } else if (signal !== this.#firstSignal?.signal || performance.now() - this.#firstSignal.atMs >= SAME_SIGNAL_MS) {
         this.#force.resolve('signal')
       }
     }
@@ -257,7 +257,7 @@ export class ShutdownGroup {
   }
 
   #stopListening(): void {
-    const sinceMs = this.#first === undefined ? Infinity : performance.now() - this.#first.atMs
+    const sinceMs = this.#firstSignal === undefined ? Infinity : performance.now() - this.#firstSignal.atMs
     const dispose = (): void => this.#listening.forEach((disposeOne) => disposeOne())
     if (sinceMs >= SAME_SIGNAL_MS) dispose()
     else setTimeout(dispose, SAME_SIGNAL_MS - sinceMs).unref()
