@@ -294,8 +294,8 @@ function ignore(): void {}
 
 /** The HTTP/2 compatibility request is a view of a stream that has a buffer, and a fate, of its own. */
 function http2StreamOf(source: Readable): Readable | undefined {
-  const { httpVersionMajor, stream } = source as { httpVersionMajor?: number; stream?: Readable }
-  return httpVersionMajor === 2 ? stream : undefined
+  const { stream } = source as { readonly stream?: unknown } // the version says nothing: a client of HTTP/1 can write 2.0 as well
+  return stream instanceof Readable && 'session' in stream ? stream : undefined
 }
 
 /** Over HTTP/2 an aborted body ends cleanly: 'end' without 'error'. */

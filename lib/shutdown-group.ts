@@ -337,7 +337,7 @@ export class ShutdownGroup {
   }
 
   readonly #onRequest = (req: IncomingMessage, res: ServerResponse): void => {
-    if (req.httpVersionMajor === 2) return this.#onHttp2Request((req as unknown as Http2ServerRequest).stream)
+    if ('stream' in req) return this.#onHttp2Request((req as unknown as Http2ServerRequest).stream) // a client can write any version
     const { socket } = req
     const connection = this.#connections.get(socket) ?? this.#track(socket)
     if (connection.open.has(res)) return // handed on, as from 'checkContinue' to 'request'

@@ -40,6 +40,18 @@ describe('ShutdownGroup', () => {
     ])
   })
 
+  test('a request that calls itself HTTP/2.0 on a connection of HTTP/1 is answered, and waited for as any other', LIMIT, async (t) => {
+    const { group, port, next } = await serve(t)
+    const client = await connect(t, port)
+    await client.send('GET / HTTP/2.0\r\nHost: test\r\n\r\n')
+    const { res } = await next()
+    const report = group.shutdown()
+    res.setHeader('Content-Length', 5).end('hello')
+    assert.equal((await client.response()).body, 'hello')
+    const { responses, forced } = await report
+    assert.deepEqual({ responses, forced }, { responses: 1, forced: undefined })
+  })
+
   test('every call of shutdown returns the same promise', LIMIT, async (t) => {
     const { group } = await serve(t)
     const first = group.shutdown('first')
