@@ -85,7 +85,7 @@ export async function sendBody(req: DownloadRequest, res: DownloadResponse, sour
   try {
     await firstBytes(source, stop.signal)
     writeHead()
-    await pipeline(source, body, res as ServerResponse, { signal: stop.signal })
+    await Promise.race([pipeline(source, body, res as ServerResponse, { signal: stop.signal }), endOfWait(res, stop.signal)])
   } catch (error) {
     if (endedBy === 'client') return
     if (endedBy === 'signal') throw signal?.reason
@@ -101,6 +101,17 @@ export async function sendBody(req: DownloadRequest, res: DownloadResponse, sour
 /** Whether the client is known to have left. The socket knows before the response does. */
 export function isGone(req: DownloadRequest, res: DownloadResponse): boolean {
   return 'stream' in res ? res.stream.closed : req.socket.destroyed
+}
+
+/** A response whose turn in a pipeline never came does not say 'close', and `pipeline` would wait for that forever. */
+function endOfWait(res: DownloadResponse, signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const onAbort = (): void => {
+      if (!('stream' in res) && res.socket === null) reject(signal.reason)
+    }
+    signal.addEventListener('abort', onAbort)
+    if (signal.aborted) onAbort()
+  })
 }
 
 /** Resolves when there are bytes to read; rejects when it is clear that there will be none. */

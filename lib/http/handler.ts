@@ -26,10 +26,11 @@ import { findReadable } from '../upload/read.ts'
 import { sweepUploads, type SweepReport } from '../upload/sweep.ts'
 import type { Locker, UploadStore } from '../upload/types.ts'
 import { checkCors, corsHeaders, preflightHeaders, type CorsOptions } from './cors.ts'
-import { header, respond, respondError, type Exchange, type UploadResponse } from './exchange.ts'
+import { hasBody, header, respond, respondError, type Exchange, type UploadResponse } from './exchange.ts'
 import { toAddresses } from './location.ts'
 import type { Headers, Protocol, ProtocolFactory } from './protocol.ts'
 import { parseTarget, type Target } from './request-target.ts'
+import { inTurn, type Turn } from './turn.ts'
 
 /** What all handlers have in common: the hooks, and these. */
 export interface HandlerOptions extends UploadHooks {
@@ -152,7 +153,10 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
   const fieldsOf = (kind: 'requestFields' | 'responseFields'): readonly string[] => [...new Set(protocols.flatMap((protocol) => protocol[kind]))]
   const [requestFields, responseFields] = [fieldsOf('requestFields'), fieldsOf('responseFields')]
 
-  const handle = async (req: UploadRequest, res: UploadResponse, awaitsContinue: boolean): Promise<void> => {
+  const handle = (req: UploadRequest, res: UploadResponse, awaitsContinue: boolean): Promise<void> =>
+    inTurn(req, res, (turn) => serveInTurn(req, res, awaitsContinue, turn))
+
+  const serveInTurn = async (req: UploadRequest, res: UploadResponse, awaitsContinue: boolean, turn: Turn): Promise<void> => {
     let signal: DelayedSignal | undefined
     const watchdog = watch(answerTimeoutMs, () => {
       const error = new UploadError('OVERDUE')
@@ -160,6 +164,7 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
       void respondError(exchange, error)
     })
     const target = parseTarget(targetOf(req), addresses.path)
+    if (turn === 'gone' && !(target.kind === 'upload' && hasBody(req))) return // nobody hears an answer, and there is nothing to store
     const protocol = protocols.find((each) => each.claims(req, target)) ?? fallback
     const exchange: Exchange = {
       req, res, addresses, protocol, watchdog, awaitsContinue, method: protocol.methodOf(req), answered: false, headers: {},
@@ -168,6 +173,7 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
       },
     }
     try {
+      if (turn === 'refused') return await respond(exchange, 503, { 'Retry-After': '1' }) // no text: it might never be read
       watchdog.start()
       if (cors) exchange.headers = await corsHeaders(cors, header(req, 'origin'), responseFields)
       await route(exchange, target)
