@@ -47,7 +47,10 @@ export type StoredUploadState = 'receiving' | 'finishing' | 'finished' | 'reject
 /** What makes an upload complete: that it has all its bytes, or that its client says so. */
 export type StoredCompletion = 'at-length' | 'explicit'
 
-/** The digest that the bytes of an upload must have, or, without `value`, that somebody wants to know. */
+/**
+ * The digest of all bytes of an upload. While it is `receiving`, they must have it; later, they do.
+ * Without `value`, somebody wants to know it.
+ */
 export interface StoredDigest {
   readonly algorithm: string
   /** In base64. */
@@ -225,8 +228,8 @@ const WRITE_NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO
  * 2. `append` writes a body behind what is there, and resolves with the new offset once every
  *    byte is in the file. Whatever interrupts it, bytes that reached the file stay and count.
  *    `appendVerified` does the same for a body that counts as a whole or not at all.
- * 3. `setLength` and `setState` change what is said of an upload, durably and at once; `flush` makes
- *    sure of bytes that a crash left behind an append.
+ * 3. `setLength`, `setState` and `setDigest` change what is said of an upload, durably and at once;
+ *    `flush` makes sure of bytes that a crash left behind an append.
  * 4. `read` returns its bytes, `list` the ids of all uploads, `terminate` removes one.
  *
  * Files are readable by their owner only (0600; the directory, if it is made here, 0700). A path
@@ -389,6 +392,17 @@ export class FileStore {
     // A mark that was left behind would take bytes from what is complete.
     const mark = this.#sync === 'append' ? await this.#markOf(upload.id) : undefined
     await this.#changeSidecar(upload, { state, outcome, flushed: mark?.offset === upload.offset ? mark : await this.#flushTo(upload, upload.offset) })
+  }
+
+  /**
+   * Keeps a digest that was computed of all bytes, so that it need not be computed again. It takes
+   * the place of one by another algorithm.
+   *
+   * @throws {TypeError} while the upload is `receiving`: there a digest with a value is what its bytes must have.
+   */
+  async setDigest(upload: StoredUpload, digest: StoredDigest): Promise<void> {
+    if (upload.state === 'receiving') throw new TypeError(`Cannot keep a digest as the upload ${upload.id} must not be receiving: its bytes may still change`)
+    await this.#changeSidecar(upload, { digest })
   }
 
   /** The bytes from `start` up to and without `end`. */

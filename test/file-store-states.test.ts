@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { appendFileSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -252,6 +253,23 @@ test('an upload whose client says its end, with a digest, and one that is deacti
   for (const [from, to] of [['"explicit"', '"perhaps"'], ['"sha256"', '1'], ['"deactivated"', '"retired"']] as const) {
     writeFileSync(sidecarOf(store, 'a'), sidecar.replace(from, to))
     await assert.rejects(new FileStore(store.directory).find('a'), { code: 'UPLOAD_CORRUPT' })
+  }
+})
+
+test('a digest that was computed is kept with what else is known of the upload; while bytes may still come, it is refused', async (t) => {
+  for (const sync of ['none', 'finish', 'append'] as const) {
+    const store = new FileStore(temporaryFolder(t), { sync })
+    const upload = await store.create({ id: 'a', length: 3, digest: { algorithm: 'sha256' } })
+    await store.append(upload, bytes('foo'))
+    const digest = { algorithm: 'sha512', value: createHash('sha512').update('foo').digest('base64') }
+    await assert.rejects(store.setDigest(await found(store, 'a'), digest), TypeError)
+    assert.deepEqual((await found(store, 'a')).digest, { algorithm: 'sha256' })
+    await store.setState(await found(store, 'a'), 'finished', { headers: { a: 'b' }, body: 'done' })
+    const finished = await found(store, 'a')
+    await store.setDigest(finished, digest)
+    const again = await found(new FileStore(store.directory, { sync }), 'a')
+    assert.deepEqual({ ...again, outcome: finished.outcome }, { ...finished, digest })
+    assert.deepEqual(again.outcome, { headers: { a: 'b' }, body: 'done' })
   }
 })
 

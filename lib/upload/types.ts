@@ -137,6 +137,11 @@ export interface UploadStore {
   flush?(upload: Upload): Promise<void>
   /** The bytes from `start` up to and without `end`. For downloads and concatenation. */
   read?(upload: Upload, range: { readonly start: number; readonly end: number }): Readable
+  /**
+   * Keeps a digest that was computed of all bytes with the upload, which is not `receiving` any more;
+   * `find` then returns it as `digest`. For stores that keep more than the state.
+   */
+  setDigest?(upload: Upload, digest: UploadDigest): Promise<void>
   /** The ids of all uploads, one after the other. For sweeping. */
   list?(): AsyncIterable<string>
   /** Removes what crashes left behind and nobody can use. For sweeping. */
