@@ -116,7 +116,7 @@ test('each default that is a number, or yes or no, is the one that the code take
 })
 
 test('each unit is that of the name, and comments of times say it too', () => {
-  const UNITS = { Ms: 'ms', Seconds: 'seconds', Bytes: 'bytes', Size: 'bytes', highWaterMark: 'bytes', maxConcurrent: 'bodies' }
+  const UNITS = { Ms: 'ms', Seconds: 'seconds', Bytes: 'bytes', Size: 'bytes', highWaterMark: 'bytes', maxConcurrent: 'requests' }
   for (const { owner, file, name, unit } of optionRows) {
     const [, expected = ''] = Object.entries(UNITS).find(([suffix]) => name.endsWith(suffix)) ?? []
     assert.equal(unit, expected, `${owner}.${name}`)

@@ -14,15 +14,15 @@ import { delayedSignal, type DelayedSignal } from '../delayed-signal.ts'
 import { INLINE_MEDIA_TYPES } from '../download/media-type.ts'
 import { serveUpload } from '../download/serve-upload.ts'
 import { stallSignal } from '../download/stall-signal.ts'
-import { KeyedLock } from '../keyed-lock.ts'
 import { requestSignal } from '../request-signal.ts'
 import type { UploadContext } from '../upload/context.ts'
-import { AcknowledgedOffsets } from '../upload/acknowledged.ts'
+import { assertNotBusy, counted } from '../upload/busy.ts'
 import { toUploadError, UploadError, type UploadErrorCode } from '../upload/errors.ts'
 import { publishError } from '../upload/events.ts'
 import type { ExpirationPolicy } from '../upload/expiration.ts'
 import { authorize, type UploadHooks, type UploadRequest } from '../upload/hooks.ts'
 import { findReadable } from '../upload/read.ts'
+import { sharedOf } from '../upload/shared.ts'
 import { sweepUploads, type SweepReport } from '../upload/sweep.ts'
 import type { Locker, UploadStore } from '../upload/types.ts'
 import { checkCors, corsHeaders, preflightHeaders, type CorsOptions } from './cors.ts'
@@ -43,15 +43,18 @@ export interface HandlerOptions extends UploadHooks {
   /** Addresses or networks of proxies whose `Forwarded` and `X-Forwarded-*` headers are believed. Default: none. */
   readonly trustedProxies?: readonly string[] | undefined
   /**
-   * Keeps requests for one upload apart. Default: a {@link KeyedLock}, which serves one process. If
-   * several processes use the store there is no default: pass one that reaches them, as `LockFiles` does.
+   * Keeps requests for one upload apart, in all handlers of the store. Default: a `KeyedLock`, which serves one
+   * process. If several processes use the store there is no default: pass one that reaches them, as `LockFiles` does.
    */
   readonly locker?: Locker | undefined
   /** The most that one upload may hold, in bytes. Default: 100 GiB. */
   readonly maxSize?: number | undefined
   /** The most that one request may append, in bytes. Default: as much as the upload takes. */
   readonly maxAppendSize?: number | undefined
-  /** How many bodies may be received at once; one more is answered 503. Default: 10000. */
+  /**
+   * How many bodies may be received, downloads sent, copies and digests made at once, in all handlers of the store
+   * together; one more is answered 503. Default: 10000.
+   */
   readonly maxConcurrent?: number | undefined
   /** When unfinished uploads are given up. Nothing is removed before `sweep` runs. Default: never. */
   readonly expiration?: ExpirationPolicy | undefined
@@ -91,7 +94,7 @@ export interface UploadHandler {
 }
 
 /** Answers of 500 and above that are no failure of the server, or were published when they were given. */
-const EXPECTED: readonly UploadErrorCode[] = ['BUSY', 'OVERDUE', 'SHUTTING_DOWN']
+const EXPECTED: readonly UploadErrorCode[] = ['OVERDUE', 'SHUTTING_DOWN']
 
 /** Above this, Node's timers fire at once instead of late. */
 const MAX_TIMER_MS = 2 ** 31 - 1
@@ -103,8 +106,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1
  * @throws {TypeError} if an option is not what it must be, {@link RangeError} if a number is out of bounds.
  */
 export function createHandler(options: HandlerOptions, factories: readonly [ProtocolFactory, ...ProtocolFactory[]]): UploadHandler {
-  const { store, locker, download, expiration } = options
-  if (store.shared && !locker) throw new TypeError('Cannot keep requests apart as a store that is shared between processes must come with a locker that reaches them')
+  const { store, download, expiration } = options
   if (download && !store.read) throw new TypeError('Cannot offer downloads as the store must be able to read')
   if (expiration) duration('expiration.afterMs', expiration.afterMs, Number.MAX_SAFE_INTEGER)
   if (!['creation', 'activity', undefined].includes(expiration?.from)) throw new TypeError(`Cannot expire uploads as expiration.from must be creation or activity: received ${expiration?.from}`)
@@ -114,17 +116,15 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
   const answerTimeoutMs = duration('answerTimeoutMs', options.answerTimeoutMs ?? 30_000)
   const context: UploadContext = {
     store,
-    locker: locker ?? new KeyedLock(),
+    ...sharedOf(store, options.locker),
     hooks: options,
     expiration,
     maxSize: count('maxSize', options.maxSize ?? 100 * 1024 ** 3),
     maxAppendSize: count('maxAppendSize', options.maxAppendSize ?? Number.MAX_SAFE_INTEGER),
     maxConcurrent: count('maxConcurrent', options.maxConcurrent ?? 10_000),
-    underWay: { bodies: 0 },
     idleTimeoutMs: duration('idleTimeoutMs', options.idleTimeoutMs ?? 60_000),
     lockTimeoutMs: duration('lockTimeoutMs', options.lockTimeoutMs ?? 5000),
     progressIntervalMs: duration('progressIntervalMs', options.progressIntervalMs ?? 1000),
-    acknowledged: new AcknowledgedOffsets(),
     shutdownSignal: followOnce(options.signal),
   }
 
@@ -134,15 +134,16 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
     await authorize(context, 'read', id, req)
     const upload = await findReadable(context, id)
     if (exchange.answered) return
+    assertNotBusy(context)
     watchdog.stop()
     const stalled = stallSignal(req, res, context.idleTimeoutMs)
     try {
-      await serveUpload(req, res, upload, {
+      await counted(context, () => serveUpload(req, res, upload, {
         read: (range) => store.read!(upload, range),
         inline: download?.inline ?? INLINE_MEDIA_TYPES,
         headers: { ...exchange.protocol.headers, ...exchange.headers },
         signal: stalled,
-      })
+      }))
     } catch (error) {
       if (!stalled.aborted) throw error // the client has stopped reading, and is cut off
     }
@@ -179,7 +180,7 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
       await route(exchange, target)
     } catch (cause) {
       const error = toUploadError(cause)
-      if (error.status >= 500 && !EXPECTED.includes(error.code) && cause !== signal?.reason) publishError(error, req)
+      if (isFailure(error) && cause !== signal?.reason) publishError(error, req)
       await respondError(exchange, error)
     } finally {
       watchdog.stop()
@@ -230,6 +231,11 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
 function targetOf(req: UploadRequest): string {
   const { originalUrl } = req as { originalUrl?: unknown }
   return typeof originalUrl === 'string' ? originalUrl : (req.url ?? '')
+}
+
+/** Whether operators should know. A server that is busy is not, one that ran out of descriptors is. */
+function isFailure({ status, code, cause }: UploadError): boolean {
+  return code === 'BUSY' ? cause !== undefined : status >= 500 && !EXPECTED.includes(code)
 }
 
 /** A timer that can be stopped and started again. */

@@ -15,11 +15,11 @@ import { appendToUpload } from '../upload/append.ts'
 import type { End } from '../upload/completion.ts'
 import type { ExpectedChecksum, IncomingBody, UploadContext } from '../upload/context.ts'
 import { createUpload } from '../upload/create.ts'
-import { digestOf } from '../upload/digest.ts'
+import { wantedDigest } from '../upload/digest.ts'
 import { UploadError } from '../upload/errors.ts'
 import { rejectionOf } from '../upload/find.ts'
 import { authorize } from '../upload/hooks.ts'
-import { inspectUpload } from '../upload/inspect.ts'
+import { inspectUpload, peekUpload } from '../upload/inspect.ts'
 import type { Received } from '../upload/receive.ts'
 import { terminateUpload } from '../upload/terminate.ts'
 import type { Upload, UploadDigest } from '../upload/types.ts'
@@ -63,9 +63,12 @@ export async function create(context: RufhContext, exchange: Exchange): Promise<
 
 /** Draft section "Offset Retrieval". */
 export async function inspect(context: RufhContext, exchange: Exchange, id: string): Promise<void> {
-  await authorize(context, 'inspect', id, exchange.req)
-  const upload = await inspectUpload(context, id, exchange, 'later')
-  await respond(exchange, 204, stateFields(context, readFields(exchange.req, context.versions), upload))
+  const { req } = exchange
+  await authorize(context, 'inspect', id, req)
+  const isMarked = header(req, VERSION_FIELD.toLowerCase()) !== undefined
+  // Anybody may ask with a plain GET or HEAD, which is safe (RFC 9110 section 9.2.1): it must not end an append.
+  const upload = isMarked ? await inspectUpload(context, id, exchange, 'later') : await peekUpload(context, id, exchange)
+  await respond(exchange, 204, stateFields(context, readFields(req, context.versions), upload))
 }
 
 /** Draft section "Upload Append". */
@@ -168,15 +171,10 @@ async function answer(context: RufhContext, exchange: Exchange, fields: RequestF
   await respond(exchange, ownStatus, { Location: location, ...(await digestField(context, exchange, upload)), ...ownHeaders, ...state }, body)
 }
 
-/** The digest of what is complete. It is no more than a wish, so the answer does not wait for long, and a client that is gone costs nothing. */
+/** The digest of what is complete. It is no more than a wish, so the answer does not wait for long. */
 async function digestField(context: RufhContext, exchange: Exchange, upload: Upload): Promise<Headers> {
-  const { req, res } = exchange
-  const { algorithm, value } = upload.digest ?? {}
-  const wanted = parseWantedDigest(header(req, 'want-repr-digest')) ?? algorithm
+  const wanted = parseWantedDigest(header(exchange.req, 'want-repr-digest')) ?? upload.digest?.algorithm
   if (wanted === undefined || !context.store.read) return {}
-  const known = wanted === algorithm ? value : undefined // it was verified
-  const untilMs = Date.now() + DIGEST_MS
-  const stillWanted = (): boolean => !exchange.answered && !('stream' in res ? res.stream.closed : res.destroyed) && Date.now() < untilMs
-  const digest = known ?? (await digestOf(context, upload, wanted, stillWanted))
-  return digest === undefined ? {} : { 'Repr-Digest': formatDigest(wanted, digest) }
+  const digest = await wantedDigest(context, upload, wanted, DIGEST_MS)
+  return digest === undefined ? {} : { 'Repr-Digest': formatDigest(digest.algorithm, digest.value) }
 }

@@ -7,7 +7,7 @@
  */
 
 import { Readable } from 'node:stream'
-import { assertNotBusy } from './busy.ts'
+import { assertNotBusy, counted } from './busy.ts'
 import type { UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { isExpired } from './expiration.ts'
@@ -16,13 +16,20 @@ import type { Upload, UploadStore } from './types.ts'
 
 /** What the parts of a concatenation come to. */
 export interface Parts {
-  /** In order; one that comes twice is here twice. */
+  /** In order. */
   readonly uploads: readonly Upload[]
   /** Bytes at the least: those of parts whose length is not known are counted as far as they came. */
   readonly size: number
   /** Bytes in all; `undefined` as long as the length of a part is not known. */
   readonly length: number | undefined
   readonly complete: boolean
+}
+
+/** A part for which a concatenation waits: for its length if `length` is not known, else for its bytes. */
+export interface PendingPart {
+  readonly id: string
+  /** Of the concatenation. */
+  readonly length: number | undefined
 }
 
 /** More than any client makes, and a bound for what one request can set off. */
@@ -34,13 +41,12 @@ export const MAX_PARTS = 10_000
  */
 export async function findParts(context: UploadContext, ids: readonly string[]): Promise<Parts | undefined> {
   const { store, expiration } = context
-  const found = new Map<string, Upload>()
+  const uploads: Upload[] = []
   for (const id of ids) {
-    const part = found.get(id) ?? (await store.find(id))
+    const part = await store.find(id)
     if (!part?.partial || part.state === 'deactivated' || isExpired(part, expiration)) return undefined
-    found.set(id, part)
+    uploads.push(part)
   }
-  const uploads = ids.map((id) => found.get(id) as Upload)
   const size = uploads.reduce((sum, part) => sum + (part.length ?? part.offset), 0) // beyond 2^53 it is inexact, and too large anyway
   const length = uploads.every((part) => part.length !== undefined) ? size : undefined
   return { uploads, size, length, complete: uploads.every((part) => part.state === 'finished') }
@@ -57,21 +63,39 @@ export async function findParts(context: UploadContext, ids: readonly string[]):
  * @throws {UploadError} `BUSY`, `SHUTTING_DOWN`; the reason of `signal`; whatever the store throws.
  */
 export async function assemble(context: UploadContext, upload: Upload, signal?: AbortSignal): Promise<Upload> {
-  const { store, underWay } = context
+  const { store, pendingParts } = context
+  const pending = await stillPending(context, upload)
+  if (pending) return { ...upload, length: pending.length }
   const parts = await findParts(context, upload.parts ?? [])
   if (!parts) return reject(context, upload, new UploadError('PART_GONE'))
   const { size, length, complete, uploads } = parts
   if (size > (upload.maxSize ?? context.maxSize)) return reject(context, upload, new UploadError('MAX_SIZE_EXCEEDED'))
-  if (length === undefined || !complete || !store.read || !store.setLength) return { ...upload, length }
+  if (length === undefined || !complete) {
+    const part = uploads.find((each) => (length === undefined ? each.length === undefined : each.state !== 'finished'))
+    if (part) pendingParts.set(upload, { id: part.id, length })
+    return { ...upload, length }
+  }
+  pendingParts.delete(upload)
+  const setLength = store.setLength?.bind(store)
+  if (!store.read || !setLength) return { ...upload, length }
 
   assertNotBusy(context)
-  underWay.bodies++ // it costs as much as a body that is received
-  try {
-    if (upload.length === undefined) await store.setLength(upload, length)
-    return await copy(context, { ...upload, length }, uploads, signal)
-  } finally {
-    underWay.bodies--
-  }
+  return counted(context, async () => {
+    if (upload.length === undefined) await setLength(upload, length)
+    return copy(context, { ...upload, length }, uploads, signal)
+  })
+}
+
+/**
+ * Resolves with the part that a concatenation waited for when it was last looked at, if it still waits for that: then
+ * there is no need to look at the others.
+ */
+async function stillPending({ store, pendingParts, expiration }: UploadContext, upload: Upload): Promise<PendingPart | undefined> {
+  const pending = pendingParts.get(upload)
+  if (!pending) return undefined
+  const part = await store.find(pending.id)
+  if (!part?.partial || part.state !== 'receiving' || isExpired(part, expiration)) return undefined
+  return pending.length === undefined && part.length !== undefined ? undefined : pending
 }
 
 async function copy(context: UploadContext, upload: Upload, parts: readonly Upload[], signal: AbortSignal | undefined): Promise<Upload> {

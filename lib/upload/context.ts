@@ -8,8 +8,11 @@
 
 import type { Readable } from 'node:stream'
 import type { AcknowledgedOffsets } from './acknowledged.ts'
+import type { PendingPart } from './concatenate.ts'
+import type { KnownDigest } from './digest.ts'
 import type { ExpirationPolicy } from './expiration.ts'
 import type { UploadHooks } from './hooks.ts'
+import type { RecentMap } from './recent-map.ts'
 import type { Locker, UploadStore } from './types.ts'
 
 /** The surroundings of every use case. */
@@ -23,20 +26,31 @@ export interface UploadContext {
   readonly maxSize: number
   /** The most that one request may append, in bytes. */
   readonly maxAppendSize: number
-  /** How many bodies may be received at once. */
+  /** How many bodies, downloads, copies and digests may be in progress at once. */
   readonly maxConcurrent: number
-  /** How many are being received. */
-  readonly underWay: { bodies: number }
+  /** How many are, in all handlers of the store. */
+  readonly inFlight: { count: number }
   /** How long a body may be silent, in milliseconds. */
   readonly idleTimeoutMs: number
   /** How long to wait for another request to let go of an upload, in milliseconds. */
   readonly lockTimeoutMs: number
   /** The least time between two calls of `onProgress` for one request, in milliseconds. */
   readonly progressIntervalMs: number
-  /** What clients were told. */
+  /** What clients may rely on. */
   readonly acknowledged: AcknowledgedOffsets
+  /** For concatenations that wait, what for. */
+  readonly pendingParts: RecentMap<PendingPart>
+  /** Digests that clients wanted, computed or being computed, and how many are. */
+  readonly digests: Digests
   /** Aborts when the server shuts down: bodies end there, and what came is stored. */
   readonly shutdownSignal: AbortSignal | undefined
+}
+
+/** See `digest.ts`. */
+export interface Digests {
+  /** By algorithm. */
+  readonly results: RecentMap<Map<string, Promise<KnownDigest | undefined>>>
+  computing: number
 }
 
 /** Who asks. */

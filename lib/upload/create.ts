@@ -80,7 +80,7 @@ export async function createUpload(context: UploadContext, asked: CreationReques
     if (received.upload.length !== length && received.upload.length !== undefined) await context.store.setLength?.(created, received.upload.length)
     context.acknowledged.note(received.upload)
     try {
-      const upload = await finishUpload(context, received.upload, received.kind === 'received' ? end : endOfCut(end), signal)
+      const upload = await finishUpload(context, received.upload, received.kind === 'received' ? end : endOfCut(end), requester)
       if (upload.state === 'rejected' && !announced) await context.store.terminate(upload)
       return { ...received, upload }
     } catch (error) {
@@ -106,6 +106,8 @@ async function decide(context: UploadContext, { description, request }: Creation
   const { hooks, maxSize } = context
   const { authorize, onCreate } = hooks
   if ((description.parts?.length ?? 0) > MAX_PARTS) throw new UploadError('BAD_REQUEST', `A concatenation must have at most ${MAX_PARTS} parts`)
+  // Else a short request could have a large part written very often.
+  if (new Set(description.parts).size < (description.parts?.length ?? 0)) throw new UploadError('BAD_REQUEST', 'A concatenation must name each part once')
   const parts = description.parts && (await findParts(context, description.parts))
   const described: UploadDescription = parts ? { ...description, length: parts.length } : description
   if (authorize) await callHook(() => authorize({ kind: 'create', description: described, parts: parts?.uploads ?? [] }, request))

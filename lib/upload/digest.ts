@@ -10,27 +10,89 @@
  */
 
 import { createHash } from 'node:crypto'
+import { assertNotBusy, counted } from './busy.ts'
 import type { UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
-import type { Upload } from './types.ts'
+import { publishError } from './events.ts'
+import type { Upload, UploadDigest } from './types.ts'
+
+/** A digest that is known. */
+export type KnownDigest = UploadDigest & { readonly value: string }
+
+/** How many digests that are only wanted may be computed at once: each takes most of a core. */
+const MAX_COMPUTING = 2
 
 /**
- * Resolves with the digest of all bytes, in base64; `undefined` if it was not `wanted` any more before it was
- * known. For stores that can read.
+ * Resolves with the digest of all bytes, in base64. For stores that can read.
  *
- * @throws {UploadError} `SHUTTING_DOWN`; whatever the store throws.
+ * @throws {UploadError} `BUSY`, `SHUTTING_DOWN`; whatever the store throws.
  */
-export async function digestOf(
-  { store, shutdownSignal }: UploadContext,
-  upload: Upload,
-  algorithm: string,
-  wanted: () => boolean = () => true,
-): Promise<string | undefined> {
-  const hash = createHash(algorithm)
-  for await (const chunk of store.read!(upload, { start: 0, end: upload.offset }) as AsyncIterable<Buffer>) {
-    if (shutdownSignal?.aborted) throw new UploadError('SHUTTING_DOWN')
-    if (!wanted()) return undefined
-    hash.update(chunk)
+export async function digestOf(context: UploadContext, upload: Upload, algorithm: string): Promise<string> {
+  const { store, shutdownSignal } = context
+  assertNotBusy(context)
+  return counted(context, async () => {
+    const hash = createHash(algorithm)
+    for await (const chunk of store.read!(upload, { start: 0, end: upload.offset }) as AsyncIterable<Buffer>) {
+      if (shutdownSignal?.aborted) throw new UploadError('SHUTTING_DOWN')
+      hash.update(chunk)
+    }
+    return hash.digest('base64')
+  })
+}
+
+/**
+ * Resolves with a digest of a finished upload that a client would like to have. `undefined` if it takes longer
+ * than `maxWaitMs`, or if the server is busy.
+ *
+ * However many ask, the bytes are read once: what was begun goes on when those who asked are gone, and the
+ * store keeps the result if it can.
+ */
+export async function wantedDigest(context: UploadContext, upload: Upload, algorithm: string, maxWaitMs: number): Promise<KnownDigest | undefined> {
+  const { digest } = upload
+  if (digest?.value !== undefined && digest.algorithm === algorithm) return { algorithm, value: digest.value }
+  const { digests } = context
+  const results = digests.results.get(upload) ?? new Map<string, Promise<KnownDigest | undefined>>()
+  let computing = results.get(algorithm)
+  if (!computing) {
+    if (digests.computing >= MAX_COMPUTING) return undefined
+    computing = compute(context, upload, algorithm).finally(() => digests.computing--)
+    digests.computing++
+    results.set(algorithm, computing)
+    digests.results.set(upload, results)
   }
-  return hash.digest('base64')
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const tooLate = new Promise<undefined>((resolve) => (timer = setTimeout(() => resolve(undefined), maxWaitMs)))
+  const result = await Promise.race([computing, tooLate]).finally(() => clearTimeout(timer))
+  if (result && digest?.value === undefined) await keep(context, upload, result)
+  return result
+}
+
+async function compute(context: UploadContext, upload: Upload, algorithm: string): Promise<KnownDigest | undefined> {
+  try {
+    const digest = { algorithm, value: await digestOf(context, upload, algorithm) }
+    await keep(context, upload, digest) // even if nobody waits for it any more
+    return digest
+  } catch (error) {
+    context.digests.results.delete(upload) // the next one to ask tries again
+    if (!(error instanceof UploadError)) publishError(error as Error)
+    return undefined
+  }
+}
+
+/** Has the store keep a digest, if the upload's lock is free: it may be about to be removed. What fails is published. */
+async function keep({ store, locker }: UploadContext, upload: Upload, digest: KnownDigest): Promise<void> {
+  if (!store.setDigest) return
+  try {
+    const lock = await locker.tryAcquire(upload.id)
+    if (!lock) return // whoever asks next tries again
+    try {
+      const found = await store.find(upload.id)
+      const isSame = found?.state === 'finished' && found.createdAt.getTime() === upload.createdAt.getTime()
+      if (isSame && found.digest?.value === undefined) await store.setDigest(found, digest)
+    } finally {
+      await lock.release()
+    }
+  } catch (error) {
+    publishError(error as Error)
+  }
 }

@@ -44,7 +44,7 @@ const TABLE: Readonly<Record<UploadErrorCode, readonly [status: number, message:
   BODY_CONSUMED: [500, 'The request body was read before it reached the upload handler'],
   INTERNAL: [500, 'The server failed'],
   UPLOAD_CORRUPT: [500, 'The stored upload is damaged'],
-  BUSY: [503, 'Too many uploads are under way'],
+  BUSY: [503, 'Too many requests are in progress'],
   OVERDUE: [503, 'The server is still at work on this request'],
   SHUTTING_DOWN: [503, 'The server is shutting down'],
   STORE_FULL: [507, 'There is no space left'],
@@ -60,6 +60,9 @@ const CODES: ReadonlyMap<unknown, UploadErrorCode> = new Map([
   ['STORE_FULL', 'STORE_FULL'],
   ['ENOSPC', 'STORE_FULL'], // a locker's, or a flush's: some systems look for space only then
   ['EDQUOT', 'STORE_FULL'],
+  ['EMFILE', 'BUSY'], // the process or the system has no descriptor left
+  ['ENFILE', 'BUSY'],
+  ['ENOMEM', 'BUSY'],
 ])
 
 /** What is to be known besides the table's row. */

@@ -7,7 +7,7 @@
  */
 
 import { assemble } from './concatenate.ts'
-import type { UploadContext } from './context.ts'
+import type { Requester, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { isComplete, type End } from './completion.ts'
 import { digestOf } from './digest.ts'
@@ -18,7 +18,7 @@ import type { Upload } from './types.ts'
 /**
  * Does what is left to do for an upload, and resolves with it as it is then; the caller holds the lock.
  *
- * 1. A concatenation whose parts are complete gets its bytes, unless `assembling` aborts.
+ * 1. A concatenation whose parts are complete gets its bytes, unless the signal of `requester` aborts.
  * 2. If bytes are missing, or the client has not said yet that none will follow, that is all.
  * 3. If they were to have a digest, they are read back. If it is another one, the upload is `rejected`.
  * 4. The state becomes `finishing`, durably, and `onFinish` runs. If it fails, the state stays, and
@@ -28,10 +28,10 @@ import type { Upload } from './types.ts'
  * @throws {UploadError} `INTERNAL`, or `REFUSED` with a status from 500, if `onFinish` failed; what {@link assemble} throws;
  * whatever the store throws.
  */
-export async function finishUpload(context: UploadContext, found: Upload, end: End, assembling?: AbortSignal): Promise<Upload> {
+export async function finishUpload(context: UploadContext, found: Upload, end: End, requester?: Requester): Promise<Upload> {
   const { store, hooks, shutdownSignal: signal } = context
   if (isSettled(found)) return found
-  const upload = found.parts && found.state === 'receiving' ? await assemble(context, found, assembling) : found
+  const upload = found.parts && found.state === 'receiving' ? await assemble(context, found, requester?.signal) : found
   if (!isComplete(upload, end)) return upload
   const { algorithm, value } = upload.digest ?? {}
   const unverified = upload.state === 'receiving' && algorithm !== undefined && value !== undefined

@@ -32,29 +32,41 @@ export async function inspectUpload(context: UploadContext, id: string, requeste
   return upload
 }
 
+/**
+ * As {@link inspectUpload}, but the request that has the upload is not disturbed. While there is one, the offset is the
+ * last one that was acknowledged, as no other is a promise.
+ */
+export async function peekUpload(context: UploadContext, id: string, requester: Requester): Promise<Upload> {
+  const { acknowledged, locker } = context
+  const lock = await locker.tryAcquire(id)
+  const upload = lock ? await lookAndRelease(context, id, lock, requester, 'later') : await findUpload(context, id)
+  if (upload.state === 'rejected') throw rejectionOf(upload)
+  return lock || isSettled(upload) ? upload : { ...upload, offset: Math.min(upload.offset, acknowledged.of(upload)) }
+}
+
 async function look(context: UploadContext, id: string, requester: Requester, end: End): Promise<Upload> {
   const { store, locker } = context
   // With the lock in hand one look is enough. A lock that reaches other processes costs more than a second one.
   const free = store.shared ? undefined : await locker.tryAcquire(id)
-  if (free) return lookAndRelease(context, id, free, end)
+  if (free) return lookAndRelease(context, id, free, requester, end)
 
   const found = await findUpload(context, id)
   if (isSettled(found)) return found
-  if (!found.parts) return withLock(context, id, requester.signal, () => lookHeld(context, id, end))
+  if (!found.parts) return withLock(context, id, requester.signal, () => lookHeld(context, id, requester, end))
   const lock = await locker.tryAcquire(id)
-  return lock ? lookAndRelease(context, id, lock, end) : found
+  return lock ? lookAndRelease(context, id, lock, requester, end) : found
 }
 
-async function lookAndRelease(context: UploadContext, id: string, lock: Lock, end: End): Promise<Upload> {
+async function lookAndRelease(context: UploadContext, id: string, lock: Lock, requester: Requester, end: End): Promise<Upload> {
   try {
-    return await lookHeld(context, id, end)
+    return await lookHeld(context, id, requester, end)
   } finally {
     await lock.release()
   }
 }
 
 /** The caller holds the lock. */
-async function lookHeld(context: UploadContext, id: string, end: End): Promise<Upload> {
+async function lookHeld(context: UploadContext, id: string, requester: Requester, end: End): Promise<Upload> {
   const upload = await findHeld(context, id)
   if (isSettled(upload)) return upload
   if (!upload.parts) { // the bytes of a concatenation are those of its parts
@@ -62,7 +74,7 @@ async function lookHeld(context: UploadContext, id: string, end: End): Promise<U
     context.acknowledged.note(upload)
   }
   try {
-    return await finishUpload(context, upload, end)
+    return await finishUpload(context, upload, end, requester)
   } catch (error) {
     if (upload.parts && error instanceof UploadError && error.code === 'BUSY') return upload
     throw error

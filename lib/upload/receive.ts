@@ -7,7 +7,7 @@
  */
 
 import { HappyReader, type HappyReaderError } from '../happy-reader.ts'
-import { assertNotBusy } from './busy.ts'
+import { assertNotBusy, counted } from './busy.ts'
 import type { ExpectedChecksum, IncomingBody, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { publish, publishError, publishInterrupt, type InterruptReason } from './events.ts'
@@ -50,12 +50,11 @@ export interface ReceiveLimits {
  * @throws {UploadError} `BUSY` before anything is read; whatever the store throws.
  */
 export async function receive(context: UploadContext, upload: Upload, body: IncomingBody, limits: ReceiveLimits): Promise<Received> {
-  const { underWay, idleTimeoutMs } = context
+  const { idleTimeoutMs } = context
   const { maxBytes, stop, signal } = limits
   if (maxBytes > 0) assertNotBusy(context) // others may have begun since the caller looked
   body.accept()
-  underWay.bodies++
-  try {
+  return counted(context, async () => {
     const reader = new HappyReader(body.source, { maxBytes, expectedBytes: body.length, idleTimeoutMs, signal: stop })
     const received = body.checksum
       ? await receiveVerified(context, upload, reader, body.checksum, signal)
@@ -63,10 +62,7 @@ export async function receive(context: UploadContext, upload: Upload, body: Inco
     if (received.upload.offset > upload.offset) publish('append', received.upload)
     if (received.kind !== 'received') publishInterrupt(received.upload, reasonOf(received))
     return received
-  } finally {
-    underWay.bodies--
-    body.stored()
-  }
+  }).finally(body.stored)
 }
 
 async function receivePlain(context: UploadContext, upload: Upload, reader: HappyReader, body: IncomingBody, limits: ReceiveLimits): Promise<Received> {

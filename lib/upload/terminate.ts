@@ -28,5 +28,6 @@ export async function remove(context: UploadContext, upload: Upload, reason: 'te
   const { onTerminate } = context.hooks
   if (onTerminate) await callHook(() => onTerminate(upload, reason))
   await context.store.terminate(upload)
+  if (upload.partial) context.pendingParts.clear() // those that it was a part of are to notice
   publish(reason === 'expired' ? 'expire' : 'terminate', upload)
 }

@@ -3,6 +3,7 @@
 /** What audits of the code found, and must not come back. */
 
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { readdirSync, truncateSync } from 'node:fs'
 import { connect } from 'node:http2'
 import { join } from 'node:path'
@@ -56,35 +57,44 @@ test('content of unknown length that a client of HTTP/2 ends and cancels in one 
   assert.deepEqual([headers.get('upload-offset'), headers.get('upload-complete')], ['5', '?0'])
 })
 
-overBoth('a digest that the client only wishes for is given up when the client has gone, and costs nothing from then on', async (t, version) => {
-  let open = 0
+overBoth('a digest that clients wish for is computed once, however many ask for it at once and whoever leaves', async (t, version) => {
+  let reads = 0
   let begun = (): void => {}
+  let proceed = (): void => {}
   class SlowReads extends StoreBehind {
-    override read(_upload: Upload, _range: { readonly start: number; readonly end: number }): Readable {
-      async function* drip(): AsyncGenerator<Buffer> {
-        open++
-        begun()
-        try {
-          for (;;) {
-            yield Buffer.from('x')
-            await new Promise(setImmediate)
-          }
-        } finally {
-          open--
-        }
+    override read(upload: Upload, range: { readonly start: number; readonly end: number }): Readable {
+      const read = super.read.bind(this)
+      async function* wait(): AsyncGenerator<Buffer> {
+        reads++
+        await new Promise<void>((resolve) => {
+          proceed = resolve
+          begun()
+        })
+        yield* read(upload, range)
       }
-      return Readable.from(drip(), { objectMode: false, highWaterMark: 1 })
+      return Readable.from(wait(), { objectMode: false })
     }
   }
   const site = await serve(t, version, { store: (files: FileStore) => new SlowReads(files) })
   const path = await make(site, {}, 'hello')
   assert.equal((await append(site, path, 5, true)).status, 200)
   const reading = new Promise<void>((resolve) => (begun = resolve))
-  const replay = await begin(site, { method: 'PATCH', path, headers: { ...I8, ...PU, 'Upload-Offset': '5', 'Upload-Complete': '?1', 'Want-Repr-Digest': 'sha-256=1' } }, 0)
+  const wish = { ...I8, ...PU, 'Upload-Offset': '5', 'Upload-Complete': '?1', 'Want-Repr-Digest': 'sha-256=1' }
+  const first = await begin(site, { method: 'PATCH', path, headers: wish }, 0)
   await reading
-  replay.cut('rst')
+  first.cut('rst')
+  const others = Array.from({ length: 8 }, () => ask(site, 'PATCH', path, wish, ''))
+  await new Promise(setImmediate)
+  proceed()
+  const digest = createHash('sha256').update('hello').digest('base64')
+  for (const answer of await Promise.all(others)) assert.deepEqual([answer.status, answer.headers.get('repr-digest')], [200, `sha-256=:${digest}:`])
   await site.settled()
-  while (open > 0) await new Promise(setImmediate) // it never ends by itself
+  assert.equal(reads, 1)
+
+  const later = await serve(t, version, { folder: site.folder, store: (files: FileStore) => new SlowReads(files) })
+  const again = await ask(later, 'PATCH', path, wish, '')
+  assert.equal(again.headers.get('repr-digest'), `sha-256=:${digest}:`)
+  assert.equal(reads, 1, 'the sidecar has it')
 })
 
 overBoth('with sync append, an upload that has lost flushed bytes is deactivated, and can be removed', async (t, version) => {

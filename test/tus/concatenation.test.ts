@@ -118,7 +118,7 @@ test('T121 · the content of the final upload can be downloaded; that of a part 
 test('T122 · HEAD tells the list as it was sent also from a new server on the same store', async (t) => {
   const site = await serve(t)
   const [hello, world] = await makeParts(site)
-  const value = `final;http://test${hello} ${world} HTTP://TEST:80${hello}`
+  const value = `final;HTTP://TEST:80${hello} ${world}`
   const final = addressOf(await post(site, [`Upload-Concat: ${value}`]))
   const later = await serve(t, { folder: site.folder })
   for (const server of [site, later]) assert.equal((await head(server, final)).headers.get('upload-concat'), value)
@@ -137,14 +137,38 @@ test('T123 · parts may be named by URL, by path, or in both ways', async (t) =>
   }
 })
 
-test('T124 · a part may come twice, and be used by several final uploads', async (t) => {
+test('T124 · a part may be used by several final uploads', async (t) => {
   const site = await serve(t)
   const [hello, world] = await makeParts(site)
-  const first = addressOf(await concatenate(site, [hello, hello, world]))
+  const first = addressOf(await concatenate(site, [world, hello]))
   const second = addressOf(await concatenate(site, [hello, world]))
   assert.notEqual(first, second)
-  assert.equal(contentOf(site, first).toString(), 'hellohello world')
+  assert.equal(contentOf(site, first).toString(), ' worldhello')
   assert.equal(contentOf(site, second).toString(), 'hello world')
+})
+
+test('a part that is named twice, in whichever way, is 400 and creates nothing: a short request would write very much', async (t) => {
+  const site = await serve(t)
+  const [hello, world] = await makeParts(site)
+  const before = snapshot(site.folder)
+  for (const list of [[hello, hello], [hello, world, `http://test${hello}`], Array.from({ length: 380 }, () => hello)]) {
+    assertRefused(await concatenate(site, list), 400, site)
+  }
+  assert.deepEqual(snapshot(site.folder), before)
+})
+
+test('HEAD of a final upload of which a part is unfinished looks up that part alone', async (t) => {
+  let looked: string[] = []
+  const site = await serve(t, { store: (files) => Object.assign(new StoreBehind(files), { find: (id: string) => (looked.push(id), files.find(id)) }) })
+  const finished = [await makePartial(site, 'a'), await makePartial(site, 'b'), await makePartial(site, 'c')]
+  const unfinished = await makePartial(site, 'd', 2)
+  const final = addressOf(await concatenate(site, [...finished, unfinished]))
+  looked = []
+  for (let n = 0; n < 2; n++) assert.equal((await head(site, final)).headers.get('upload-length'), '5')
+  assert.deepEqual(looked, [final, unfinished, final, unfinished].map(idOf))
+  assert.equal((await patch(site, unfinished, 1, 'e')).status, 204)
+  assert.equal((await head(site, final)).headers.get('upload-offset'), '5')
+  assert.equal(contentOf(site, final).toString(), 'abcde')
 })
 
 test('T124, T136 · a final upload outlives its parts; a second one of parts that are gone is 400 and creates nothing', async (t) => {
@@ -338,22 +362,31 @@ test('T133 · an upload cannot be a part of itself: not before it is there, and 
 })
 
 test('T133 · ten thousand parts are concatenated; one more is 400 and creates nothing', async (t) => {
+  /** Any id that begins with "p" is an empty part. */
+  class PartsStore extends StoreBehind {
+    override async find(id: string): Promise<Upload | undefined> {
+      const part = id.startsWith('p') ? await super.find(idOf(empty)) : undefined
+      return part ? { ...part, id } : super.find(id)
+    }
+  }
   let made = 0
-  const site = await serve(t, { maxHeaderSize: 256 * 1024, onCreate: () => ({ id: `u${++made}` }) })
-  const part = await makePartial(site, '')
-  const final = addressOf(await concatenate(site, Array.from({ length: 10_000 }, () => part)))
+  const site = await serve(t, { maxHeaderSize: 256 * 1024, onCreate: () => ({ id: `u${++made}` }), store: (files) => new PartsStore(files) })
+  const empty = await makePartial(site, '')
+  const parts = Array.from({ length: 10_001 }, (_, index) => `/files/p${index}`)
+  const final = addressOf(await concatenate(site, parts.slice(1)))
   assert.equal((await head(site, final)).headers.get('upload-offset'), '0')
   const before = snapshot(site.folder)
-  assertRefused(await concatenate(site, Array.from({ length: 10_001 }, () => part)), 400, site)
+  assertRefused(await concatenate(site, parts), 400, site)
   assert.deepEqual(snapshot(site.folder), before)
 })
 
 test('T134 · parts that are too large together are 413 and create nothing; as large as the maximum they are concatenated', async (t) => {
   const site = await serve(t, { maxSize: 11 })
   const [hello, world] = await makeParts(site)
+  const another = await makePartial(site, '!')
   const before = snapshot(site.folder)
-  assertRefused(await concatenate(site, [hello, world, hello]), 413, site)
-  assertRefused(await concatenate(site, [world, world]), 413, site)
+  assertRefused(await concatenate(site, [hello, world, another]), 413, site)
+  assertRefused(await concatenate(site, [another, world, hello]), 413, site)
   assert.deepEqual(snapshot(site.folder), before)
   assert.equal(contentOf(site, addressOf(await concatenate(site, [hello, world]))).length, 11)
 })
@@ -361,9 +394,10 @@ test('T134 · parts that are too large together are 413 and create nothing; as l
 test('T134 · lengths that no number can count together are 413', async (t) => {
   const site = await serve(t, { maxSize: Number.MAX_SAFE_INTEGER })
   const huge = await makePartial(site, '', Number.MAX_SAFE_INTEGER)
+  const others = [await makePartial(site, '', Number.MAX_SAFE_INTEGER), await makePartial(site, '', Number.MAX_SAFE_INTEGER)]
   const [hello] = await makeParts(site)
   const before = snapshot(site.folder)
-  for (const list of [[huge, huge], [huge, hello], [hello, huge], [huge, huge, huge, huge]]) {
+  for (const list of [[huge, ...others.slice(1)], [huge, hello], [hello, huge], [huge, ...others]]) {
     assertRefused(await concatenate(site, list), 413, site)
   }
   assert.deepEqual(snapshot(site.folder), before)

@@ -12,7 +12,7 @@ import type { TestContext } from 'node:test'
 import { FileStore } from '../../lib/file-store.ts'
 import type { UploadHandler } from '../../lib/http/handler.ts'
 import { tusHandler, type TusHandlerOptions } from '../../lib/tus/handler.ts'
-import type { AppendOptions, NewUpload, Outcome, Upload, UploadState, UploadStore } from '../../lib/upload/types.ts'
+import type { AppendOptions, NewUpload, Outcome, Upload, UploadDigest, UploadState, UploadStore } from '../../lib/upload/types.ts'
 import { listen } from '../support/listen.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { exchange, request, WireClient, type WireResponse } from '../support/wire.ts'
@@ -166,6 +166,10 @@ export class StoreBehind implements UploadStore {
 
   setLength(upload: Upload, length: number): Promise<void> {
     return this.files.setLength(upload, length)
+  }
+
+  setDigest(upload: Upload, digest: UploadDigest): Promise<void> {
+    return this.files.setDigest(upload, digest)
   }
 
   read(upload: Upload, range: { readonly start: number; readonly end: number }): Readable {
