@@ -39,7 +39,10 @@ export interface ShutdownGroupOptions {
   readonly deadlineMs?: number | undefined
   /** How long to go on serving so that load balancers notice, in milliseconds. Default: 0. */
   readonly readinessDelayMs?: number | undefined
-  /** Called on entering each state, in a microtask of its own. Default: none. */
+  /**
+   * Called on entering each state, in a microtask of its own. What it throws, or rejects with, is
+   * in the report: the shutdown goes on. It is not waited for. Default: none.
+   */
   readonly onPhase?: ((state: ShutdownState) => void) | undefined
 }
 
@@ -58,6 +61,8 @@ export interface ShutdownReport {
   readonly forcedConnections: number
   /** Promises given to `run` that had not settled. */
   readonly abandonedWork: number
+  /** What `onPhase` threw or rejected with. A rejection may be added after the shutdown has ended. */
+  readonly errors: readonly unknown[]
 }
 
 /** The reason with which {@link ShutdownGroup.signal} aborts; `cause` is what `shutdown` was given. */
@@ -141,6 +146,7 @@ export class ShutdownGroup {
   readonly #force = withResolvers<'deadline' | 'signal'>()
   readonly #closed = withResolvers<ShutdownReport>()
   #firstSignal: { readonly signal: NodeJS.Signals; readonly atMs: number } | undefined
+  readonly #errors: unknown[] = []
   #state: ShutdownState = 'running'
   #responsesEnded = 0
   #workEnded = 0
@@ -189,10 +195,10 @@ export class ShutdownGroup {
 
   /**
    * Has the shutdown wait for `work`, and returns its promise. Work begun after `closed` is not
-   * waited for. A rejection is the caller's to handle.
+   * waited for. A rejection is the caller's to handle; a function that throws is one that rejects.
    */
   run<T>(work: Promise<T> | (() => Promise<T>)): Promise<T> {
-    const promise = typeof work === 'function' ? work() : work
+    const promise = Promise.resolve(typeof work === 'function' ? (async () => work())() : work)
     this.#work.add(promise)
     const settled = (): void => {
       this.#work.delete(promise)
@@ -253,6 +259,7 @@ export class ShutdownGroup {
       forced,
       forcedConnections,
       abandonedWork: this.#work.size,
+      errors: this.#errors,
     }
   }
 
@@ -287,8 +294,13 @@ export class ShutdownGroup {
 
   #enter(state: ShutdownState): void {
     this.#state = state
-    const onPhase = this.#onPhase
-    if (onPhase) queueMicrotask(() => onPhase(state)) // if it throws, the shutdown goes on
+    queueMicrotask(async () => {
+      try {
+        await this.#onPhase?.(state)
+      } catch (error) {
+        this.#errors.push(error)
+      }
+    })
   }
 
   #track(socket: Socket): Connection {

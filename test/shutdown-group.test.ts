@@ -40,6 +40,23 @@ describe('ShutdownGroup', () => {
     ])
   })
 
+  test('what onPhase throws or rejects with is reported, and the shutdown goes on', LIMIT, async (t) => {
+    for (const fail of [(error: Error): never => { throw error }, (error: Error): Promise<never> => Promise.reject(error)]) {
+      const thrown: Error[] = []
+      const onPhase = (state: string): unknown => {
+        thrown.push(new Error(state))
+        return fail(thrown.at(-1)!)
+      }
+      const { group, server } = await serve(t, undefined, { onPhase })
+      const { forced, errors } = await group.shutdown()
+      assert.equal(forced, undefined)
+      assert.equal(server.listening, false)
+      await turns()
+      assert.deepEqual(thrown.map(({ message }) => message), ['draining', 'closing', 'closed'])
+      assert.deepEqual(errors, thrown)
+    }
+  })
+
   test('a request that calls itself HTTP/2.0 on a connection of HTTP/1 is answered, and waited for as any other', LIMIT, async (t) => {
     const { group, port, next } = await serve(t)
     const client = await connect(t, port)
@@ -73,7 +90,7 @@ describe('ShutdownGroup', () => {
     const { durationMs, ...report } = await promise
     assert.ok(durationMs >= 0 && durationMs < DEADLINE_MS)
     assert.deepEqual(report, {
-      reason: 'deploy', responses: 1, work: 1, forced: undefined, forcedConnections: 0, abandonedWork: 0,
+      reason: 'deploy', responses: 1, work: 1, forced: undefined, forcedConnections: 0, abandonedWork: 0, errors: [],
     })
   })
 
@@ -275,6 +292,15 @@ describe('ShutdownGroup.run', () => {
     await assert.rejects(group.run(() => Promise.reject(broken)), broken)
   })
 
+  test('a function that throws, and one that is not asynchronous, count as promises', LIMIT, async () => {
+    const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS })
+    const broken = new Error('broken')
+    await assert.rejects(group.run(() => { throw broken }), broken)
+    assert.equal(await group.run((() => 'plain') as unknown as () => Promise<string>), 'plain')
+    assert.equal(await group.run(undefined as unknown as Promise<undefined>), undefined)
+    assert.equal((await group.shutdown()).forced, undefined)
+  })
+
   test('is waited for, and so is the work that it begins meanwhile', LIMIT, async () => {
     const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS })
     const first = withResolvers<void>()
@@ -312,7 +338,7 @@ describe('ShutdownGroup.run', () => {
     t.mock.timers.tick(1)
     const { durationMs, ...report } = await outcome.promise
     assert.deepEqual(report, {
-      reason: undefined, responses: 0, work: 1, forced: 'deadline', forcedConnections: 0, abandonedWork: 2,
+      reason: undefined, responses: 0, work: 1, forced: 'deadline', forcedConnections: 0, abandonedWork: 2, errors: [],
     })
   })
 

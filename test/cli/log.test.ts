@@ -15,7 +15,7 @@ import { temporaryFolder } from '../support/temporary.ts'
 import { exchange, request, WireClient } from '../support/wire.ts'
 
 const TIME = new Date('2026-02-01T12:00:00.000Z')
-const REPORT: ShutdownReport = { reason: 'SIGTERM', durationMs: 512.3, responses: 0, work: 0, forced: undefined, forcedConnections: 0, abandonedWork: 0 }
+const REPORT: ShutdownReport = { reason: 'SIGTERM', durationMs: 512.3, responses: 0, work: 0, forced: undefined, forcedConnections: 0, abandonedWork: 0, errors: [] }
 
 const LINES: readonly (readonly [entry: LogEntry, text: string])[] = [
   [{ event: 'begin', upload: '3f2a9c1b', length: 50_000_000 }, '3f2a9c1b begins, 50.0 MB'],
