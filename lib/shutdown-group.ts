@@ -22,7 +22,7 @@
 
 import { setMaxListeners } from 'node:events'
 import type { IncomingMessage, Server as HttpServer, ServerResponse } from 'node:http'
-import type { Http2SecureServer, Http2Server, Http2ServerRequest, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import type { Http2SecureServer, Http2Server, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Server as HttpsServer } from 'node:https'
 import { Server as NetServer, type Socket } from 'node:net'
 import { Server as TlsServer, type TLSSocket } from 'node:tls'
@@ -40,8 +40,8 @@ export interface ShutdownGroupOptions {
   /** How long to go on serving so that load balancers notice, in milliseconds. Default: 0. */
   readonly readinessDelayMs?: number | undefined
   /**
-   * Called on entering each state, in a microtask of its own. What it throws, or rejects with, is
-   * in the report: the shutdown goes on. It is not waited for. Default: none.
+   * Called on entering each state, in a microtask of its own. It is not waited for. If it throws or
+   * rejects, the shutdown continues and the report lists the error. Default: none.
    */
   readonly onPhase?: ((state: ShutdownState) => void) | undefined
 }
@@ -74,6 +74,12 @@ export class ShutdownError extends Error {
 /** A server that can be added to a {@link ShutdownGroup}. */
 export type ShutdownServer = HttpServer | HttpsServer | Http2Server | Http2SecureServer
 
+interface Session {
+  readonly session: ServerHttp2Session
+  /** Requests whose streams are not closed yet. Pushed streams are not included. */
+  readonly streams: Set<ServerHttp2Stream>
+}
+
 interface Connection {
   /** Responses that are not finished yet, in the order of their requests. */
   readonly open: Set<ServerResponse>
@@ -85,8 +91,11 @@ interface Connection {
 const MAX_TIMER_MS = 2 ** 31 - 1
 /** A signal that comes again within this time is the same one, in milliseconds. */
 const SAME_SIGNAL_MS = 500
-/** How long a client may be silent and not close, once its HTTP/2 session has ended. */
-const LINGER_MS = 250
+/**
+ * How long an HTTP/2 client may be silent before its socket is destroyed, once all is answered. Too
+ * short loses answers: a frame that a slow client sends after that resets what it has not read yet.
+ */
+const LINGER_MS = 1000
 /** Events that hand a request to the application; a listener for all but the first changes what Node does. */
 const REQUEST_EVENTS = ['request', 'checkContinue', 'checkExpectation']
 const UPGRADE_EVENTS = ['upgrade', 'connect']
@@ -100,7 +109,8 @@ const UPGRADE_EVENTS = ['upgrade', 'connect']
  * 3. Responses under way are waited for. Those not begun yet get `Connection: close`, of several
  *    pipelined ones the last only (of those that had arrived when the answer began). A connection
  *    is closed when nothing is left to answer on it; one that never sent a whole request head is
- *    closed at once. Upgraded sockets are waited for.
+ *    closed at once. Upgraded sockets are waited for. An HTTP/2 client that does not close its
+ *    connection is cut after a second of silence, once all its streams are closed.
  * 4. `closed`: when all of this and all work given to `run` has ended.
  *
  * One deadline covers everything, the readiness delay included. When it passes, and also on a
@@ -136,11 +146,9 @@ export class ShutdownGroup {
   readonly #controller = new AbortController()
   readonly #servers = new Set<ShutdownServer>()
   readonly #connections = new Map<Socket, Connection>()
-  readonly #handshakes = new Map<string, Socket>()
+  readonly #handshakes = new Set<Socket>()
   readonly #upgraded = new Set<Socket>()
-  readonly #sessions = new Set<ServerHttp2Session>()
-  readonly #http2Sockets = new Set<Socket>()
-  readonly #streams = new Set<ServerHttp2Stream>()
+  readonly #sessions = new Map<Socket, Session>()
   readonly #work = new Set<Promise<unknown>>()
   readonly #listening = new Set<() => void>()
   readonly #force = withResolvers<'deadline' | 'signal'>()
@@ -173,7 +181,8 @@ export class ShutdownGroup {
   }
 
   /**
-   * Takes a server into the group, before it accepts connections.
+   * Takes a server into the group, before it accepts connections. A server that starts to listen when
+   * the group is closing or closed is closed at once. The shutdown does not wait for it.
    *
    * @throws {Error} if the shutdown has begun.
    */
@@ -181,13 +190,10 @@ export class ShutdownGroup {
     if (this.#state !== 'running') throw new Error(`Cannot add a server as the group must be running: it is ${this.#state}`)
     this.#servers.add(server)
     const events = server as HttpServer // one set of overloads for the four kinds
-    if (!(server instanceof TlsServer)) {
-      events.on('connection', (socket: Socket) => (isHttp2(server) ? this.#trackHttp2(socket) : this.#track(socket)))
-    } else {
-      events.on('connection', (socket: Socket) => this.#onHandshakeBegin(socket))
-      events.on('secureConnection', (socket: TLSSocket) => this.#onHandshakeEnd(socket))
-    }
-    if (isHttp2(server)) events.on('session', (session: ServerHttp2Session) => this.#onSession(session))
+    events.on('connection', (socket: Socket) => this.#onConnection(socket, server))
+    events.on('secureConnection', (socket: TLSSocket) => this.#onHandshakeEnd(socket))
+    events.on('session', (session: ServerHttp2Session) => this.#onSession(session))
+    events.on('listening', () => this.#onListening(server))
     prependWhileListenedTo(events, REQUEST_EVENTS, this.#onRequest)
     prependWhileListenedTo(events, UPGRADE_EVENTS, this.#onUpgrade)
     return this
@@ -195,7 +201,7 @@ export class ShutdownGroup {
 
   /**
    * Has the shutdown wait for `work`, and returns its promise. Work begun after `closed` is not
-   * waited for. A rejection is the caller's to handle; a function that throws is one that rejects.
+   * waited for. A rejection is the caller's to handle. A function that throws counts as one that rejects.
    */
   run<T>(work: Promise<T> | (() => Promise<T>)): Promise<T> {
     const promise = Promise.resolve(typeof work === 'function' ? (async () => work())() : work)
@@ -276,10 +282,9 @@ export class ShutdownGroup {
     if (this.#state === 'closed') return
     this.#enter('closing')
     const servers = Array.from(this.#servers, stopListening)
-    for (const session of this.#sessions) session.close()
-    for (const stream of this.#streams) closeAnswered(stream)
+    for (const [socket, session] of this.#sessions) closeSession(socket, session)
     this.#abort(reason)
-    for (const socket of this.#handshakes.values()) socket.destroy()
+    for (const socket of this.#handshakes) socket.destroy()
     for (const socket of this.#connections.keys()) void this.#closeWhenIdle(socket)
     await Promise.all(servers)
     while (this.#work.size > 0) await Promise.allSettled(this.#work)
@@ -303,53 +308,66 @@ export class ShutdownGroup {
     })
   }
 
+  get #isClosing(): boolean {
+    return this.#state === 'closing' || this.#state === 'closed'
+  }
+
+  /** A turn later, because listeners of 'listening' ask for the address. */
+  #onListening(server: ShutdownServer): void {
+    if (this.#isClosing) setImmediate(() => stopListening(server))
+  }
+
+  #onConnection(socket: Socket, server: ShutdownServer): void {
+    if (this.#state === 'closed') socket.destroy()
+    else if (server instanceof TlsServer) this.#onHandshakeBegin(socket)
+    else if (!('updateSettings' in server)) this.#track(socket) // HTTP/2 has sessions instead
+  }
+
+  /**
+   * A TLS server shows a connection twice, first bare, then secured. `_parent` links the two. It is
+   * not documented, but addresses were rejected, as clients of a Unix socket have none. A duplex
+   * stream that is not a socket is left out: it is never a `_parent`.
+   */
+  #onHandshakeBegin(socket: Socket): void {
+    if (!('destroySoon' in socket)) return
+    this.#handshakes.add(socket)
+    socket.once('close', () => this.#handshakes.delete(socket))
+    if (this.#isClosing) socket.destroy()
+  }
+
+  #onHandshakeEnd(socket: TLSSocket & { readonly _parent?: Socket | null }): void {
+    if (socket._parent) this.#handshakes.delete(socket._parent)
+    if (socket.alpnProtocol !== 'h2') this.#track(socket)
+  }
+
   #track(socket: Socket): Connection {
     const connection: Connection = { open: new Set(), last: undefined }
     this.#connections.set(socket, connection)
     socket.once('close', () => this.#connections.delete(socket))
+    if (this.#isClosing) void this.#closeWhenIdle(socket)
     return connection
   }
 
-  /** A TLS server shows a connection twice, first bare, then secured; what they share is the peer. */
-  #onHandshakeBegin(socket: Socket): void {
-    const peer = peerOf(socket)
-    this.#handshakes.set(peer, socket)
-    socket.once('close', () => {
-      if (this.#handshakes.get(peer) === socket) this.#handshakes.delete(peer)
-    })
-  }
-
-  #onHandshakeEnd(socket: TLSSocket): void {
-    this.#handshakes.delete(peerOf(socket))
-    if (socket.alpnProtocol === 'h2') this.#trackHttp2(socket)
-    else this.#track(socket)
-  }
-
-  /** An HTTP/2 session ends its side of the connection and leaves the other to the client, which may never close it. */
-  #trackHttp2(socket: Socket): void {
-    this.#http2Sockets.add(socket)
-    socket.once('close', () => this.#http2Sockets.delete(socket))
-    socket.once('finish', () => {
-      if (this.#state !== 'running') socket.setTimeout(LINGER_MS, () => socket.destroy())
-    })
-  }
-
   #onSession(session: ServerHttp2Session): void {
-    this.#sessions.add(session)
-    session.once('close', () => this.#sessions.delete(session))
-    if (this.#state === 'closing') session.close()
-  }
-
-  #onHttp2Request(stream: ServerHttp2Stream): void {
-    this.#streams.add(stream)
-    stream.once('close', () => this.#streams.delete(stream))
-    stream.once('finish', () => {
-      if (this.#state === 'closing') closeAnswered(stream)
+    const streams = new Set<ServerHttp2Stream>()
+    // `session.socket` is a proxy that cannot destroy the socket. Its `once` returns the socket itself.
+    const socket = session.socket.once('close', () => this.#sessions.delete(socket)) as Socket
+    this.#sessions.set(socket, { session, streams })
+    session.on('stream', (stream: ServerHttp2Stream) => {
+      streams.add(stream)
+      stream.once('finish', () => {
+        if (this.#isClosing) closeAnswered(stream)
+      })
+      stream.once('close', () => {
+        streams.delete(stream)
+        if (this.#isClosing) socket.setTimeout(LINGER_MS)
+      })
     })
+    if (this.#isClosing) closeSession(socket, { session, streams })
   }
 
   readonly #onRequest = (req: IncomingMessage, res: ServerResponse): void => {
-    if ('stream' in req) return this.#onHttp2Request((req as unknown as Http2ServerRequest).stream) // a client can write any version
+    if ('stream' in req) return // of an HTTP/2 session; a client can write any version
     const { socket } = req
     const connection = this.#connections.get(socket) ?? this.#track(socket)
     if (connection.open.has(res)) return // handed on, as from 'checkContinue' to 'request'
@@ -359,7 +377,7 @@ export class ShutdownGroup {
       connection.open.delete(res)
       if (this.#state === 'running') return
       this.#responsesEnded++
-      if (this.#state === 'closing') void this.#closeWhenIdle(socket)
+      if (this.#isClosing) void this.#closeWhenIdle(socket)
     })
   }
 
@@ -371,14 +389,15 @@ export class ShutdownGroup {
 
   async #closeWhenIdle(socket: Socket): Promise<void> {
     await twoTurns()
-    if (this.#connections.get(socket)?.open.size === 0) socket.destroySoon()
+    // Not `destroySoon`: a server can be given any duplex stream, and most lack it.
+    if (this.#connections.get(socket)?.open.size === 0) socket.end(() => socket.destroy())
   }
 
   /** Destroys whatever is left and returns how many connections that were. */
   #cut(reason: unknown): number {
-    const left = [...this.#handshakes.values(), ...this.#connections.keys(), ...this.#upgraded, ...this.#sessions]
-    for (const connection of left) connection.destroy()
-    for (const socket of this.#http2Sockets) socket.destroy() // a destroyed session lets its socket end
+    for (const { session } of this.#sessions.values()) session.destroy()
+    const left = [...this.#handshakes, ...this.#connections.keys(), ...this.#upgraded, ...this.#sessions.keys()]
+    for (const socket of left) socket.destroy()
     for (const server of this.#servers) {
       server.close()
       if ('closeAllConnections' in server) server.closeAllConnections() // those older than add()
@@ -435,6 +454,18 @@ function stopListening(server: ShutdownServer): Promise<unknown> {
 }
 
 /**
+ * Sends GOAWAY. A dead client does not close its side of the connection, and may not even take the
+ * GOAWAY. Its socket is destroyed when no stream is open and it has been silent for `LINGER_MS`.
+ */
+function closeSession(socket: Socket, { session, streams }: Session): void {
+  session.close()
+  for (const stream of streams) closeAnswered(stream)
+  socket.setTimeout(LINGER_MS).on('timeout', () => {
+    if (streams.size === 0) socket.destroy()
+  })
+}
+
+/**
  * A stream whose response is out, but whose client goes on sending, would keep its session (RFC 9113 section 8.1). That
  * of a HEAD has no writable side from the beginning. Not at once: Node 20 to 26 abort the process if a stream is gone
  * whose last frame they have still to send.
@@ -444,14 +475,6 @@ function closeAnswered(stream: ServerHttp2Stream): void {
   setImmediate(() => {
     if (!stream.destroyed) stream.close(0)
   })
-}
-
-function peerOf(socket: Socket): string {
-  return `${socket.remoteAddress} ${socket.remotePort}`
-}
-
-function isHttp2(server: ShutdownServer): server is Http2Server | Http2SecureServer {
-  return 'updateSettings' in server
 }
 
 /** After the second of two immediates, every socket that had data was read once. */

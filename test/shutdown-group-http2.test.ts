@@ -14,8 +14,9 @@ import {
   type Http2ServerResponse,
   type ServerHttp2Stream,
 } from 'node:http2'
-import { connect as connectTcp } from 'node:net'
+import { connect as connectTcp, type Socket } from 'node:net'
 import { describe, test, type TestContext } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { HappyReader } from '../lib/happy-reader.ts'
 import { ShutdownGroup, type ShutdownGroupOptions } from '../lib/shutdown-group.ts'
@@ -148,6 +149,43 @@ for (const [protocol, newServer] of [
       const report = await group.shutdown()
       assert.equal(report.forced, undefined)
       assert.equal(report.forcedConnections, 0)
+    })
+
+    test('a client that reads nothing any more does not hold it when its streams are gone', LIMIT, async (t) => {
+      const server = newServer()
+      const { group, port, session, next } = await serve(t, server)
+      session.destroy()
+      const socket = unreadClient(t, protocol, port)
+      const { res } = await next()
+      res.end(Buffer.alloc(30 * 1024 * 1024)) // more than the system takes
+      await once(socket, 'readable')
+      const gone = once(res.stream, 'close')
+      res.stream.destroy()
+      await gone
+      const closed = once(server, 'close')
+      const { forced, forcedConnections } = await group.shutdown()
+      assert.deepEqual({ forced, forcedConnections }, { forced: undefined, forcedConnections: 0 })
+      await closed
+    })
+
+    test('a client that is silent for half a second still gets all of its last answer', LIMIT, async (t) => {
+      const { group, port, session, next } = await serve(t, newServer())
+      session.destroy()
+      const socket = unreadClient(t, protocol, port)
+      const { res } = await next()
+      const body = Buffer.alloc(2 * 1024 * 1024)
+      const finished = once(res, 'finish')
+      res.end(body)
+      await finished
+      const report = group.shutdown()
+      await delay(500) // the silence that the test is about
+      socket.write('\0\0\x08\x06\0\0\0\0\0a frame ', 'latin1') // PING: what comes for a closed socket is answered by a reset
+      await turns()
+      let received = 0
+      socket.on('data', (chunk: Buffer) => (received += chunk.length))
+      await once(socket, 'close')
+      assert.ok(received > body.length, `${received} bytes`)
+      assert.equal((await report).forced, undefined)
     })
 
     test('a request on an open session is served during the readiness delay', LIMIT, async (t) => {
@@ -407,6 +445,20 @@ async function secureConnect(port: number, protocol: 'h2' | 'http/1.1'): Promise
   const client = new WireClient(socket)
   await once(socket, 'secureConnect')
   return client
+}
+
+/** A client whose windows let the server send what it likes. It has sent a GET, and reads nothing until it is told to. */
+function unreadClient(t: TestContext, protocol: string, port: number): Socket {
+  const socket = protocol === 'h2c'
+    ? connectTcp(port, '127.0.0.1')
+    : connectTls({ port, host: '127.0.0.1', ca: certificate.cert, ALPNProtocols: ['h2'] })
+  t.after(() => socket.destroy())
+  socket.on('error', () => {})
+  const settings = '\0\0\x06\x04\0\0\0\0\0\0\x04\x7f\xff\xff\xff' // INITIAL_WINDOW_SIZE
+  const windowUpdate = '\0\0\x04\x08\0\0\0\0\0\x7f\0\0\0'
+  const headers = '\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01x' // GET, scheme http, path /, authority x
+  socket.write(PREFACE + settings + windowUpdate + headers, 'latin1')
+  return socket
 }
 
 function get(session: ClientHttp2Session): ClientHttp2Stream {

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: MIT
+
+/** Servers that listen late, on a Unix socket, or get connections that no listening made. @module */
+
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import { connect as connectHttp2, createSecureServer, createServer as createHttp2Server } from 'node:http2'
+import { createServer as createHttpsServer } from 'node:https'
+import { connect as connectTcp, createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Duplex } from 'node:stream'
+import { describe, test, type TestContext } from 'node:test'
+import { connect as connectTls } from 'node:tls'
+import { fileURLToPath } from 'node:url'
+import { ShutdownGroup, type ShutdownServer } from '../lib/shutdown-group.ts'
+import { certificate } from './support/fixtures/certificate.ts'
+import { listen } from './support/listen.ts'
+import { request, WireClient } from './support/wire.ts'
+
+/** A broken guarantee often shows as an event that never comes. */
+const LIMIT = { timeout: 20_000 }
+/** Later than any test may last: what ends before was not forced. */
+const DEADLINE_MS = 60_000
+const GET = request('GET /')
+
+const KINDS: readonly (readonly [string, () => ShutdownServer])[] = [
+  ['HTTP/1', () => createServer()],
+  ['HTTPS', () => createHttpsServer(certificate)],
+  ['h2c', () => createHttp2Server()],
+  ['h2 over TLS', () => createSecureServer({ ...certificate, allowHTTP1: true })],
+]
+
+describe('ShutdownGroup and servers that listen late', () => {
+  for (const [kind, newServer] of KINDS) {
+    for (const state of ['closing', 'closed'] as const) {
+      test(`${kind}: a server that begins to listen when the group is ${state} closes, and so do its connections`, LIMIT, async (t) => {
+        const server = newServer()
+        const { group, end } = groupIn(server)
+        const report = group.shutdown()
+        await once(group.signal, 'abort')
+        if (state === 'closed') await end().then(() => report)
+        assert.equal(group.state, state)
+        const closed = once(server, 'close')
+        const port = await listen(t, server as Server)
+        assert.ok(port > 0, 'whoever waits for it to listen can still ask for the address')
+        const socket = connectTcp(port, '127.0.0.1').on('error', () => {}).resume()
+        await Promise.all([closed, once(socket, 'close')])
+        await end()
+        assert.equal((await report).forced, undefined)
+      })
+    }
+  }
+
+  test('a server that listens again closes again', LIMIT, async (t) => {
+    const server = createServer()
+    const { group, end } = groupIn(server)
+    await listen(t, server)
+    const first = once(server, 'close')
+    const report = group.shutdown()
+    await first
+    for (const state of ['closing', 'closing', 'closed'] as const) {
+      if (state === 'closed') await end().then(() => report)
+      assert.equal(group.state, state)
+      const closed = once(server, 'close')
+      server.listen(0, '127.0.0.1')
+      await closed
+    }
+  })
+
+  test('a server that begins to listen during the readiness delay serves until it has passed', LIMIT, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const server = createServer((_req, res) => res.end('served'))
+    const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS, readinessDelayMs: 1000 }).add(server)
+    const report = group.shutdown()
+    const client = await WireClient.connect(await listen(t, server))
+    t.after(() => client.destroy())
+    await client.send(GET)
+    assert.equal((await client.response()).body, 'served')
+    const closed = once(server, 'close')
+    t.mock.timers.tick(1000)
+    await closed
+    assert.equal((await report).forced, undefined)
+  })
+
+  test('a process that gets SIGTERM before its server listens ends by itself', LIMIT, async (t) => {
+    const path = fileURLToPath(new URL('./support/fixtures/shutdown-before-listening.ts', import.meta.url))
+    const child = spawn(process.execPath, ['--import', 'tsx', path], { stdio: ['ignore', 'pipe', 'inherit'] })
+    t.after(() => child.kill('SIGKILL'))
+    let output = ''
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk))
+    assert.deepEqual(await once(child, 'exit'), [0, null])
+    assert.equal(output, 'closed\nlistening 127.0.0.1\n')
+  })
+})
+
+describe('ShutdownGroup and connections that come late', () => {
+  for (const [kind, newServer] of KINDS) {
+    test(`${kind}: one that comes when the group is closing or has closed is closed`, LIMIT, async (t) => {
+      const server = newServer()
+      const { group, end } = groupIn(server)
+      const report = group.shutdown()
+      await once(group.signal, 'abort')
+      for (const state of ['closing', 'closed'] as const) {
+        if (state === 'closed') await end().then(() => report)
+        const [socket, client] = await connectionOf(t)
+        server.emit('connection', socket)
+        socket.resume()
+        await client.closed()
+      }
+    })
+  }
+
+  test('a request that comes with one while the group is closing is answered with Connection: close', LIMIT, async (t) => {
+    const server = createServer((_req, res) => res.end('served'))
+    const { group, end } = groupIn(server)
+    const report = group.shutdown()
+    await once(group.signal, 'abort')
+    const [socket, client] = await connectionOf(t)
+    await client.send(GET)
+    server.emit('connection', socket)
+    socket.resume() // which 'pauseOnConnect' leaves to whoever takes it
+    const answer = await client.response()
+    assert.equal(answer.headers.get('connection'), 'close')
+    assert.equal(await client.closed(), '')
+    await end()
+    assert.equal((await report).responses, 1)
+  })
+})
+
+describe('ShutdownGroup and clients without an address', () => {
+  for (const [kind, newServer] of KINDS.filter(([name]) => /TLS|HTTPS/.test(name))) {
+    test(`${kind} on a Unix socket: handshakes that never end do not hold it, and are closed`, LIMIT, async (t) => {
+      const { server, group, path } = await listenOnUnixSocket(t, newServer())
+      const clients: WireClient[] = []
+      for (const bytes of ['', '', '\x16\x03\x01']) {
+        const accepted = once(server, 'connection')
+        const client = new WireClient(connectTcp(path))
+        t.after(() => client.destroy())
+        await accepted
+        if (bytes) await client.send(Buffer.from(bytes, 'latin1'))
+        clients.push(client)
+      }
+      const { forced, forcedConnections } = await group.shutdown()
+      assert.deepEqual({ forced, forcedConnections }, { forced: undefined, forcedConnections: 0 })
+      for (const client of clients) assert.equal(await client.closed(), '')
+    })
+
+    test(`${kind} on a Unix socket: a response in progress finishes beside a handshake that never ends`, LIMIT, async (t) => {
+      const { server, group, path } = await listenOnUnixSocket(t, newServer())
+      const silent = new WireClient(connectTcp(path))
+      await once(server, 'connection')
+      const secured = connectTls({ path, ca: certificate.cert, servername: 'localhost' })
+      const client = new WireClient(secured)
+      const silentToo = new WireClient(connectTcp(path))
+      t.after(() => [silent, client, silentToo].forEach((one) => one.destroy()))
+      await once(secured, 'secureConnect')
+      const requested = once(server, 'request')
+      await client.send(GET)
+      const [, res] = await requested
+      const report = group.shutdown()
+      await Promise.all([silent.closed(), silentToo.closed()])
+      res.end('finished')
+      assert.equal((await client.response()).body, 'finished')
+      assert.equal((await report).forced, undefined)
+    })
+  }
+
+  for (const [kind, newServer] of KINDS) {
+    test(`${kind}: a stream that is no socket is served, and closed`, LIMIT, async (t) => {
+      const server = newServer()
+      ;(server as Server).on('request', (_req, res) => res.end('served'))
+      const { group, end } = groupIn(server)
+      const [near, far] = duplexPair()
+      server.emit('connection', near)
+      if (kind === 'h2c') {
+        const session = connectHttp2('http://localhost', { createConnection: () => far })
+        t.after(() => session.destroy())
+        const stream = session.request({ ':path': '/' }).resume()
+        await once(stream, 'end')
+      } else {
+        const secured = kind === 'HTTP/1' ? far : connectTls({ socket: far, ca: certificate.cert, servername: 'localhost' })
+        const client = new WireClient(secured as Socket)
+        t.after(() => client.destroy())
+        await client.send(GET)
+        assert.equal((await client.response()).body, 'served')
+      }
+      const report = group.shutdown()
+      await once(near, 'close')
+      await end()
+      assert.equal((await report).forced, undefined)
+    })
+  }
+})
+
+/** A group with one server, which stays `closing` until `end` is called. */
+function groupIn(server: ShutdownServer): { readonly group: ShutdownGroup; readonly end: () => Promise<void> } {
+  const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS }).add(server)
+  let end!: () => void
+  const work = group.run(new Promise<void>((resolve) => (end = resolve)))
+  return { group, end: () => (end(), work) }
+}
+
+async function listenOnUnixSocket(t: TestContext, server: ShutdownServer): Promise<{
+  readonly server: ShutdownServer
+  readonly group: ShutdownGroup
+  readonly path: string
+}> {
+  const directory = await mkdtemp(join(tmpdir(), 'shutdown-'))
+  t.after(() => rm(directory, { recursive: true }))
+  const path = join(directory, 'server.sock')
+  const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS }).add(server)
+  server.listen(path)
+  t.after(() => void server.close())
+  await once(server, 'listening')
+  return { server, group, path }
+}
+
+/** An accepted connection that no server of HTTP has been given yet, and its client. */
+async function connectionOf(t: TestContext): Promise<[Socket, WireClient]> {
+  const acceptor = createTcpServer({ pauseOnConnect: true }).listen(0, '127.0.0.1')
+  t.after(() => acceptor.close())
+  await once(acceptor, 'listening')
+  const accepted = once(acceptor, 'connection')
+  const client = await WireClient.connect((acceptor.address() as AddressInfo).port)
+  t.after(() => client.destroy())
+  const [socket] = (await accepted) as [Socket]
+  return [socket, client]
+}
+
+/** Two streams, each of which reads what is written to the other: `duplexPair` of Node 22. */
+function duplexPair(): [Duplex, Duplex] {
+  const sides: Duplex[] = []
+  const newSide = (other: number): Duplex =>
+    new Duplex({
+      read() {},
+      write(chunk, _encoding, callback) {
+        sides[other]!.push(chunk)
+        callback()
+      },
+      final(callback) {
+        sides[other]!.push(null)
+        callback()
+      },
+    })
+  sides.push(newSide(1), newSide(0))
+  return sides as [Duplex, Duplex]
+}
