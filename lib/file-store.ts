@@ -205,6 +205,8 @@ const ID_PATTERN = /^[A-Za-z0-9_-]{1,128}$/
 const FILE_PATTERN = /^([A-Za-z0-9_-]{1,128})(|\.info|\.json|\.info\.[0-9a-f]{12}\.tmp|\.info\.gone)$/
 /** Queued chunks up to this size go to the disk in one call. */
 const WRITE_BUFFER_BYTES = 1024 * 1024
+/** What a reader reads at a time, and holds while nobody takes it. */
+const READ_BUFFER_BYTES = 64 * 1024
 /** Most sidecars fit; what is larger is read in pieces. */
 const SIDECAR_BUFFER_BYTES = 4096
 /** No client can make one so large; nor can we, as a character takes at most three bytes. */
@@ -409,7 +411,7 @@ export class FileStore {
   read(upload: StoredUpload, range: { readonly start: number; readonly end: number }): Readable {
     const { start, end } = range
     if (start >= end) return Readable.from([])
-    return createReadStream(this.#dataPath(upload.id), { flags: READ as unknown as string, start, end: end - 1, highWaterMark: WRITE_BUFFER_BYTES / 4 })
+    return createReadStream(this.#dataPath(upload.id), { flags: READ as unknown as string, start, end: end - 1, highWaterMark: READ_BUFFER_BYTES })
   }
 
   /** The ids of all uploads, in no order, while the directory is read; an id may come twice. */

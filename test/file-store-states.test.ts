@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { appendFileSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -178,6 +179,16 @@ test('reading gives exactly the bytes of a range', async (t) => {
     }),
     { numRuns: 50 },
   )
+})
+
+test('a reader from whom nobody takes anything holds no more than 128 KiB', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await store.create({ id: 'a', length: 1024 * 1024 })
+  await store.append(upload, Readable.from([Buffer.alloc(1024 * 1024)], { objectMode: false }))
+  const reader = store.read(upload, { start: 0, end: 1024 * 1024 })
+  await once(reader, 'readable')
+  assert.ok(reader.readableLength > 0 && reader.readableLength <= 128 * 1024, `${reader.readableLength} bytes are held`)
+  reader.destroy()
 })
 
 test('progress is told while bytes come, and never more than is in the file', async (t) => {
