@@ -53,10 +53,12 @@ export interface HappyReaderOptions {
   readonly idleTimeoutMs?: number | undefined
   /** When it aborts, the reader is interrupted with its reason. Default: none. */
   readonly signal?: AbortSignal | undefined
-  /** Bytes to hold for a slow consumer before the source is paused. Default: 65536. */
+  /** Bytes to hold for a slow consumer before the source is paused, of 1024 chunks at most. Default: 65536. */
   readonly highWaterMark?: number | undefined
 }
 
+/** A source is paused when a slow consumer has this many chunks to take: each costs some 300 bytes, however small it is. */
+const MAX_WAITING_CHUNKS = 1024
 /** An interrupt gives up when nothing arrived for this long, in milliseconds: a busy kernel hands on a moment late what it holds. */
 const SWEEP_QUIET_MS = 10
 /** And then for this many turns of the event loop: a busy process looks late at what has arrived. */
@@ -71,7 +73,8 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 /**
  * A readable that delivers every byte its source delivered, and then always ends.
  *
- * 1. Data passes through, with backpressure. Nothing is read before the consumer asks.
+ * 1. Data passes through, with backpressure. Nothing is read before the consumer asks. The source is
+ *    paused when `highWaterMark` bytes or 1024 chunks wait; what it holds then is up to Node.
  * 2. When the source ends, fails, closes, falls silent or exceeds `maxBytes`, everything that Node
  *    had buffered for it is delivered, `error` is set (or stays `undefined`: success), and the
  *    reader ends. The first ending wins.
@@ -123,6 +126,8 @@ export class HappyReader extends Readable {
   /** Whether the source was asked for data. `isPaused()` is no help: Node 26 does not pause a destroyed one. */
   #flowing = false
   #bytesRead = 0
+  /** Chunks that were handed on since nothing waited: never fewer than wait now. */
+  #waitingChunks = 0
   #error: HappyReaderError | undefined
   #idleTimer: NodeJS.Timeout | undefined
   #interruption: HappyReaderError | undefined
@@ -179,10 +184,21 @@ export class HappyReader extends Readable {
     if (this.#phase === 'over') return
     // Nothing more is announced by a source that was over before it got here.
     if (this.#source.destroyed || this.#source.readableEnded || this.#http2Stream?.closed) return this.#onFailure()
-    if (this.#flowing) return
+    if (this.#flowing || this.#waitingChunks >= MAX_WAITING_CHUNKS) return
     this.#flowing = true
     this.#source.resume()
     this.#wait()
+  }
+
+  // Readable counts bytes alone, so it does not say when enough chunks were taken.
+  override read(size?: number): ReturnType<Readable['read']> {
+    const taken = super.read(size)
+    const wantsMore = this.readableLength === 0 || (taken === null && size !== 0)
+    if (wantsMore && this.#waitingChunks >= MAX_WAITING_CHUNKS) {
+      this.#waitingChunks = 0
+      this._read()
+    }
+    return taken
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
@@ -232,7 +248,9 @@ export class HappyReader extends Readable {
 
   #deliver(chunk: Buffer): boolean {
     this.#bytesRead += chunk.length
-    return this.push(chunk)
+    const wantsMore = this.push(chunk)
+    this.#waitingChunks = this.readableLength === 0 ? 0 : this.#waitingChunks + 1
+    return wantsMore && this.#waitingChunks < MAX_WAITING_CHUNKS
   }
 
   /** The source is to speak next: watch for silence. */

@@ -14,7 +14,7 @@ import { publish, publishError, publishInterrupt, type InterruptReason } from '.
 import { callHook } from './hooks.ts'
 import { tooLargeCode } from './offset.ts'
 import type { AppendOptions, Upload, UploadStore } from './types.ts'
-import { appendVerified } from './verify.ts'
+import { appendVerified, HashingReader } from './verify.ts'
 
 /**
  * How a body ended. `upload` is as it is stored now.
@@ -55,10 +55,10 @@ export async function receive(context: UploadContext, upload: Upload, body: Inco
   if (maxBytes > 0) assertNotBusy(context) // others may have begun since the caller looked
   body.accept()
   return counted(context, async () => {
-    const reader = new HappyReader(body.source, { maxBytes, expectedBytes: body.length, idleTimeoutMs, signal: stop })
+    const bounds = { maxBytes, expectedBytes: body.length, idleTimeoutMs, signal: stop }
     const received = body.checksum
-      ? await receiveVerified(context, upload, reader, body.checksum, signal)
-      : await receivePlain(context, upload, reader, body, limits)
+      ? await receiveVerified(context, upload, new HashingReader(body.source, body.checksum.algorithms, bounds), body.checksum, signal)
+      : await receivePlain(context, upload, new HappyReader(body.source, bounds), body, limits)
     if (received.upload.offset > upload.offset) publish('append', received.upload)
     if (received.kind !== 'received') publishInterrupt(received.upload, reasonOf(received))
     return received
@@ -95,7 +95,7 @@ async function receivePlain(context: UploadContext, upload: Upload, reader: Happ
 }
 
 /** A body that counts as a whole or not at all, so that of one that was cut off nothing is kept. */
-async function receiveVerified(context: UploadContext, upload: Upload, reader: HappyReader, checksum: ExpectedChecksum, signal: AbortSignal): Promise<Received> {
+async function receiveVerified(context: UploadContext, upload: Upload, reader: HashingReader, checksum: ExpectedChecksum, signal: AbortSignal): Promise<Received> {
   const { offset, mismatch } = await appendVerified(context, upload, reader, checksum, signal)
 
   const stored = moved(upload, offset)
