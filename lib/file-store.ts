@@ -160,6 +160,12 @@ export interface FileStoreOptions {
    * them, and what is known of an upload is read again each time. Default: false.
    */
   readonly shared?: boolean | undefined
+  /**
+   * How much memory bytes may take that wait to be written, in bytes, of all appends together. When it is used up,
+   * bodies are not read until something was written, in order of arrival. Each may bring one chunk more, and Node holds
+   * some 128 KiB of each that is not read. At least 1 MiB. Default: 268435456.
+   */
+  readonly maxBufferedBytes?: number | undefined
 }
 
 /** Options of {@link FileStore.append}. */
@@ -203,8 +209,16 @@ const STATES: readonly unknown[] = ['receiving', 'finishing', 'finished', 'rejec
 const ID_PATTERN = /^[A-Za-z0-9_-]{1,128}$/
 /** What may be in the directory: data, a sidecar, one that is being written, one whose upload is being removed. */
 const FILE_PATTERN = /^([A-Za-z0-9_-]{1,128})(|\.info|\.json|\.info\.[0-9a-f]{12}\.tmp|\.info\.gone)$/
-/** Queued chunks up to this size go to the disk in one call. */
+/** What waits goes to the disk in one call, up to this size. */
 const WRITE_BUFFER_BYTES = 1024 * 1024
+/** And of so many buffers: each costs some 300 bytes beside its own, and the system takes no more in one call. */
+const WRITE_BUFFERS = 1024
+/** Chunks below this size are joined. */
+const SMALL_CHUNK_BYTES = 1024
+/** What they are joined in. */
+const SLAB_BYTES = 16 * 1024
+/** What Node reads from a socket at a time: a chunk may be a small part of it, and keeps all of it in memory. */
+const SOCKET_READ_BYTES = 64 * 1024
 /** What a reader reads at a time, and holds while nobody takes it. */
 const READ_BUFFER_BYTES = 64 * 1024
 /** Most sidecars fit; what is larger is read in pieces. */
@@ -240,7 +254,7 @@ const WRITE_NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO
  * It does not lock, limit sizes, or delete anything by itself.
  *
  * @throws {TypeError} for an id that does not match `^[A-Za-z0-9_-]{1,128}$`, from every method that touches its
- * files, and for a `sync` that is none; {@link FileStoreError} as its codes say; errors of `node:fs` otherwise.
+ * files, and for a `sync` that is none; {@link RangeError} for a number out of bounds; {@link FileStoreError} as its codes say; errors of `node:fs` otherwise.
  *
  * @example Two appends, the second after a crash perhaps
  * ```ts
@@ -259,6 +273,7 @@ export class FileStore {
   readonly directory: string
   readonly shared: boolean
   readonly #sync: 'none' | 'finish' | 'append'
+  readonly #budget: WriteBudget
   /** Uploads whose flush failed, and up to where they are safe, until the rest was taken back. */
   readonly #doubtful = new Map<string, number>()
   /** Sidecars as they were last written here, the oldest first. What is only read is not kept: somebody may be writing it. */
@@ -270,6 +285,7 @@ export class FileStore {
     this.shared = options.shared ?? false
     this.#sync = options.sync ?? 'finish'
     if (!SYNCS.includes(this.#sync)) throw new TypeError(`Cannot flush data as sync must be none, finish or append: received ${this.#sync}`)
+    this.#budget = new WriteBudget(options.maxBufferedBytes ?? 256 * 1024 * 1024)
     mkdirSync(this.directory, { recursive: true, mode: 0o700 })
   }
 
@@ -551,7 +567,7 @@ export class FileStore {
     let offset = size
     try {
       let flushedAtMs = Date.now()
-      for await (const buffers of batchesOf(body, signal)) {
+      for await (const buffers of batchesOf(body, this.#budget, signal)) {
         for (let rest = buffers; rest.length > 0; ) {
           const { bytesWritten } = await file.writev(rest, offset)
           if (bytesWritten === 0) throw new Error('The system wrote nothing, and did not say why')
@@ -636,40 +652,155 @@ export class FileStore {
   }
 }
 
+/** What bytes that wait to be written may take, of all appends together: that each is bounded does not bound their sum. */
+class WriteBudget {
+  readonly #maxBytes: number
+  #heldBytes = 0
+  /** What resumes the bodies that wait for room, in order of arrival. While there are any, bytes are held, and so room will come. */
+  readonly #waiting = new Set<() => void>()
+
+  constructor(maxBytes: number) {
+    if (!(Number.isSafeInteger(maxBytes) && maxBytes >= WRITE_BUFFER_BYTES)) {
+      throw new RangeError(`Cannot hold bytes to be written as maxBufferedBytes must be a whole number from ${WRITE_BUFFER_BYTES}: received ${maxBytes}`)
+    }
+    this.#maxBytes = maxBytes
+  }
+
+  get isSpent(): boolean {
+    return this.#heldBytes >= this.#maxBytes
+  }
+
+  hold(bytes: number): void {
+    this.#heldBytes += bytes
+  }
+
+  /** Resumes those that wait, as many as there is room for, or all if nobody is left who could make room. */
+  release(bytes: number): void {
+    this.#heldBytes -= bytes
+    let room = this.#maxBytes - this.#heldBytes
+    for (const resume of this.#waiting) {
+      if (room <= 0 && this.#heldBytes > 0) return
+      room -= SOCKET_READ_BYTES
+      this.#waiting.delete(resume)
+      resume()
+    }
+  }
+
+  resumeInTurn(resume: () => void): void {
+    if (this.isSpent || this.#waiting.size > 0) this.#waiting.add(resume)
+    else resume()
+  }
+
+  forget(resume: () => void): void {
+    this.#waiting.delete(resume)
+  }
+}
+
+/** Chunks that go to the disk in one call. Small ones are copied together, so that what they take is counted in bytes. */
+class Batch {
+  readonly #buffers: Uint8Array[] = []
+  #chunks = 0
+  #bytes = 0
+  #lastMemory: ArrayBufferLike | undefined
+  #slab = Buffer.alloc(0)
+  /** Where in the slab the bytes are that are not in a buffer yet. */
+  #from = 0
+  #to = 0
+
+  get isFull(): boolean {
+    return this.#bytes >= WRITE_BUFFER_BYTES || this.#buffers.length >= WRITE_BUFFERS
+  }
+
+  get isEmpty(): boolean {
+    return this.#chunks === 0
+  }
+
+  /** What it takes of memory, in bytes. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Returns what the chunk costs, in bytes of memory. */
+  add(chunk: Uint8Array): number {
+    // The first is kept as it is, and mostly is the only one.
+    const cost = this.#chunks > 0 && chunk.length < SMALL_CHUNK_BYTES ? this.#join(chunk) : this.#keep(chunk)
+    this.#chunks++
+    this.#bytes += cost
+    return cost
+  }
+
+  take(): readonly Uint8Array[] {
+    this.#closeRun()
+    return this.#buffers
+  }
+
+  #keep(chunk: Uint8Array): number {
+    this.#closeRun()
+    this.#buffers.push(chunk)
+    const { buffer: memory } = chunk
+    const isCounted = memory === this.#lastMemory
+    this.#lastMemory = memory
+    return isCounted ? chunk.length : Math.max(chunk.length, Math.min(memory.byteLength, SOCKET_READ_BYTES))
+  }
+
+  #join(chunk: Uint8Array): number {
+    const isFull = this.#to + chunk.length > this.#slab.length
+    if (isFull) {
+      this.#closeRun()
+      this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
+      this.#from = this.#to = 0
+    }
+    this.#slab.set(chunk, this.#to)
+    this.#to += chunk.length
+    return isFull ? SLAB_BYTES : 0
+  }
+
+  #closeRun(): void {
+    if (this.#to > this.#from) this.#buffers.push(this.#slab.subarray(this.#from, this.#to))
+    this.#from = this.#to
+  }
+}
+
 /**
- * Yields what a body brings, all at once that came since the last time, and holds it back when that is much. Throws as
- * the body or the signal says, when all that came before was taken.
+ * Yields what a body brings, all at once that came since the last time, and holds it back when that is much, or when
+ * the budget is spent. Throws as the body or the signal says, when all that came before was taken.
  */
-async function* batchesOf(body: Readable, signal: AbortSignal | undefined): AsyncGenerator<Buffer[], void, undefined> {
-  let batch: Buffer[] = []
-  let bytes = 0
+async function* batchesOf(body: Readable, budget: WriteBudget, signal: AbortSignal | undefined): AsyncGenerator<readonly Uint8Array[], void, undefined> {
+  let batch = new Batch()
+  let heldBytes = 0
   let wake: (() => void) | undefined
-  const take = (chunk: Buffer | string): void => {
-    const buffer = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
-    if (buffer.length === 0) return
-    batch.push(buffer)
-    bytes += buffer.length
-    if (bytes >= WRITE_BUFFER_BYTES) body.pause()
+  const resume = (): void => void body.resume()
+  const take = (chunk: unknown): void => {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
+    if (!(bytes instanceof Uint8Array)) return void body.destroy(new TypeError(`Cannot append the body as it must be of bytes: received ${typeof chunk}`))
+    if (bytes.length === 0) return
+    const cost = batch.add(bytes)
+    heldBytes += cost
+    budget.hold(cost)
+    if (batch.isFull || budget.isSpent) body.pause()
     wake?.()
   }
   let ended = false
   const leave = (): void => {
     ended = true
     body.off('data', take)
+    budget.forget(resume)
     if (!body.readableEnded) body.destroy()
     wake?.()
   }
   const over = finished(body, { signal, writable: false }).finally(leave)
   over.catch(() => {}) // it is awaited when all was taken
-  body.on('data', take)
+  body.pause().on('data', take)
+  budget.resumeInTurn(resume)
   try {
     for (;;) {
-      if (batch.length > 0) {
+      if (!batch.isEmpty) {
         const full = batch
-        batch = []
-        bytes = 0
-        if (body.isPaused()) body.resume()
-        yield full
+        batch = new Batch()
+        if (body.isPaused()) budget.resumeInTurn(resume)
+        yield full.take()
+        heldBytes -= full.bytes
+        budget.release(full.bytes)
       } else if (ended) {
         return await over
       } else {
@@ -679,11 +810,12 @@ async function* batchesOf(body: Readable, signal: AbortSignal | undefined): Asyn
     }
   } finally {
     leave()
+    budget.release(heldBytes)
   }
 }
 
 /** What is left of the buffers behind so many bytes. */
-function behind(buffers: readonly Buffer[], bytes: number): Buffer[] {
+function behind(buffers: readonly Uint8Array[], bytes: number): Uint8Array[] {
   let skip = bytes
   return buffers.flatMap((buffer) => {
     const rest = buffer.subarray(Math.min(skip, buffer.length))

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+
+/** A server whose disk takes two seconds for a write; it tells its parent its port and, after some of them, its peak of memory in MiB. @module */
+
+import { open, type FileHandle } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { FileStore } from '../../lib/file-store.ts'
+import { tusHandler } from '../../lib/tus/handler.ts'
+
+/** The client may stop then, and fills all that it can fill long before. */
+const WRITES = 2
+
+const [, , directory = ''] = process.argv
+const store = new FileStore(directory)
+await store.create({ id: 'a', length: 2 ** 40 })
+const handle = await open(join(directory, 'any'), 'w')
+const prototype = Object.getPrototypeOf(handle) as FileHandle
+await handle.close()
+const { writev } = prototype
+let writes = 0
+async function writeSlowly(this: FileHandle, ...args: Parameters<FileHandle['writev']>): ReturnType<FileHandle['writev']> {
+  await delay(2000)
+  if (++writes === WRITES) process.send?.(Math.round(process.resourceUsage().maxRSS / 1024))
+  return writev.apply(this, args)
+}
+prototype.writev = writeSlowly as FileHandle['writev']
+const server = createServer(tusHandler({ store, path: '/files/', maxSize: 2 ** 40 }))
+server.listen(0, '127.0.0.1', () => process.send?.((server.address() as AddressInfo).port))
