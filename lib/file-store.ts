@@ -27,7 +27,10 @@
  * stream that does so: what a `writev` leaves over, as it may where the disk becomes full, that one
  * writes behind the place where it belongs (measured on 20 to 26).
  *
- * Who calls a method that changes an upload holds its lock: writers are not kept apart here.
+ * Who calls a method that changes an upload holds its lock: writers are not kept apart here. Locks in
+ * memory do not reach another process, so each process leaves a mark in `.in-use` before it looks for
+ * those of others: of two that start at once, one at least finds the other. A mark names a process, and
+ * counts as long as that lives; there is nothing to be refreshed, and nothing to be removed at the end.
  *
  * Self-contained: this file imports `node:` builtins only.
  *
@@ -35,8 +38,9 @@
  */
 
 import { randomBytes, randomUUID } from 'node:crypto'
-import { constants, createReadStream, mkdirSync, type Stats } from 'node:fs'
+import { constants, createReadStream, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync, type Stats } from 'node:fs'
 import { lstat, open, opendir, rename, rm } from 'node:fs/promises'
+import { uptime } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { finished } from 'node:stream/promises'
@@ -127,8 +131,9 @@ export interface NewStoredUpload {
  * - `UPLOAD_CORRUPT`: the sidecar cannot be read as one, or does not fit the data.
  * - `UPLOAD_MOVED_ON`: the upload has another offset than the one that was to be continued.
  * - `STORE_FULL`: the disk or the quota is full; what fitted is kept.
+ * - `STORE_IN_USE`: another process uses the directory, and not both have said `shared: true`.
  */
-export type FileStoreErrorCode = 'UPLOAD_EXISTS' | 'UPLOAD_CORRUPT' | 'UPLOAD_MOVED_ON' | 'STORE_FULL'
+export type FileStoreErrorCode = 'UPLOAD_EXISTS' | 'UPLOAD_CORRUPT' | 'UPLOAD_MOVED_ON' | 'STORE_FULL' | 'STORE_IN_USE'
 
 /** What a {@link FileStore} throws for states it knows. Compare `code`, not the class. */
 export class FileStoreError extends Error {
@@ -157,7 +162,9 @@ export interface FileStoreOptions {
   readonly sync?: 'none' | 'finish' | 'append' | undefined
   /**
    * Says that other processes, or other stores of this one, use the directory too: locks have to reach
-   * them, and what is known of an upload is read again each time. Default: false.
+   * them, and what is known of an upload is read again each time. Unless all say so, the constructor of the second
+   * throws `STORE_IN_USE`, where it can see the first: not on another host or in another container, and not in the
+   * same process, worker threads included. Default: false.
    */
   readonly shared?: boolean | undefined
   /**
@@ -231,6 +238,10 @@ const REMEMBERED_SIDECARS = 1000
 const PROGRESS_FLUSH_MS = 1000
 /** What was left by a crash is this old, in milliseconds: younger files may still be at work. */
 const LEFTOVER_AGE_MS = 3_600_000
+/** Where processes say that they use the directory. No upload can have this name. */
+const MARKS = '.in-use'
+/** A process, when it started, in which boot, and whether others may use the directory too. */
+const MARK_PATTERN = /^([1-9][0-9]{0,9})_([0-9]*)_([0-9a-f-]*)\.(alone|shared)$/
 /** A link planted in the directory is not followed, and a planted pipe not waited for. Windows has no such flags. */
 const NO_FOLLOW = constants.O_NOFOLLOW ?? 0
 const READ = constants.O_RDONLY | NO_FOLLOW | (constants.O_NONBLOCK ?? 0)
@@ -287,6 +298,9 @@ export class FileStore {
     if (!SYNCS.includes(this.#sync)) throw new TypeError(`Cannot flush data as sync must be none, finish or append: received ${this.#sync}`)
     this.#budget = new WriteBudget(options.maxBufferedBytes ?? 256 * 1024 * 1024)
     mkdirSync(this.directory, { recursive: true, mode: 0o700 })
+    const other = otherUser(join(this.directory, MARKS), this.shared)
+    if (other === undefined) return
+    throw new FileStoreError('STORE_IN_USE', `The directory ${this.directory} is in use by process ${other.pid}: set shared: true in each process, and give them locks that reach the others (if there is no such process, remove ${other.path})`)
   }
 
   /** Makes an upload without bytes. */
@@ -848,6 +862,86 @@ function describe(sidecar: Sidecar, size: number, madeAt: Date, updatedAt: Date)
     verifiedOffset: Longhaul?.verifiedOffset,
     flushed: Longhaul?.flushed,
     foreign: Longhaul === undefined,
+  }
+}
+
+/**
+ * Leaves a mark of this process, and finds another that lives and with which the directory must not be shared. In this
+ * order, or two could miss each other. Where no mark can be written, nothing is found: the first upload will fail there.
+ */
+function otherUser(folder: string, shared: boolean): { readonly pid: number; readonly path: string } | undefined {
+  const self = { pid: process.pid, started: startOf(process.pid), boot: readAtOnce('/proc/sys/kernel/random/boot_id').trim() }
+  const name = `${self.pid}_${self.started}_${self.boot}`
+  const path = join(folder, `${name}.${shared ? 'shared' : 'alone'}`)
+  let isNew = false
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    if (!lstatSync(folder).isDirectory()) return undefined
+    writeFileSync(path, '', { flag: 'wx', mode: 0o600 })
+    isNew = true
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST') return undefined // or another store of this process has said the same
+  }
+  for (const found of namesIn(folder)) {
+    const [, pid = '', started = '', boot = '', use] = MARK_PATTERN.exec(found) ?? []
+    if (pid === '' || found.startsWith(`${name}.`)) continue
+    const foundPath = join(folder, found)
+    const isDead = boot !== '' && self.boot !== '' ? boot !== self.boot : isOlderThanBoot(foundPath)
+    if (isDead || Number(pid) === self.pid || !isAlive(Number(pid), started)) removeAtOnce(foundPath)
+    else if (!shared || use === 'alone') {
+      if (isNew) removeAtOnce(path)
+      return { pid: Number(pid), path: foundPath }
+    }
+  }
+  return undefined
+}
+
+/** Whether the process of a mark is there still: its number may have been given to another. */
+function isAlive(pid: number, started: string): boolean {
+  try {
+    process.kill(pid, 0)
+  } catch (error) {
+    if (codeOf(error) !== 'EPERM') return false // it is there, and another user's
+  }
+  const since = startOf(pid)
+  return since === '' || started === '' || since === started
+}
+
+/** When a process started, in ticks since the boot; empty where the system does not tell. One that has ended and was not waited for has no start. */
+function startOf(pid: number): string {
+  const [state = '', ...fields] = readAtOnce(`/proc/${pid}/stat`).replace(/^.*\) /s, '').split(' ') // its name may hold anything
+  return state === 'Z' ? '0' : (fields[18] ?? '')
+}
+
+function isOlderThanBoot(path: string): boolean {
+  try {
+    return lstatSync(path).mtimeMs < Date.now() - uptime() * 1000
+  } catch {
+    return true // its process is gone, and somebody has removed it
+  }
+}
+
+function readAtOnce(path: string): string {
+  try {
+    return readFileSync(path, 'latin1')
+  } catch {
+    return '' // not on this system, or not allowed
+  }
+}
+
+function removeAtOnce(path: string): void {
+  try {
+    rmSync(path, { force: true })
+  } catch {
+    // it means nothing, whoever finds it
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
   }
 }
 

@@ -13,6 +13,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
 import { FileStore, type StoredUpload } from '../lib/file-store.ts'
+import { filesIn } from './support/files.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
 const bytes = (text: string): Readable => Readable.from([Buffer.from(text)], { objectMode: false })
@@ -306,7 +307,7 @@ test('a terminated upload is gone with all its files, and may be terminated agai
   await store.terminate(upload)
   await store.terminate(upload)
   assert.equal(await store.find(upload.id), undefined)
-  assert.deepEqual(readdirSync(directory), [])
+  assert.deepEqual(filesIn(directory), [])
 })
 
 test('an id is taken once, and the upload that has it is not touched by a second create', async (t) => {
@@ -462,7 +463,7 @@ test('a create whose sidecar cannot be written leaves nothing behind', async (t)
   const store = new FileStore(directory)
   mkdirSync(join(directory, 'blocked.info'))
   await assert.rejects(store.create({ id: 'blocked', length: 1 }))
-  assert.deepEqual(readdirSync(directory), ['blocked.info'])
+  assert.deepEqual(filesIn(directory), ['blocked.info'])
 })
 
 test('where the disk takes no more, the error says so, and what fitted is kept', async (t) => {

@@ -22,6 +22,7 @@ import { UploadError, type UploadErrorCode } from '../lib/upload/errors.ts'
 import { publish, publishError, publishInterrupt } from '../lib/upload/events.ts'
 import type { Upload } from '../lib/upload/types.ts'
 import { ROOT } from './support/examples.ts'
+import { filesIn } from './support/files.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
 const reference = readFileSync(join(ROOT, 'lib/REFERENCE.md'), 'utf8')
@@ -279,7 +280,7 @@ test('files have the names and permissions that the page says', async (t) => {
   const modeOf = (...path: string[]): string => (lstatSync(join(...path)).mode & 0o777).toString(8)
   const store = new FileStore(join(folder, 'uploads'))
   const { id } = await store.create({ length: 1 })
-  assert.deepEqual(readdirSync(store.directory).sort(), [id, `${id}.info`])
+  assert.deepEqual(filesIn(store.directory), [id, `${id}.info`])
   assert.deepEqual([store.directory, join(store.directory, id), join(store.directory, `${id}.info`)].map((path) => modeOf(path)), ['700', '600', '600'])
 
   const directory = join(folder, 'locks')

@@ -165,7 +165,7 @@ export class Uploads {
 
   /** Sees that the directory holds uploads and nothing else, each of the bytes that its key says, and none that was refused. */
   audit(directory: string): void {
-    const names = new Set(readdirSync(directory).filter((name) => name !== '.locks'))
+    const names = new Set(readdirSync(directory).filter((name) => !name.startsWith('.')))
     const removed = new Set(Array.from(this.removed, ({ id }) => id))
     for (const name of names) {
       const [, id, suffix] = FILE.exec(name) ?? []

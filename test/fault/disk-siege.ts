@@ -106,7 +106,7 @@ async function warmUp(port: number, ledger: Ledger): Promise<void> {
 
 /** Sees that all uploads are there, and that what else is there is known as left over. */
 function assertOnlyUploads(directory: string, ledger: Ledger): void {
-  const names = readdirSync(directory).filter((name) => name !== '.locks')
+  const names = readdirSync(directory).filter((name) => !name.startsWith('.'))
   const known = new Set(names.filter((name) => name.endsWith('.info')).map((name) => name.replace('.info', '')))
   for (const { id } of ledger.entries.filter(({ terminated }) => !terminated)) assert.ok(known.has(id), `${id} is gone`)
   for (const name of names) assert.ok(known.has(name.replace('.info', '')) || LEFTOVER.test(name), `${name} is left`)

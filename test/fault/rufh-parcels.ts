@@ -149,7 +149,7 @@ export class Parcels {
   /** Sees that all are there as a whole, and nothing else but what is named. */
   auditComplete(directory: string, leftByKills: ReadonlySet<string>): void {
     const expected = new Set(this.known.flatMap(({ id }) => [id, `${id}.info`]))
-    assert.deepEqual(readdirSync(directory).filter((name) => name !== '.locks' && !expected.has(name) && !leftByKills.has(name)), [])
+    assert.deepEqual(readdirSync(directory).filter((name) => !name.startsWith('.') && !expected.has(name) && !leftByKills.has(name)), [])
     for (const { id, path, key, length, receipt } of this.known) {
       assert.ok(receipt, `${path} is not complete`)
       assert.deepEqual(compareFile(join(directory, id), key), { size: length, wrongAt: undefined }, `${path} is not what was sent`)
@@ -159,7 +159,7 @@ export class Parcels {
 
 /** What is in a directory that belongs to no upload that can be used: half of one, or a file of a moment. */
 export function litterIn(directory: string): string[] {
-  const names = new Set(readdirSync(directory).filter((name) => name !== '.locks'))
+  const names = new Set(readdirSync(directory).filter((name) => !name.startsWith('.')))
   return [...names].filter((name) => !/^[0-9a-f]{32}(\.info)?$/.test(name) || !names.has(name.endsWith('.info') ? name.slice(0, -'.info'.length) : `${name}.info`))
 }
 

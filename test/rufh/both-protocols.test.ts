@@ -3,10 +3,10 @@
 /** Checklist R.9: tus and Resumable Uploads for HTTP at one address. */
 
 import assert from 'node:assert/strict'
-import { readdirSync } from 'node:fs'
 import type { TestContext } from 'node:test'
 import type { Upload } from '../../lib/upload/types.ts'
 import { contentOf, snapshot, stored } from '../tus/support.ts'
+import { filesIn } from '../support/files.ts'
 import { append, ask, begin, head, I8, make, overBoth, PU, serve, type Answer, type Call, type Head, type Site, type SiteOptions, type Version } from './support.ts'
 
 const V = { 'Tus-Resumable': '1.0.0' }
@@ -84,7 +84,7 @@ overBoth('R6, R97 · an Upload-Complete that is none does not make a creation on
     assertInTus(answer)
   }
   await site.settled()
-  assert.deepEqual(readdirSync(site.folder), [])
+  assert.deepEqual(filesIn(site.folder), [])
 })
 
 overBoth('R97 · a version of tus that is not spoken is refused as such, whatever else the request says', async (t, version) => {
@@ -323,7 +323,7 @@ overBoth('R98 · each protocol cancels what the other began', async (t, version)
     assert.deepEqual([(await head(site, path)).status, (await headInTus(site, path)).status], [404, 404])
   }
   await site.settled()
-  assert.deepEqual(readdirSync(site.folder), [])
+  assert.deepEqual(filesIn(site.folder), [])
 })
 
 overBoth('R98 · a request in one protocol ends the one that is under way in the other, whose bytes are stored', async (t, version) => {

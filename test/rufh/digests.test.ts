@@ -4,12 +4,12 @@
 
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { readdirSync } from 'node:fs'
 import { test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { formatDigest, parseDigest, parseWantedDigest } from '../../lib/rufh/digests.ts'
 import type { Upload } from '../../lib/upload/types.ts'
 import { contentOf, pattern, snapshot } from '../tus/support.ts'
+import { filesIn } from '../support/files.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { append, ask, begin, head, I8, make, offsetOf, overBoth, PU, serve, type Answer, type Site, type SiteOptions, type Version } from './support.ts'
 
@@ -244,7 +244,7 @@ overBoth('R88 · an upload that fails in one request leaves nothing behind if it
   const answer = await ask(site, 'POST', '/files/', { 'Upload-Complete': '?1', 'Repr-Digest': digest(OTHER) }, CONTENT)
   assert.deepEqual([answer.status, answer.headers.get('upload-complete'), answer.interim.length], [400, '?1', 0])
   await site.settled()
-  assert.deepEqual(readdirSync(site.folder), [])
+  assert.deepEqual(filesIn(site.folder), [])
 })
 
 overBoth('R88 · a Repr-Digest that is none of its algorithm makes nothing', async (t, version) => {
@@ -255,7 +255,7 @@ overBoth('R88 · a Repr-Digest that is none of its algorithm makes nothing', asy
     assert.match(answer.body, /Repr-Digest/)
   }
   await site.settled()
-  assert.deepEqual(readdirSync(site.folder), [])
+  assert.deepEqual(filesIn(site.folder), [])
 })
 
 // Content digests
@@ -326,7 +326,7 @@ for (const complete of [false, true]) {
       assert.deepEqual([answer.status, answer.headers.get('upload-complete'), answer.headers.has('location')], [400, '?0', false])
     }
     await site.settled()
-    assert.deepEqual(readdirSync(site.folder), [])
+    assert.deepEqual(filesIn(site.folder), [])
   })
 
   overBoth(`R90 · a creation (${end}) whose content has another digest can be gone on with if its client was told the address`, async (t, version) => {

@@ -3,11 +3,11 @@
 /** What clients of older versions of the draft send and are told, if their versions are served, and if not. */
 
 import assert from 'node:assert/strict'
-import { readdirSync } from 'node:fs'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import type { InteropVersion } from '../../lib/rufh/interop.ts'
 import { contentOf, pattern } from '../tus/support.ts'
+import { filesIn } from '../support/files.ts'
 import { request, WireClient } from '../support/wire.ts'
 import { ask, begin, overBoth, PU, serve, type Answer, type Call, type Exchange, type Head, type Site } from './support.ts'
 
@@ -232,7 +232,7 @@ overBoth('R32 · version 3 without being served says nothing that is understood:
   const refused = await ask(site, 'POST', '/files/', headers, 'hello')
   assert.deepEqual([refused.status, refused.interim], [412, []])
   await site.settled()
-  assert.deepEqual(readdirSync(site.folder), [])
+  assert.deepEqual(filesIn(site.folder), [])
   const [peer = assert.fail('no version 8')] = PEERS.slice(-1)
   const path = await makeAs(site, peer, 'hello')
   for (const [status, type] of [[415, {}], [400, PU]] as const) {
@@ -250,7 +250,7 @@ overBoth('version 3 does not hear Upload-Complete, nor version 4 Upload-Incomple
     assert.deepEqual([answer.status, answer.interim], [412, []])
   }
   await site.settled()
-  assert.deepEqual(readdirSync(site.folder), [])
+  assert.deepEqual(filesIn(site.folder), [])
 })
 
 for (const [what, interopVersions] of [['no version', []], ['version 6 alone', [6]]] as const) {

@@ -3,13 +3,14 @@
 /** Checklist R.2: the limits that are told, and that they hold. */
 
 import assert from 'node:assert/strict'
-import { readdirSync, statSync, utimesSync } from 'node:fs'
+import { statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { formatDictionary } from '../../lib/rufh/structured-fields.ts'
 import type { AppendOptions, NewUpload, Upload } from '../../lib/upload/types.ts'
 import { contentOf, snapshot, StoreBehind } from '../tus/support.ts'
+import { filesIn } from '../support/files.ts'
 import { addressOf, append, ask, assertInconsistentLength, assertState, head, limitsOf, make, toldLimits } from './checked.ts'
 import { I8, overBoth, PU, serve, type Answer, type Call, type Head, type Site, type SiteOptions, type Version } from './support.ts'
 
@@ -41,7 +42,7 @@ function assertLimited(answer: Answer, status: 400 | 413, key: string, value: nu
 function assertNothingCreated(site: Site, answer: Answer): void {
   assert.deepEqual(answer.interim, [])
   assert.equal(answer.headers.has('location'), false)
-  assert.deepEqual(readdirSync(site.folder), [])
+  assert.deepEqual(filesIn(site.folder), [])
 }
 
 // R16 to R19
@@ -506,7 +507,7 @@ for (const from of ['creation', 'activity'] as const) {
     pass(1000)
     await assertGone(site, path, 410)
     await site.uploads.sweep()
-    assert.deepEqual(readdirSync(site.folder), [])
+    assert.deepEqual(filesIn(site.folder), [])
     await assertGone(site, path, 404)
   })
 }

@@ -3,12 +3,12 @@
 /** Checklist R.8: who may do what, what an address tells, names that strangers chose, and clients that take their time. */
 
 import assert from 'node:assert/strict'
-import { readdirSync } from 'node:fs'
 import { basename } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type { UploadHooks } from '../../lib/upload/hooks.ts'
 import type { Upload } from '../../lib/upload/types.ts'
 import { contentOf, snapshot, stored } from '../tus/support.ts'
+import { filesIn } from '../support/files.ts'
 import { request, WireClient } from '../support/wire.ts'
 import { append, ask, begin, head, I8, make, offsetOf, overBoth, PU, serve, type Answer, type Exchange, type Site, type Version } from './support.ts'
 
@@ -82,7 +82,7 @@ overBoth('R91 · a creation without a credential is refused, without 104, and no
     assert.deepEqual([answer.status, answer.headers.get('upload-complete'), answer.interim, answer.headers.has('location')], [401, '?0', [], false])
   }
   await site.settled()
-  assert.deepEqual(readdirSync(site.folder), [])
+  assert.deepEqual(filesIn(site.folder), [])
 })
 
 overBoth('R91 · who may not does not end the request of who may', async (t, version) => {
@@ -174,7 +174,7 @@ for (const [what, disposition, told, saved] of names) {
     const path = answer.headers.get('location') ?? assert.fail('no Location')
     assert.match(path, /^\/files\/[0-9a-f]{32}$/)
     const id = basename(path)
-    assert.deepEqual(readdirSync(site.folder).sort(), [id, `${id}.info`])
+    assert.deepEqual(filesIn(site.folder), [id, `${id}.info`])
 
     const download = await ask(site, 'GET', path)
     assert.equal(download.status, 200)
@@ -206,7 +206,7 @@ test('R94 · a name of 64 KiB is more than Node takes: nothing is made', async (
   const answer = await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?0', 'Content-Disposition': `attachment; filename="${'x'.repeat(64 * 1024)}"` })
   assert.equal(answer.status, 431)
   await site.settled()
-  assert.deepEqual(readdirSync(site.folder), [])
+  assert.deepEqual(filesIn(site.folder), [])
 })
 
 // R95: a right that is revoked

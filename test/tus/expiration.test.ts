@@ -3,11 +3,12 @@
 /** Checklist T.6: expiration, and what a sweep removes, finishes and leaves alone. */
 
 import assert from 'node:assert/strict'
-import { readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { KeyedLock } from '../../lib/keyed-lock.ts'
 import type { Upload } from '../../lib/upload/types.ts'
+import { filesIn } from '../support/files.ts'
 import { request, WireClient, type WireResponse } from '../support/wire.ts'
 import { addressOf, concatenate, Gate, idOf, makePartial, patch, post, published } from './steps.ts'
 import {
@@ -392,7 +393,7 @@ test('a sidecar that is damaged is counted and published; the sweep goes on, and
   later(t, HOUR)
   assert.deepEqual(await site.tus.sweep(), { examined: 12, expired: 10, settled: 0, failed: 2 })
   assert.deepEqual(errors.map(({ error }) => error.code), ['UPLOAD_CORRUPT', 'UPLOAD_CORRUPT'])
-  assert.deepEqual(readdirSync(site.folder).sort(), ['damaged', 'damaged.info', 'without-data.info'])
+  assert.deepEqual(filesIn(site.folder), ['damaged', 'damaged.info', 'without-data.info'])
 })
 
 test('onTerminate is told of what expires, before it is removed and while nobody else has it', async (t) => {
