@@ -9,10 +9,12 @@
  *
  * Design. There is no counter to fall out of step with the data: the offset *is* the size of the
  * data file, so every byte that reached the file counts, whichever process crashed. An upload
- * exists when its sidecar does. The data file is made first and exclusively, which reserves the
- * id; the sidecar is written under a temporary name and renamed, so it is there whole or not at
- * all, and the same whenever it changes. Removal goes the other way round. What a crash can leave
- * behind is a file that no sidecar names; `removeLeftovers` knows what those look like.
+ * exists when its sidecar does. The sidecar is written under a temporary name; then the data file is
+ * made exclusively, which reserves the id; then the sidecar gets its name, so it is there whole or
+ * not at all, and the same whenever it changes. Removal goes the other way round. What a crash can
+ * leave behind is a file that no sidecar names; `removeLeftovers` knows what those look like. It may
+ * be wrong about a process that was stopped for an hour, and so takes temporary sidecars first:
+ * without its own, nobody can complete an upload whose data file is taken next.
  *
  * Bytes that wait for a verdict, as a checksum gives, are the one exception to "the offset is the
  * size": before they are written the sidecar says where they begin, and until it says otherwise
@@ -321,16 +323,25 @@ export class FileStore {
       Longhaul: { version: 1, state: 'receiving', createdAt: createdAt.toISOString(), encodedMetadata, encodedParts, maxSize, completion, digest, flushed: await this.#markAt(0) },
     }
     const dataPath = this.#dataPath(id)
+    const temporary = await this.#writeTemporary(id, sidecar, SIDECAR_MAX_BYTES / 6) // half of what can be read again is for what comes later
     try {
       await (await open(dataPath, WRITE_NEW, 0o600)).close()
     } catch (error) {
+      await rm(temporary.path, { force: true })
       if (codeOf(error) === 'EEXIST') throw new FileStoreError('UPLOAD_EXISTS', `The upload ${id} exists already`, error)
       throw asStoreFull(error)
     }
     try {
-      await this.#writeSidecar(id, sidecar, SIDECAR_MAX_BYTES / 6) // half of what can be read again is for what comes later
+      await rename(temporary.path, `${dataPath}.info`)
     } catch (error) {
-      await rm(`${dataPath}.info`, { force: true }).catch(() => {}) // it is ours if only the directory could not be flushed
+      // If it was taken as left over, then the data file is taken as well, and the id may be another's.
+      await rm(temporary.path).then(() => rm(dataPath, { force: true }), () => {})
+      throw asStoreFull(error)
+    }
+    try {
+      await this.#completeSidecar(id, sidecar, temporary.size)
+    } catch (error) {
+      await rm(`${dataPath}.info`, { force: true }).catch(() => {})
       await rm(dataPath, { force: true }) // last, as it keeps the id
       throw error
     }
@@ -475,25 +486,30 @@ export class FileStore {
    * that merely lack a sidecar stay: somebody may have put them there.
    */
   async removeLeftovers(): Promise<number> {
+    const beforeMs = Date.now() - LEFTOVER_AGE_MS
     let removed = 0
-    for await (const { name } of await opendir(this.directory)) {
-      if (!(await this.#isLeftover(name))) continue
-      await rm(join(this.directory, name), { force: true })
-      removed++
+    for (const kind of ['temporary', 'other']) { // in this order: what is older than a data file that goes then, has gone before
+      for await (const { name } of await opendir(this.directory)) {
+        const isTemporary = name.endsWith('.tmp')
+        if (isTemporary !== (kind === 'temporary') || !(await this.#isLeftover(name, beforeMs))) continue
+        await rm(join(this.directory, name), { force: true })
+        removed++
+      }
     }
     return removed
   }
 
-  async #isLeftover(name: string): Promise<boolean> {
+  async #isLeftover(name: string, beforeMs: number): Promise<boolean> {
     const [, id, suffix = ''] = FILE_PATTERN.exec(name) ?? []
     if (id === undefined || suffix === '.info' || suffix === '.json') return false
     const dataPath = this.#dataPath(id)
     const exists = async (path: string): Promise<boolean> => (await statOf(path)) !== undefined
-    if (suffix === '' && ((await exists(`${dataPath}.info`)) || (await exists(`${dataPath}.json`)))) return false
     const file = await statOf(join(this.directory, name))
-    if (!file?.isFile() || Date.now() - file.ctimeMs < LEFTOVER_AGE_MS) return false
-    if (suffix === '') return file.size === 0 || exists(`${dataPath}.info.gone`)
-    return suffix !== '.info.gone' || !(await exists(dataPath)) || exists(`${dataPath}.info`)
+    if (!file?.isFile() || file.ctimeMs > beforeMs) return false
+    if (suffix === '.info.gone') return !(await exists(dataPath)) || exists(`${dataPath}.info`)
+    if (suffix !== '') return true
+    if ((await exists(`${dataPath}.info`)) || (await exists(`${dataPath}.json`))) return false
+    return file.size === 0 || exists(`${dataPath}.info.gone`)
   }
 
   #dataPath(id: string): string {
@@ -631,27 +647,44 @@ export class FileStore {
     await this.#writeSidecar(id, { ...sidecar, ...others, Longhaul: { ...before, ...changes } })
   }
 
-  async #writeSidecar(id: string, sidecar: Sidecar, maxLength = SIDECAR_MAX_BYTES / 3): Promise<void> {
-    const path = `${this.#dataPath(id)}.info`
+  async #writeSidecar(id: string, sidecar: Sidecar): Promise<void> {
+    const temporary = await this.#writeTemporary(id, sidecar, SIDECAR_MAX_BYTES / 3)
+    try {
+      await rename(temporary.path, `${this.#dataPath(id)}.info`)
+    } catch (error) {
+      await rm(temporary.path, { force: true })
+      throw asStoreFull(error)
+    }
+    await this.#completeSidecar(id, sidecar, temporary.size)
+  }
+
+  /** Writes a sidecar that does not count before it is renamed. */
+  async #writeTemporary(id: string, sidecar: Sidecar, maxSize: number): Promise<{ readonly path: string; readonly size: number }> {
+    const path = `${this.#dataPath(id)}.info.${randomUUID().slice(-12)}.tmp` // these are random
     const text = JSON.stringify(sidecar)
-    if (text.length > maxLength) throw new RangeError(`Cannot describe the upload ${id} as its sidecar must have at most ${maxLength} characters: it has ${text.length}`)
-    const temporaryPath = `${path}.${randomUUID().slice(-12)}.tmp` // these are random
-    const sync = this.#sync === 'append' || (this.#sync === 'finish' && sidecar.Longhaul?.state !== 'receiving')
+    if (text.length > maxSize) throw new RangeError(`Cannot describe the upload ${id} as its sidecar must have at most ${maxSize} characters: it has ${text.length}`)
     this.#written.delete(id) // until it is written for sure
     let file
     try {
-      file = await open(temporaryPath, WRITE_NEW, 0o600)
+      file = await open(path, WRITE_NEW, 0o600)
       await file.writeFile(text)
-      if (sync) await file.sync()
+      if (this.#syncsSidecar(sidecar)) await file.sync()
       await file.close()
-      await rename(temporaryPath, path)
     } catch (error) {
-      await file?.close().catch(() => {}) // it is closed already if the rename failed
-      await rm(temporaryPath, { force: true })
+      await file?.close().catch(() => {})
+      await rm(path, { force: true })
       throw asStoreFull(error)
     }
-    if (sync) await this.#syncDirectory()
-    if (!this.shared && text.length <= SIDECAR_BUFFER_BYTES) this.#remember(id, sidecar)
+    return { path, size: text.length }
+  }
+
+  async #completeSidecar(id: string, sidecar: Sidecar, size: number): Promise<void> {
+    if (this.#syncsSidecar(sidecar)) await this.#syncDirectory()
+    if (!this.shared && size <= SIDECAR_BUFFER_BYTES) this.#remember(id, sidecar)
+  }
+
+  #syncsSidecar({ Longhaul }: Sidecar): boolean {
+    return this.#sync === 'append' || (this.#sync === 'finish' && Longhaul?.state !== 'receiving')
   }
 
   #remember(id: string, sidecar: Sidecar): void {

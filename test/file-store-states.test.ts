@@ -4,14 +4,16 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { appendFileSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
-import { open, type FileHandle } from 'node:fs/promises'
+import { appendFileSync, existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import fileSystem, { open, type FileHandle } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { describe, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { FileStore, type StoredUpload } from '../lib/file-store.ts'
+import { filesIn } from './support/files.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
 const HOUR_MS = 3_600_000
@@ -330,7 +332,7 @@ describe('what crashes left behind', () => {
     await later(t, () => store.removeLeftovers())
     await later(t, () => store.removeLeftovers()) // a marker goes after the data it marks
     const expected = [id, `${id}.info`, empty.id, `${empty.id}.info`, 'foreign', 'foreign.json', ...kept.filter((name) => name !== 'again.info.gone')]
-    assert.deepEqual(readdirSync(store.directory).sort(), expected.sort())
+    assert.deepEqual(filesIn(store.directory), expected.sort())
   })
 
   test('of a removal that was cut short, the upload is gone at once, and its id can be used when the rest is', async (t) => {
@@ -345,6 +347,62 @@ describe('what crashes left behind', () => {
     await later(t, () => store.removeLeftovers())
     assert.equal((await found(store, 'mine')).length, 1)
   })
+
+  /** Stops what `act` does at a call of the file system, and resolves when it is stopped or done. */
+  async function stopAt(t: TestContext, call: number, act: () => Promise<unknown>): Promise<{ readonly done: Promise<boolean>; go(): void }> {
+    let calls = 0
+    let go = (): void => {}
+    const going = new Promise<void>((resolve) => (go = resolve))
+    const { promise: stopped, resolve: stop } = promiseOf()
+    for (const name of ['open', 'rename', 'rm'] as const) {
+      const real = fileSystem[name] as (...args: unknown[]) => Promise<unknown>
+      t.mock.method(fileSystem, name, async (...args: unknown[]) => {
+        if (++calls === call) {
+          stop()
+          await going
+        }
+        return real(...args)
+      })
+    }
+    syncBuiltinESMExports()
+    const done = act().then(() => true, () => false)
+    await Promise.race([stopped, done])
+    calls = Infinity
+    return { done, go }
+  }
+
+  function promiseOf(): { readonly promise: Promise<void>; resolve(): void } {
+    let resolve = (): void => {}
+    return { promise: new Promise<void>((done) => (resolve = done)), resolve: () => resolve() }
+  }
+
+  for (const sync of ['finish', 'append'] as const) {
+    test(`are not the files of a create that was stopped for hours: it completes or fails, with nothing damaged, wherever it was; sync ${sync}`, async (t) => {
+      t.after(() => syncBuiltinESMExports())
+      const completed = new Set<boolean>()
+      for (let call = 1; call <= 7; call++) {
+        for (const again of [false, true]) {
+          const store = new FileStore(temporaryFolder(t), { sync })
+          const { done, go } = await stopAt(t, call, () => store.create({ id: 'mine', length: 5 }))
+          await later(t, () => new FileStore(store.directory, { sync }).removeLeftovers())
+          const second = again ? await new FileStore(store.directory, { sync }).create({ id: 'mine', length: 7 }).catch(() => undefined) : undefined
+          go()
+          const isCreated = await done
+          completed.add(isCreated)
+          t.mock.restoreAll()
+          syncBuiltinESMExports()
+          const where = `stopped at call ${call}, ${again ? 'created again' : 'alone'}, ${isCreated ? 'completed' : 'failed'}`
+          const upload = await new FileStore(store.directory, { sync }).find('mine')
+          assert.ok(!(isCreated && second), where)
+          assert.equal(upload?.length, isCreated ? 5 : second?.length, where)
+          if (upload) assert.equal(await store.append(upload, bytes('12345')), 5, where)
+          await later(t, () => store.removeLeftovers())
+          assert.deepEqual(filesIn(store.directory), upload ? ['mine', 'mine.info'] : [], where)
+        }
+      }
+      assert.deepEqual(completed, new Set([true, false]))
+    })
+  }
 })
 
 test('terminate removes every file of an upload, in whichever state and layout it is', async (t) => {
@@ -360,13 +418,13 @@ test('terminate removes every file of an upload, in whichever state and layout i
   assert.ok(existsSync(sidecarOf(store, 'node')))
   await store.terminate(foreign)
   await store.terminate(foreign)
-  assert.deepEqual(readdirSync(store.directory), [])
+  assert.deepEqual(filesIn(store.directory), [])
 })
 
 test('what would make a sidecar that cannot be read again is refused before it is written', async (t) => {
   const store = new FileStore(temporaryFolder(t))
   await assert.rejects(store.create({ length: 1, metadata: new Map([['a', 'x'.repeat(2 ** 19)]]) }), RangeError)
-  assert.deepEqual(readdirSync(store.directory), [])
+  assert.deepEqual(filesIn(store.directory), [])
   const upload = await store.create({ length: 0, metadata: new Map([['a', '€'.repeat(2 ** 19 - 1000)]]) })
   await assert.rejects(store.setState(upload, 'finished', { headers: {}, body: 'x'.repeat(2 ** 20) }), RangeError)
   assert.equal((await found(store, upload.id)).state, 'receiving')
