@@ -110,9 +110,9 @@ export function contentOf(site: { readonly folder: string }, upload: string): Bu
   return readFileSync(join(site.folder, upload.slice('/files/'.length)))
 }
 
-/** Everything in a folder, to be compared: names with sizes and contents. */
+/** Everything in a folder but the marks of processes, to be compared: names with sizes and contents. */
 export function snapshot(folder: string): Map<string, string> {
-  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort()
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => !name.startsWith('.in-use')).sort()
   return new Map(names.map((name) => {
     const path = join(folder, name)
     const entry = statSync(path)
