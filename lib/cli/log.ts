@@ -25,7 +25,8 @@ export type LogEntry =
   | { readonly event: 'begin'; readonly upload: string; readonly length: number | undefined }
   | { readonly event: 'interrupt'; readonly upload: string; readonly offset: number; readonly length: number | undefined; readonly reason: InterruptReason }
   | { readonly event: 'finish' | 'reject' | 'terminate' | 'expire'; readonly upload: string; readonly offset: number; readonly durationMs: number }
-  | { readonly event: 'error'; readonly error: string }
+  /** A failure of the server; `count` says how often it has happened since it was written last. */
+  | { readonly event: 'error'; readonly error: string; readonly count: number }
   /** With the uploads that were interrupted while it stopped, and the bytes that they have. */
   | ({ readonly event: 'stop'; readonly savedUploads: number; readonly savedBytes: number } & Pick<ShutdownReport, 'durationMs' | 'forced' | 'forcedConnections' | 'abandonedWork'>)
 
@@ -45,10 +46,21 @@ export interface LogOptions {
   readonly signal: AbortSignal
 }
 
+/** The same failure is written once in this time, in milliseconds. */
+const REPEAT_MS = 1000
+
+/** How many kinds of failures are told apart at a time; all others are taken for one kind. */
+const MAX_KINDS = 50
+
 /** A log whose reader has fallen behind by this much is cut short, in bytes: memory is for uploads. */
 const MAX_BACKLOG = 1024 ** 2
 
-/** Writes what happens to uploads, until the program has stopped. */
+/**
+ * Writes what happens to uploads, until the program has stopped.
+ *
+ * A failure of the server is written at once. While it repeats, it is written once a second, with a
+ * count: clients can cause thousands of the same, as when no file can be opened any more.
+ */
 export class UploadLog {
   readonly #options: LogOptions
   readonly #listeners: readonly (readonly [channel: string, listener: (message: unknown) => void])[]
@@ -56,6 +68,9 @@ export class UploadLog {
   readonly #saved = new Map<string, number>()
   /** How many lines were left out. */
   readonly #omitted = new Map<LogOutput, number>()
+  /** The failures of the last second by their kind: the latest one, and how many were not written. */
+  readonly #failures = new Map<string, { error: unknown; count: number }>()
+  #failuresTimer: NodeJS.Timeout | undefined
 
   constructor(options: LogOptions) {
     this.#options = options
@@ -66,7 +81,7 @@ export class UploadLog {
       reject: ({ upload }: Message) => this.#onEnd('reject', upload),
       terminate: ({ upload }: Message) => this.#onEnd('terminate', upload),
       expire: ({ upload }: Message) => this.#onEnd('expire', upload),
-      error: ({ error }: { readonly error: Error }) => this.#write({ event: 'error', error: shorten(inspect(error)) }, options.errors),
+      error: ({ error }: { readonly error: unknown }) => this.#onFailure(error),
     }
     this.#listeners = Object.entries(listeners).map(([event, listener]) => [`longhaul:${event}`, listener as (message: unknown) => void])
     for (const [channel, listener] of this.#listeners) subscribe(channel, listener)
@@ -80,6 +95,8 @@ export class UploadLog {
   /** Sums up how the program stopped. */
   stopped({ durationMs, forced, forcedConnections, abandonedWork }: ShutdownReport): void {
     for (const [channel, listener] of this.#listeners) unsubscribe(channel, listener)
+    clearTimeout(this.#failuresTimer)
+    this.#writeFailures()
     const saved = { savedUploads: this.#saved.size, savedBytes: [...this.#saved.values()].reduce((sum, offset) => sum + offset, 0) }
     this.#write({ event: 'stop', durationMs: Math.round(durationMs), ...saved, forced, forcedConnections, abandonedWork })
   }
@@ -92,6 +109,38 @@ export class UploadLog {
 
   #onEnd(event: 'finish' | 'reject' | 'terminate' | 'expire', upload: Upload): void {
     this.#write({ event, upload: nameOf(upload), offset: upload.offset, durationMs: Date.now() - upload.createdAt.getTime() })
+  }
+
+  #onFailure(error: unknown): void {
+    const kind = kindOf(error)
+    const key = this.#failures.has(kind) || this.#failures.size < MAX_KINDS ? kind : 'others'
+    const known = this.#failures.get(key)
+    if (known) {
+      known.error = error
+      known.count++
+    } else {
+      this.#failures.set(key, { error, count: 0 })
+      this.#writeFailure(error, 1)
+      this.#failuresTimer ??= setTimeout(this.#onRepeat, REPEAT_MS).unref()
+    }
+  }
+
+  readonly #onRepeat = (): void => {
+    this.#writeFailures()
+    this.#failuresTimer = this.#failures.size > 0 ? setTimeout(this.#onRepeat, REPEAT_MS).unref() : undefined
+  }
+
+  /** Writes what has repeated, and forgets what has not. */
+  #writeFailures(): void {
+    for (const [key, { error, count }] of this.#failures) {
+      if (count === 0) this.#failures.delete(key)
+      else this.#failures.set(key, { error, count: 0 })
+      if (count > 0) this.#writeFailure(error, count)
+    }
+  }
+
+  #writeFailure(error: unknown, count: number): void {
+    this.#write({ event: 'error', error: shorten(inspect(error)), count }, this.#options.errors)
   }
 
   #write(entry: LogEntry, output: LogOutput = this.#options.output): void {
@@ -123,7 +172,7 @@ export function formatText(entry: LogEntry, time: Date, omitted = 0): string {
 function inWords(entry: Exclude<LogEntry, { readonly event: 'listen' }>): string {
   switch (entry.event) {
     case 'error':
-      return entry.error
+      return entry.count === 1 ? entry.error : `repeated ${entry.count} times: ${entry.error}`
     case 'begin':
       return `${entry.upload} begins, ${entry.length === undefined ? 'of a length to be told' : formatBytes(entry.length)}`
     case 'interrupt':
@@ -154,6 +203,17 @@ function explainForce({ forced, forcedConnections, abandonedWork }: LogEntry & {
 /** The upload in the log. */
 function nameOf({ id }: Upload): string {
   return id.slice(0, 8)
+}
+
+/**
+ * What two failures have in common that are written as one: the codes of the error and of its causes.
+ * Where there is no code it is the message. Messages with a code may hold the path of a file.
+ */
+function kindOf(error: unknown, depth = 0): string {
+  if (!(error instanceof Error) || depth > 4) return typeof error
+  const { code, message, cause } = error as NodeJS.ErrnoException
+  const own = typeof code === 'string' ? code : message.replace(/[0-9a-f]{32}/g, '')
+  return cause === undefined ? own : `${own}, ${kindOf(cause, depth + 1)}`
 }
 
 /** Names uploads in the same way where errors, or paths in them, have their ids. */

@@ -27,6 +27,8 @@ const LINES: readonly (readonly [entry: LogEntry, text: string])[] = [
   [{ event: 'reject', upload: 'a', offset: 1_999_999_999_999, durationMs: 0 }, 'a is rejected at 1.9 TB, after 0.0 s'],
   [{ event: 'terminate', upload: 'a', offset: 999, durationMs: 1 }, 'a is terminated at 999 bytes, after 0.0 s'],
   [{ event: 'expire', upload: 'a', offset: 1_000_000_000, durationMs: 86_400_000 }, 'a is expired at 1.0 GB, after 86400.0 s'],
+  [{ event: 'error', error: 'Error: broken\n    at x', count: 1 }, 'Error: broken\n    at x'],
+  [{ event: 'error', error: 'Error: broken', count: 2000 }, 'repeated 2000 times: Error: broken'],
   [{ event: 'stop', durationMs: 512, savedUploads: 1, savedBytes: 0, forced: undefined, forcedConnections: 0, abandonedWork: 0 }, 'stopped in 0.5 s: 1 upload interrupted, with 0 bytes saved; nothing was forced'],
   [{ event: 'stop', durationMs: 10_000, savedUploads: 2, savedBytes: 2000, forced: 'deadline', forcedConnections: 2, abandonedWork: 1 }, 'stopped in 10.0 s: 2 uploads interrupted, with 2.0 KB saved; the deadline cut 2 connections and gave up 1 request'],
 ]
@@ -76,6 +78,59 @@ test('a failure of the server is written to the other stream, with its cause', (
     assert.match(errors[0]!, /outer[^]*inner/)
     if (format === 'json') assert.equal(JSON.parse(errors[0]!).event, 'error')
   }
+})
+
+test('a failure that repeats is written at once, then once a second with a count, and is forgotten when it stops', (t) => {
+  for (const format of ['text', 'json'] as const) {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const { errors } = openLog(t, format)
+    const counts = (): number[] => errors.splice(0).map((text) => (format === 'json' ? JSON.parse(text).count : Number(/Z repeated (\d+) times: /.exec(text)?.[1] ?? 1)))
+    for (let repeat = 0; repeat < 1000; repeat++) fail(openFailure(repeat))
+    assert.deepEqual(counts(), [1])
+    t.mock.timers.tick(999)
+    assert.deepEqual(counts(), [])
+    t.mock.timers.tick(1)
+    assert.deepEqual(counts(), [999])
+    for (let repeat = 0; repeat < 5; repeat++) fail(openFailure(repeat))
+    assert.deepEqual(counts(), [])
+    t.mock.timers.tick(1000)
+    assert.deepEqual(counts(), [5])
+    t.mock.timers.tick(1000)
+    assert.deepEqual(counts(), [])
+    fail(openFailure(0))
+    assert.deepEqual(counts(), [1]) // at once again
+    t.mock.timers.reset()
+  }
+})
+
+test('failures of another kind are written beside one that repeats', (t) => {
+  const { errors } = openLog(t, 'text')
+  const same = (): void => fail(openFailure(1))
+  same()
+  fail(Object.assign(new Error('with another code'), { code: 'EIO' }))
+  fail(new Error('with another cause', { cause: openFailure(1) }))
+  fail(new Error('without a code'))
+  same()
+  fail(Object.assign(new Error('with another text, but the same code'), { code: 'EIO' }))
+  fail(new Error('without a code'))
+  fail('not an error at all')
+  assert.equal(errors.length, 5)
+})
+
+test('however many kinds of failures there are, lines and memory have a bound', (t) => {
+  const { errors } = openLog(t, 'text')
+  for (let kind = 0; kind < 10_000; kind++) fail(new Error(`kind ${kind}`))
+  assert.ok(errors.length > 1 && errors.length < 100, `${errors.length} lines`)
+  for (let kind = 0; kind < 10_000; kind++) fail(new Error(`The upload ${kind.toString(16).padStart(32, '0')} is damaged`))
+  assert.ok(errors.length < 100, `${errors.length} lines`)
+})
+
+test('what has repeated until the end is counted before the summary', (t) => {
+  const { errors, lines, log } = openLog(t, 'json')
+  for (let repeat = 0; repeat < 3; repeat++) fail(openFailure(repeat))
+  log.stopped(REPORT)
+  assert.deepEqual(errors.map((text) => JSON.parse(text).count), [1, 2])
+  assert.equal(lines.length, 1)
 })
 
 test('without a log, only the line that says where the program listens is written', (t) => {
@@ -184,6 +239,16 @@ function entriesOf({ process, line }: Program) {
       return entries()
     },
   }
+}
+
+function fail(error: unknown): void {
+  channel('longhaul:error').publish({ error })
+}
+
+/** What a file system says of one of many files. */
+function openFailure(file: number): Error {
+  const cause = Object.assign(new Error(`EMFILE: too many open files, open '/srv/upload-${file}.info'`), { code: 'EMFILE' })
+  return Object.assign(new Error('The server failed', { cause }), { code: 'INTERNAL' })
 }
 
 /** A log that writes into arrays, and ways to have something happen. */
