@@ -111,7 +111,7 @@ test('the counts count what happens, without a change of the program', async (t)
   const file = join(temporaryFolder(t), 'counts.mjs')
   writeFileSync(file, block('js'))
   const main = fileURLToPath(new URL('../lib/cli/main.ts', import.meta.url))
-  const child = spawn(process.execPath, ['--import', 'tsx', '--import', file, main, '--port', '0', '--dir', temporaryFolder(t)])
+  const child = spawn(process.execPath, ['--import', 'tsx', '--import', file, main, '--port', '0', '--allowed-host', 'test', '--dir', temporaryFolder(t)])
   t.after(() => child.kill('SIGKILL'))
   const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
   const port = Number(/:(\d+)\//.exec(line)?.[1])

@@ -13,10 +13,12 @@ import { open } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { respondEarly } from '../early-response.ts'
 import { FileStore } from '../file-store.ts'
 import { uploadHandler } from '../handler/upload-handler.ts'
 import { LockFiles } from '../lock-files.ts'
 import { ShutdownGroup } from '../shutdown-group.ts'
+import { hostCheck } from './allowed-host.ts'
 import { UploadLog } from './log.ts'
 import { HELP, parseCommand, type ServeOptions } from './options.ts'
 import { readPage, type Page } from './page.ts'
@@ -53,8 +55,13 @@ async function serve(options: ServeOptions): Promise<void> {
   })
 
   type Listener = (req: IncomingMessage, res: ServerResponse) => Promise<void>
+  const checkHost = hostCheck(options)
+  const answer = (req: IncomingMessage, res: ServerResponse, listener: Listener): Promise<void> => {
+    const refusal = checkHost(req)
+    return refusal ? respondEarly(req, res, refusal) : (page?.(req, res) ?? listener(req, res))
+  }
   // Storing outlives the answer of a client that has gone, so each exchange is work of its own.
-  const tracked = (listener: Listener) => (req: IncomingMessage, res: ServerResponse) => void group.run(() => page?.(req, res) ?? listener(req, res))
+  const tracked = (listener: Listener) => (req: IncomingMessage, res: ServerResponse) => void group.run(() => answer(req, res, listener))
 
   // requestTimeout would cut uploads that are progressing; the idle timeout ends those that are not. Node derives headersTimeout from it.
   const server = createServer({ requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS }, tracked(uploads))

@@ -9,6 +9,7 @@
 import { parseArgs } from 'node:util'
 import { toAddresses } from '../http/location.ts'
 import { dialectOf, type InteropVersion } from '../rufh/interop.ts'
+import { parseHost } from './allowed-host.ts'
 import type { LogFormat } from './log.ts'
 import { parseDuration, parseSize } from './quantity.ts'
 
@@ -32,6 +33,8 @@ export interface ServeOptions {
   readonly interopVersions: readonly InteropVersion[]
   /** Origins; empty: none. */
   readonly cors: readonly string[]
+  /** Names that requests may be for, besides those that are safe; `*` stands for every name. */
+  readonly allowedHosts: readonly string[]
   readonly log: LogFormat
   /** Whether there is a page at `/`. */
   readonly page: boolean
@@ -52,6 +55,7 @@ Serves resumable uploads (tus 1.0.0, Resumable Uploads for HTTP) and stores them
   --port PORT          port to listen on, 0 for any        (1080)
   --path PATH          where uploads are created           (/files/)
   --public-url URL     the same as clients see it, behind a proxy that changes it
+  --allowed-host HOST  answers for this name, too; may be repeated; '*' for every name
   --max-size SIZE      most that one upload may hold       (100GiB)
   --grace TIME         for saving when a client has gone   (10s)
   --idle-timeout TIME  silence that ends a request         (60s)
@@ -64,6 +68,10 @@ Serves resumable uploads (tus 1.0.0, Resumable Uploads for HTTP) and stores them
   --log FORMAT         of the lines about uploads: text, json or none  (text)
   --no-page            without the page at / that uploads files
   --help, --version
+
+A request for any IP address, for localhost, or for the name in --host or --public-url is served. For another
+name it is answered 421, so that no web page can reach the uploads by having its own name point here. Behind
+a proxy that passes Host on, give the name that clients use with --allowed-host or --public-url.
 
 Sizes: 4096, 10MiB, 2GB. Times: 500ms, 30s, 5m, 24h.
 SIGTERM or SIGINT saves what is under way and exits 0; a second one forces and exits 1.
@@ -78,6 +86,7 @@ const SWITCH = { type: 'boolean' } as const
 const FLAGS = {
   dir: TEXT, host: TEXT, port: TEXT, path: TEXT, sync: TEXT,
   'max-size': TEXT, grace: TEXT, 'idle-timeout': TEXT, expires: TEXT, lock: TEXT, 'public-url': TEXT, 'interop-versions': TEXT, log: TEXT,
+  'allowed-host': { type: 'string', multiple: true },
   download: SWITCH, 'no-page': SWITCH, cors: { type: 'string', multiple: true },
   help: SWITCH, version: SWITCH,
 } as const
@@ -119,6 +128,7 @@ function read(words: readonly string[]): Command {
     lock: value('lock', values.lock ?? 'file', (word) => LOCKS.find((lock) => lock === word), 'file or memory'),
     download: values.download ?? false,
     interopVersions: value('interop-versions', values['interop-versions'] ?? '8', parseVersions, 'numbers from 3 to 8, such as 3,6,8'),
+    allowedHosts: (values['allowed-host'] ?? []).map(readAllowedHost),
     log: value('log', values.log ?? 'text', (word) => LOGS.find((log) => log === word), 'text, json or none'),
     page: !values['no-page'],
     cors: (values.cors ?? []).map((origin) => value('cors', origin, parseOrigin, 'an origin such as https://example.com, or *')),
@@ -135,6 +145,11 @@ function value<T>(flag: string, word: string, parse: (word: string) => T | undef
 function parsePort(word: string): number | undefined {
   const port = /^[0-9]{1,5}$/.test(word) ? Number(word) : NaN
   return port <= 65535 ? port : undefined
+}
+
+function readAllowedHost(word: string): string {
+  const parse = (name: string): string | undefined => (name === '*' ? name : name.includes(':') ? undefined : parseHost(name))
+  return value('allowed-host', word, parse, 'a name without a port such as example.com, or *')
 }
 
 function parseVersions(word: string): readonly InteropVersion[] | undefined {

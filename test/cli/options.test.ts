@@ -21,6 +21,7 @@ const DEFAULTS: ServeOptions = {
   download: false,
   interopVersions: [8],
   cors: [],
+  allowedHosts: [],
   page: true,
   log: 'text',
 }
@@ -65,6 +66,8 @@ const ACCEPTED: readonly (readonly [words: readonly string[], options: Partial<S
   [['--cors', '*'], { cors: ['*'] }],
   [['--cors', 'https://example.com'], { cors: ['https://example.com'] }],
   [['--cors=http://localhost:8080', '--cors', 'https://a.example', '--cors', '*'], { cors: ['http://localhost:8080', 'https://a.example', '*'] }],
+  [['--allowed-host', 'example.com'], { allowedHosts: ['example.com'] }],
+  [['--allowed-host=Example.COM.', '--allowed-host', 'my_service', '--allowed-host', '*'], { allowedHosts: ['example.com', 'my_service', '*'] }],
   [['--download', 'here', '--lock', 'memory'], { dir: 'here', download: true, lock: 'memory' }],
   [['here', '--port', '8080', '--sync=finish'], { dir: 'here', port: 8080 }],
 ]
@@ -159,6 +162,13 @@ const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[]
   [['--cors', 'https://a.example https://b.example'], /^--cors must be /],
   [['--cors', 'https://a.example', '--cors', 'null'], /^--cors must be .*: received 'null'$/],
   [['--cors', 'data:,'], /^--cors must be /],
+  [['--allowed-host'], /'--allowed-host/],
+  [['--allowed-host', ''], /^--allowed-host must be a name without a port such as example\.com, or \*: received ''$/],
+  [['--allowed-host', 'example.com:8080'], /^--allowed-host must be /],
+  [['--allowed-host', 'https://example.com'], /^--allowed-host must be /],
+  [['--allowed-host', '*.example.com'], /^--allowed-host must be /],
+  [['--allowed-host', 'a.example,b.example'], /^--allowed-host must be /],
+  [['--allowed-host', 'example.com/'], /^--allowed-host must be /],
   [['--dir', ''], /^--dir must be /],
   [['--host', ''], /^--host must be /],
   [['--dir'], /'--dir/],
@@ -196,7 +206,7 @@ test('The defaults that --help states are the ones in force', () => {
 })
 
 test('--help names every flag that there is', () => {
-  for (const flag of ['--public-url', '--download', '--cors', '--interop-versions', '--no-page', '--help', '--version']) assert.match(HELP, new RegExp(`^ {2}.*${flag}`, 'm'))
+  for (const flag of ['--public-url', '--allowed-host', '--download', '--cors', '--interop-versions', '--no-page', '--help', '--version']) assert.match(HELP, new RegExp(`^ {2}.*${flag}`, 'm'))
 })
 
 test('A bad value of a flag is one line on stderr, and exit code 2', async () => {
@@ -226,7 +236,7 @@ test('Whichever slashes a path is given with, it gets one at both ends', () => {
 })
 
 test('Whatever the words are, they serve, ask or get one line in reply', () => {
-  const names = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--sync', '--expires', '--lock', '--download', '--cors', '--public-url', '--help', '--', '--x']
+  const names = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--sync', '--expires', '--lock', '--download', '--cors', '--public-url', '--allowed-host', '--help', '--', '--x']
   const flags = fc.constantFrom(...names)
   const values = fc.constantFrom('', '0', '1', '10MiB', '30s', 'none', 'memory', '/files/', '*', 'https://a.example', 'https://::', '-1')
   const word = fc.oneof(flags, values, fc.string({ unit: 'binary' }))
@@ -238,7 +248,7 @@ test('Whatever the words are, they serve, ask or get one line in reply', () => {
 })
 
 function assertServable(options: ServeOptions): void {
-  const { dir, host, port, path, maxSize, graceMs, idleTimeoutMs, sync, publicUrl, expiresMs, lock, download, cors } = options
+  const { dir, host, port, path, maxSize, graceMs, idleTimeoutMs, sync, publicUrl, expiresMs, lock, download, cors, allowedHosts } = options
   assert.notEqual(dir, '')
   assert.notEqual(host, '', 'an empty host listens on every interface')
   assert.ok(Number.isInteger(port) && port >= 0 && port <= 65535)
@@ -250,6 +260,7 @@ function assertServable(options: ServeOptions): void {
   assert.ok(expiresMs === undefined || (Number.isSafeInteger(expiresMs) && expiresMs >= 1))
   assert.ok(['file', 'memory'].includes(lock))
   assert.equal(typeof download, 'boolean')
+  for (const host of allowedHosts) assert.match(host, /^(?:\*|[a-z0-9_-][a-z0-9._-]*)$/)
   for (const origin of cors) assert.ok(origin === '*' || new URL(origin).origin === origin)
 }
 

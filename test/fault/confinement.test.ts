@@ -68,7 +68,7 @@ test('the command of SECURITY.md starts the program, with what it says of Node 2
   const flags = command.replaceAll('$PWD', folder).replaceAll('\\\n', ' ').trim().split(/\s+/).slice(1)
   const adapted = flags.map((flag) => (flag === '--permission' && NODE < 22 ? '--experimental-permission' : flag))
   const args = NODE < 26 ? adapted : ['--allow-net', ...adapted, '--sync', 'none']
-  const child = spawn(process.execPath, [...args, '--port', '0'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [...args, '--port', '0', '--allowed-host', 'test'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
   t.after(() => child.kill('SIGKILL'))
   const [line] = (await Promise.race([once(createInterface({ input: child.stdout }), 'line'), once(child, 'exit')])) as [string]
   assert.match(String(line), /^longhaul listening/)

@@ -19,7 +19,7 @@ test('Ctrl-C in the terminal of npm start saves what is under way, answers its c
   const url = new URL(created.headers.get('Location'), root)
   const client = connect(server.port, '127.0.0.1')
   client.write([
-    `PATCH ${url.pathname} HTTP/1.1`, 'Host: test', 'Tus-Resumable: 1.0.0', 'Upload-Offset: 0', 'Expect: 100-continue',
+    `PATCH ${url.pathname} HTTP/1.1`, 'Host: localhost', 'Tus-Resumable: 1.0.0', 'Upload-Offset: 0', 'Expect: 100-continue',
     'Content-Type: application/offset+octet-stream', 'Content-Length: 1000', '', '',
   ].join('\r\n'))
   await once(client, 'data') // 100: the server waits for the body
