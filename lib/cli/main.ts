@@ -69,7 +69,8 @@ async function serve(options: ServeOptions): Promise<void> {
   server.on('error', (error) => fail(1, `${error.message}; --host and --port say where to listen`))
   group.add(server).listen()
   void group.closed.then(async (report) => {
-    await locks?.close()
+    // Writes that were given up may still be in flight. Their locks last until the process has ended.
+    if (!report.forced) await locks?.close()
     log.stopped(report)
     end(report.forced ? 1 : 0)
   })

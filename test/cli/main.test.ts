@@ -217,6 +217,23 @@ test('A second signal forces the end that the first one waits for, and the exit 
   assert.ok(performance.now() - firstAtMs < 10_000, 'it must be the second signal that ends it, not the deadline of ten seconds')
 })
 
+test('A forced end keeps the locks until the process is gone, as what was given up may still be written; the next program takes them over', async (t) => {
+  const dir = temporaryFolder(t)
+  const program = await startProgram(t, ['--dir', dir, '--download'])
+  const idle = await connectIdle(program)
+  await beginLargeAnswer(t, program, dir)
+  program.process.kill('SIGTERM')
+  await idle.closed() // the shutdown has begun
+  program.process.kill('SIGINT')
+  assert.equal((await program.exit).code, 1)
+  const [socket = ''] = readdirSync(join(dir, '.locks'))
+  assert.match(socket, /\.sock$/)
+
+  const next = await startProgram(t, ['--dir', dir])
+  assert.equal(readdirSync(join(dir, '.locks')).includes(socket), false)
+  await create(next.port, 1)
+})
+
 test('--max-size is announced, and what is larger is refused with 413', async (t) => {
   const dir = temporaryFolder(t)
   const { port } = await startProgram(t, ['--max-size', '1KiB', '--dir', dir])
