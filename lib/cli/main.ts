@@ -19,6 +19,8 @@ import { uploadHandler } from '../handler/upload-handler.ts'
 import { LockFiles } from '../lock-files.ts'
 import { ShutdownGroup } from '../shutdown-group.ts'
 import { hostCheck } from './allowed-host.ts'
+import { Connections } from './connections.ts'
+import { capacityOf, readDescriptorLimit, type Capacity } from './descriptors.ts'
 import { UploadLog } from './log.ts'
 import { HELP, parseCommand, type ServeOptions } from './options.ts'
 import { readPage, type Page } from './page.ts'
@@ -28,6 +30,9 @@ const HEADERS_TIMEOUT_MS = 60_000
 
 /** How often what has expired is removed, in milliseconds. */
 const SWEEP_INTERVAL_MS = 3_600_000
+
+/** Below this limit of descriptors, the program says at its start how much that is enough for. */
+const FEW_DESCRIPTORS = 4096
 
 /** How long the last lines may take to be read, in milliseconds. */
 const LOG_FLUSH_MS = 1000
@@ -46,8 +51,9 @@ async function serve(options: ServeOptions): Promise<void> {
   const page = options.page ? openPage(options) : undefined
   const store = await openStore(options)
   const locks = options.lock === 'file' ? await openLocks(options) : undefined
+  const { maxConcurrent, maxConnections } = measureCapacity(options)
   const uploads = uploadHandler({
-    store, locker: locks, path, publicUrl, maxSize, graceMs, idleTimeoutMs, interopVersions,
+    store, locker: locks, path, publicUrl, maxSize, maxConcurrent, graceMs, idleTimeoutMs, interopVersions,
     expiration: expiresMs === undefined ? undefined : { afterMs: expiresMs },
     download: options.download ? {} : undefined,
     cors: cors.length === 0 ? undefined : { origins: cors.includes('*') ? '*' : cors },
@@ -57,6 +63,7 @@ async function serve(options: ServeOptions): Promise<void> {
   type Listener = (req: IncomingMessage, res: ServerResponse) => Promise<void>
   const checkHost = hostCheck(options)
   const answer = (req: IncomingMessage, res: ServerResponse, listener: Listener): Promise<void> => {
+    connections?.onRequest(req, res)
     const refusal = checkHost(req)
     return refusal ? respondEarly(req, res, refusal) : (page?.(req, res) ?? listener(req, res))
   }
@@ -66,6 +73,7 @@ async function serve(options: ServeOptions): Promise<void> {
   // requestTimeout would cut uploads that are progressing; the idle timeout ends those that are not. Node derives headersTimeout from it.
   const server = createServer({ requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS }, tracked(uploads))
   server.on('checkContinue', tracked(uploads.checkContinue))
+  const connections = maxConnections === undefined ? undefined : new Connections(server, maxConnections)
   server.on('error', (error) => fail(1, `${error.message}; --host and --port say where to listen`))
   group.add(server).listen()
   void group.closed.then(async (report) => {
@@ -81,6 +89,17 @@ async function serve(options: ServeOptions): Promise<void> {
     setInterval(() => void group.run(uploads.sweep), SWEEP_INTERVAL_MS).unref()
     log.listening(`http://${family === 'IPv6' ? `[${address}]` : address}:${port}${path}`)
   })
+}
+
+/** How much the program takes on at once. Says so if a low limit of the system, or a high `--max-concurrent`, makes it little. */
+function measureCapacity(options: ServeOptions): Capacity {
+  const limit = readDescriptorLimit()
+  const capacity = capacityOf(limit, options.maxConcurrent)
+  const { maxConcurrent, maxConnections } = capacity
+  if (limit !== undefined && (limit < FEW_DESCRIPTORS || maxConcurrent > capacityOf(limit).maxConcurrent)) {
+    console.error(`longhaul: the limit of open files (ulimit -n) is ${limit}: ${maxConcurrent} bodies and ${maxConnections} connections at most`)
+  }
+  return capacity
 }
 
 /** Uploads go on when whoever reads the log has gone, or has stopped to: a terminal at Ctrl-S would stop the process, and Node has no public way to tell it not to. */

@@ -35,6 +35,8 @@ export interface ServeOptions {
   readonly cors: readonly string[]
   /** Names that requests may be for, besides those that are safe; `*` stands for every name. */
   readonly allowedHosts: readonly string[]
+  /** Bodies received at once; `undefined`: as many as the limit of descriptors allows. */
+  readonly maxConcurrent: number | undefined
   readonly log: LogFormat
   /** Whether there is a page at `/`. */
   readonly page: boolean
@@ -59,6 +61,7 @@ Serves resumable uploads (tus 1.0.0, Resumable Uploads for HTTP) and stores them
   --max-size SIZE      most that one upload may hold       (100GiB)
   --grace TIME         for saving when a client has gone   (10s)
   --idle-timeout TIME  silence that ends a request         (60s)
+  --max-concurrent N   bodies received at once; one more is answered 503
   --sync WHEN          flush to the device: none, finish or append  (finish)
   --expires TIME       gives up unfinished uploads that got no bytes for so long  (never)
   --lock KIND          file: other processes may use the directory too; or memory  (file)
@@ -72,6 +75,7 @@ Serves resumable uploads (tus 1.0.0, Resumable Uploads for HTTP) and stores them
 A request for any IP address, for localhost, or for the name in --host or --public-url is served. For another
 name it is answered 421, so that no web page can reach the uploads by having its own name point here. Behind
 a proxy that passes Host on, give the name that clients use with --allowed-host or --public-url.
+By default 10000 bodies are received at once, or fewer if the limit of open files (ulimit -n) is below 50000.
 
 Sizes: 4096, 10MiB, 2GB. Times: 500ms, 30s, 5m, 24h.
 SIGTERM or SIGINT saves what is under way and exits 0; a second one forces and exits 1.
@@ -86,7 +90,7 @@ const SWITCH = { type: 'boolean' } as const
 const FLAGS = {
   dir: TEXT, host: TEXT, port: TEXT, path: TEXT, sync: TEXT,
   'max-size': TEXT, grace: TEXT, 'idle-timeout': TEXT, expires: TEXT, lock: TEXT, 'public-url': TEXT, 'interop-versions': TEXT, log: TEXT,
-  'allowed-host': { type: 'string', multiple: true },
+  'allowed-host': { type: 'string', multiple: true }, 'max-concurrent': TEXT,
   download: SWITCH, 'no-page': SWITCH, cors: { type: 'string', multiple: true },
   help: SWITCH, version: SWITCH,
 } as const
@@ -129,6 +133,7 @@ function read(words: readonly string[]): Command {
     download: values.download ?? false,
     interopVersions: value('interop-versions', values['interop-versions'] ?? '8', parseVersions, 'numbers from 3 to 8, such as 3,6,8'),
     allowedHosts: (values['allowed-host'] ?? []).map(readAllowedHost),
+    maxConcurrent: values['max-concurrent'] === undefined ? undefined : readMaxConcurrent(values['max-concurrent']),
     log: value('log', values.log ?? 'text', (word) => LOGS.find((log) => log === word), 'text, json or none'),
     page: !values['no-page'],
     cors: (values.cors ?? []).map((origin) => value('cors', origin, parseOrigin, 'an origin such as https://example.com, or *')),
@@ -150,6 +155,11 @@ function parsePort(word: string): number | undefined {
 function readAllowedHost(word: string): string {
   const parse = (name: string): string | undefined => (name === '*' ? name : name.includes(':') ? undefined : parseHost(name))
   return value('allowed-host', word, parse, 'a name without a port such as example.com, or *')
+}
+
+function readMaxConcurrent(word: string): number {
+  const parse = (digits: string): number | undefined => (/^[1-9][0-9]{0,5}$/.test(digits) ? Number(digits) : undefined)
+  return value('max-concurrent', word, parse, 'a number from 1 to 999999')
 }
 
 function parseVersions(word: string): readonly InteropVersion[] | undefined {

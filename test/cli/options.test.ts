@@ -22,6 +22,7 @@ const DEFAULTS: ServeOptions = {
   interopVersions: [8],
   cors: [],
   allowedHosts: [],
+  maxConcurrent: undefined,
   page: true,
   log: 'text',
 }
@@ -68,6 +69,8 @@ const ACCEPTED: readonly (readonly [words: readonly string[], options: Partial<S
   [['--cors=http://localhost:8080', '--cors', 'https://a.example', '--cors', '*'], { cors: ['http://localhost:8080', 'https://a.example', '*'] }],
   [['--allowed-host', 'example.com'], { allowedHosts: ['example.com'] }],
   [['--allowed-host=Example.COM.', '--allowed-host', 'my_service', '--allowed-host', '*'], { allowedHosts: ['example.com', 'my_service', '*'] }],
+  [['--max-concurrent', '1'], { maxConcurrent: 1 }],
+  [['--max-concurrent=999999'], { maxConcurrent: 999_999 }],
   [['--download', 'here', '--lock', 'memory'], { dir: 'here', download: true, lock: 'memory' }],
   [['here', '--port', '8080', '--sync=finish'], { dir: 'here', port: 8080 }],
 ]
@@ -169,6 +172,11 @@ const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[]
   [['--allowed-host', '*.example.com'], /^--allowed-host must be /],
   [['--allowed-host', 'a.example,b.example'], /^--allowed-host must be /],
   [['--allowed-host', 'example.com/'], /^--allowed-host must be /],
+  [['--max-concurrent', '0'], /^--max-concurrent must be a number from 1 to 999999: received '0'$/],
+  [['--max-concurrent', '1000000'], /^--max-concurrent must be /],
+  [['--max-concurrent', '1e3'], /^--max-concurrent must be /],
+  [['--max-concurrent=-1'], /^--max-concurrent must be /],
+  [['--max-concurrent', ''], /^--max-concurrent must be /],
   [['--dir', ''], /^--dir must be /],
   [['--host', ''], /^--host must be /],
   [['--dir'], /'--dir/],
@@ -206,7 +214,7 @@ test('The defaults that --help states are the ones in force', () => {
 })
 
 test('--help names every flag that there is', () => {
-  for (const flag of ['--public-url', '--allowed-host', '--download', '--cors', '--interop-versions', '--no-page', '--help', '--version']) assert.match(HELP, new RegExp(`^ {2}.*${flag}`, 'm'))
+  for (const flag of ['--public-url', '--allowed-host', '--max-concurrent', '--download', '--cors', '--interop-versions', '--no-page', '--help', '--version']) assert.match(HELP, new RegExp(`^ {2}.*${flag}`, 'm'))
 })
 
 test('A bad value of a flag is one line on stderr, and exit code 2', async () => {
@@ -236,7 +244,7 @@ test('Whichever slashes a path is given with, it gets one at both ends', () => {
 })
 
 test('Whatever the words are, they serve, ask or get one line in reply', () => {
-  const names = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--sync', '--expires', '--lock', '--download', '--cors', '--public-url', '--allowed-host', '--help', '--', '--x']
+  const names = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--sync', '--expires', '--lock', '--download', '--cors', '--public-url', '--allowed-host', '--max-concurrent', '--help', '--', '--x']
   const flags = fc.constantFrom(...names)
   const values = fc.constantFrom('', '0', '1', '10MiB', '30s', 'none', 'memory', '/files/', '*', 'https://a.example', 'https://::', '-1')
   const word = fc.oneof(flags, values, fc.string({ unit: 'binary' }))
@@ -248,7 +256,7 @@ test('Whatever the words are, they serve, ask or get one line in reply', () => {
 })
 
 function assertServable(options: ServeOptions): void {
-  const { dir, host, port, path, maxSize, graceMs, idleTimeoutMs, sync, publicUrl, expiresMs, lock, download, cors, allowedHosts } = options
+  const { dir, host, port, path, maxSize, graceMs, idleTimeoutMs, sync, publicUrl, expiresMs, lock, download, cors, allowedHosts, maxConcurrent } = options
   assert.notEqual(dir, '')
   assert.notEqual(host, '', 'an empty host listens on every interface')
   assert.ok(Number.isInteger(port) && port >= 0 && port <= 65535)
@@ -261,6 +269,7 @@ function assertServable(options: ServeOptions): void {
   assert.ok(['file', 'memory'].includes(lock))
   assert.equal(typeof download, 'boolean')
   for (const host of allowedHosts) assert.match(host, /^(?:\*|[a-z0-9_-][a-z0-9._-]*)$/)
+  assert.ok(maxConcurrent === undefined || (Number.isInteger(maxConcurrent) && maxConcurrent >= 1))
   for (const origin of cors) assert.ok(origin === '*' || new URL(origin).origin === origin)
 }
 
