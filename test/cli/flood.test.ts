@@ -17,7 +17,7 @@ const MAIN = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
 const TUS = 'Tus-Resumable: 1.0.0'
 const OCTETS = 'Content-Type: application/offset+octet-stream'
 const LIMIT = 256
-const CONNECTIONS = 77
+const BODIES = 38
 /** Far more than an answer takes, and less than what strangers may keep by doing nothing. */
 const SOON_MS = 10_000
 
@@ -25,7 +25,7 @@ test('with few descriptors, the program says once what they are enough for, behi
   const { line, stop } = await start(t)
   assert.match(line, /^longhaul listening on /)
   assert.match(await stop(), /^longhaul: the limit of open files \(ulimit -n\) is 256: 38 bodies and 77 connections at most\n$/)
-  assert.equal(capacityOf(LIMIT).maxConnections, CONNECTIONS)
+  assert.equal(capacityOf(LIMIT).maxConcurrent, BODIES)
 })
 
 test('a stranger with more idle uploads than there are descriptors leaves room: others look, create and are told to come again', async (t) => {
@@ -36,7 +36,7 @@ test('a stranger with more idle uploads than there are descriptors leaves room: 
     return open(t, port, request(`PATCH ${theirs[index % 50]}`, [TUS, OCTETS, 'Upload-Offset: 0', 'Content-Length: 1000']))
   })
   const isOver = ({ socket, received }: Stranger): boolean => socket.closed || received() !== ''
-  while (strangers.filter(isOver).length < strangers.length - CONNECTIONS) await new Promise(setImmediate)
+  while (strangers.filter(isOver).length < strangers.length - BODIES) await new Promise(setImmediate)
   await assertServed(port, mine, [204, 503])
   const answers = strangers.map(({ received }) => /^HTTP\/1\.1 (\d+)/.exec(received())?.[1]).filter((status) => status !== undefined)
   assert.deepEqual(answers.filter((status) => !['409', '503'].includes(status)), [])
