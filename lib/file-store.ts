@@ -40,7 +40,8 @@
  */
 
 import { randomBytes, randomUUID } from 'node:crypto'
-import { constants, createReadStream, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync, type Stats } from 'node:fs'
+import { constants, createReadStream, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import type { Stats } from 'node:fs'
 import { lstat, open, opendir, rename, rm } from 'node:fs/promises'
 import { uptime } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -164,15 +165,17 @@ export interface FileStoreOptions {
   readonly sync?: 'none' | 'finish' | 'append' | undefined
   /**
    * Says that other processes, or other stores of this one, use the directory too: locks have to reach
-   * them, and what is known of an upload is read again each time. Unless all say so, the constructor of the second
-   * throws `STORE_IN_USE`, where it can see the first: not on another host or in another container, and not in the
-   * same process, worker threads included. Default: false.
+   * them, and what is known of an upload is read again each time. Unless all processes say so, the
+   * constructor throws `STORE_IN_USE` in the second one. It does not see a process on another host
+   * or in another container, and does not tell apart stores of one process, worker threads included.
+   * Default: false.
    */
   readonly shared?: boolean | undefined
   /**
-   * How much memory bytes may take that wait to be written, in bytes, of all appends together. When it is used up,
-   * bodies are not read until something was written, in order of arrival. Each may bring one chunk more, and Node holds
-   * some 128 KiB of each that is not read. At least 1 MiB. Default: 268435456.
+   * How much memory the bytes of all appends together may take while they wait to be written, in
+   * bytes. When it is used up, bodies are not read until something was written; then they go on in
+   * order of arrival. Each body may bring one chunk more, and Node holds some 128 KiB of each that
+   * is not read. At least 1 MiB. Default: 268435456.
    */
   readonly maxBufferedBytes?: number | undefined
 }
@@ -211,6 +214,12 @@ interface LonghaulSidecar {
   readonly verifiedOffset?: number | undefined
   readonly flushed?: FlushMark | undefined
   readonly outcome?: StoredOutcome | undefined
+}
+
+/** A sidecar that does not count yet, and its length in characters. */
+interface TemporarySidecar {
+  readonly path: string
+  readonly size: number
 }
 
 const SYNCS: readonly unknown[] = ['none', 'finish', 'append']
@@ -267,7 +276,8 @@ const WRITE_NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO
  * It does not lock, limit sizes, or delete anything by itself.
  *
  * @throws {TypeError} for an id that does not match `^[A-Za-z0-9_-]{1,128}$`, from every method that touches its
- * files, and for a `sync` that is none; {@link RangeError} for a number out of bounds; {@link FileStoreError} as its codes say; errors of `node:fs` otherwise.
+ * files, and for a `sync` that is none; {@link RangeError} for a number out of bounds;
+ * {@link FileStoreError} as its codes say; errors of `node:fs` otherwise.
  *
  * @example Two appends, the second after a crash perhaps
  * ```ts
@@ -302,7 +312,9 @@ export class FileStore {
     mkdirSync(this.directory, { recursive: true, mode: 0o700 })
     const other = otherUser(join(this.directory, MARKS), this.shared)
     if (other === undefined) return
-    throw new FileStoreError('STORE_IN_USE', `The directory ${this.directory} is in use by process ${other.pid}: set shared: true in each process, and give them locks that reach the others (if there is no such process, remove ${other.path})`)
+    const advice = `set shared: true in each process, and give each locks that reach the others`
+    const doubt = `if there is no such process, remove ${other.path}`
+    throw new FileStoreError('STORE_IN_USE', `The directory ${this.directory} is in use by process ${other.pid}: ${advice} (${doubt})`)
   }
 
   /** Makes an upload without bytes. */
@@ -323,7 +335,8 @@ export class FileStore {
       Longhaul: { version: 1, state: 'receiving', createdAt: createdAt.toISOString(), encodedMetadata, encodedParts, maxSize, completion, digest, flushed: await this.#markAt(0) },
     }
     const dataPath = this.#dataPath(id)
-    const temporary = await this.#writeTemporary(id, sidecar, SIDECAR_MAX_BYTES / 6) // half of what can be read again is for what comes later
+    // Half of what a sidecar may have is for what comes later.
+    const temporary = await this.#writeTemporary(id, sidecar, SIDECAR_MAX_BYTES / 6)
     try {
       await (await open(dataPath, WRITE_NEW, 0o600)).close()
     } catch (error) {
@@ -444,7 +457,9 @@ export class FileStore {
    * @throws {TypeError} while the upload is `receiving`: there a digest with a value is what its bytes must have.
    */
   async setDigest(upload: StoredUpload, digest: StoredDigest): Promise<void> {
-    if (upload.state === 'receiving') throw new TypeError(`Cannot keep a digest as the upload ${upload.id} must not be receiving: its bytes may still change`)
+    if (upload.state === 'receiving') {
+      throw new TypeError(`Cannot keep a digest as the upload ${upload.id} must not be receiving: its bytes may still change`)
+    }
     await this.#changeSidecar(upload, { digest })
   }
 
@@ -452,7 +467,8 @@ export class FileStore {
   read(upload: StoredUpload, range: { readonly start: number; readonly end: number }): Readable {
     const { start, end } = range
     if (start >= end) return Readable.from([])
-    return createReadStream(this.#dataPath(upload.id), { flags: READ as unknown as string, start, end: end - 1, highWaterMark: READ_BUFFER_BYTES })
+    const flags = READ as unknown as string
+    return createReadStream(this.#dataPath(upload.id), { flags, start, end: end - 1, highWaterMark: READ_BUFFER_BYTES })
   }
 
   /** The ids of all uploads, in no order, while the directory is read; an id may come twice. */
@@ -488,7 +504,8 @@ export class FileStore {
   async removeLeftovers(): Promise<number> {
     const beforeMs = Date.now() - LEFTOVER_AGE_MS
     let removed = 0
-    for (const kind of ['temporary', 'other']) { // in this order: what is older than a data file that goes then, has gone before
+    // In this order: whoever made a data file that goes then has lost its temporary sidecar before.
+    for (const kind of ['temporary', 'other']) {
       for await (const { name } of await opendir(this.directory)) {
         const isTemporary = name.endsWith('.tmp')
         if (isTemporary !== (kind === 'temporary') || !(await this.#isLeftover(name, beforeMs))) continue
@@ -659,10 +676,12 @@ export class FileStore {
   }
 
   /** Writes a sidecar that does not count before it is renamed. */
-  async #writeTemporary(id: string, sidecar: Sidecar, maxSize: number): Promise<{ readonly path: string; readonly size: number }> {
+  async #writeTemporary(id: string, sidecar: Sidecar, maxSize: number): Promise<TemporarySidecar> {
     const path = `${this.#dataPath(id)}.info.${randomUUID().slice(-12)}.tmp` // these are random
     const text = JSON.stringify(sidecar)
-    if (text.length > maxSize) throw new RangeError(`Cannot describe the upload ${id} as its sidecar must have at most ${maxSize} characters: it has ${text.length}`)
+    if (text.length > maxSize) {
+      throw new RangeError(`Cannot describe the upload ${id} as its sidecar must have at most ${maxSize} characters: it has ${text.length}`)
+    }
     this.#written.delete(id) // until it is written for sure
     let file
     try {
@@ -699,11 +718,14 @@ export class FileStore {
   }
 }
 
-/** What bytes that wait to be written may take, of all appends together: that each is bounded does not bound their sum. */
+/** What bytes that wait to be written may take, of all appends together: each is bounded, their sum would not be. */
 class WriteBudget {
   readonly #maxBytes: number
   #heldBytes = 0
-  /** What resumes the bodies that wait for room, in order of arrival. While there are any, bytes are held, and so room will come. */
+  /**
+   * What resumes the bodies that wait for room, in order of arrival. While there are any, bytes are
+   * held, and they are written without any client's help: so room will come.
+   */
   readonly #waiting = new Set<() => void>()
 
   constructor(maxBytes: number) {
@@ -812,14 +834,21 @@ class Batch {
  * Yields what a body brings, all at once that came since the last time, and holds it back when that is much, or when
  * the budget is spent. Throws as the body or the signal says, when all that came before was taken.
  */
-async function* batchesOf(body: Readable, budget: WriteBudget, signal: AbortSignal | undefined): AsyncGenerator<readonly Uint8Array[], void, undefined> {
+async function* batchesOf(
+  body: Readable,
+  budget: WriteBudget,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<readonly Uint8Array[], void, undefined> {
   let batch = new Batch()
   let heldBytes = 0
   let wake: (() => void) | undefined
   const resume = (): void => void body.resume()
   const take = (chunk: unknown): void => {
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
-    if (!(bytes instanceof Uint8Array)) return void body.destroy(new TypeError(`Cannot append the body as it must be of bytes: received ${typeof chunk}`))
+    if (!(bytes instanceof Uint8Array)) {
+      body.destroy(new TypeError(`Cannot append the body as it must be of bytes: received ${typeof chunk}`))
+      return
+    }
     if (bytes.length === 0) return
     const cost = batch.add(bytes)
     heldBytes += cost
@@ -899,8 +928,9 @@ function describe(sidecar: Sidecar, size: number, madeAt: Date, updatedAt: Date)
 }
 
 /**
- * Leaves a mark of this process, and finds another that lives and with which the directory must not be shared. In this
- * order, or two could miss each other. Where no mark can be written, nothing is found: the first upload will fail there.
+ * Leaves a mark of this process, and finds another that lives and with which the directory must not
+ * be shared. In this order, or two could miss each other. Where no mark can be written, nothing is
+ * found: the first upload will fail there.
  */
 function otherUser(folder: string, shared: boolean): { readonly pid: number; readonly path: string } | undefined {
   const self = { pid: process.pid, started: startOf(process.pid), boot: readAtOnce('/proc/sys/kernel/random/boot_id').trim() }
@@ -940,7 +970,10 @@ function isAlive(pid: number, started: string): boolean {
   return since === '' || started === '' || since === started
 }
 
-/** When a process started, in ticks since the boot; empty where the system does not tell. One that has ended and was not waited for has no start. */
+/**
+ * When a process started, in ticks since the boot; empty where the system does not tell. A process
+ * that has ended and was not waited for (a zombie) has no start that any other has.
+ */
 function startOf(pid: number): string {
   const [state = '', ...fields] = readAtOnce(`/proc/${pid}/stat`).replace(/^.*\) /s, '').split(' ') // its name may hold anything
   return state === 'Z' ? '0' : (fields[18] ?? '')

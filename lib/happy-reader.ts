@@ -57,7 +57,7 @@ export interface HappyReaderOptions {
   readonly highWaterMark?: number | undefined
 }
 
-/** A source is paused when a slow consumer has this many chunks to take: each costs some 300 bytes, however small it is. */
+/** This many chunks wait for a slow consumer at most: each costs some 300 bytes, however small it is. */
 const MAX_WAITING_CHUNKS = 1024
 /** An interrupt gives up when nothing arrived for this long, in milliseconds: a busy kernel hands on a moment late what it holds. */
 const SWEEP_QUIET_MS = 10

@@ -115,7 +115,7 @@ test('HappyReader holds 1,024 chunks at most for a consumer that takes none, and
 
 test('a body with a checksum is held once: hashing it needs no stream of its own', async () => {
   const { body } = bodyOf(64, () => Buffer.alloc(16 * KIB))
-  const reader = new HashingReader(body, ['sha1'], {})
+  const reader = new HashingReader(body, { algorithms: ['sha1'] }, {})
   reader.read(0)
   await settle()
   assert.equal(reader.bytesRead, 64 * KIB)

@@ -57,7 +57,7 @@ export async function receive(context: UploadContext, upload: Upload, body: Inco
   return counted(context, async () => {
     const bounds = { maxBytes, expectedBytes: body.length, idleTimeoutMs, signal: stop }
     const received = body.checksum
-      ? await receiveVerified(context, upload, new HashingReader(body.source, body.checksum.algorithms, bounds), body.checksum, signal)
+      ? await receiveVerified(context, upload, new HashingReader(body.source, body.checksum, bounds), body.checksum, signal)
       : await receivePlain(context, upload, new HappyReader(body.source, bounds), body, limits)
     if (received.upload.offset > upload.offset) publish('append', received.upload)
     if (received.kind !== 'received') publishInterrupt(received.upload, reasonOf(received))

@@ -23,7 +23,7 @@ import type { Upload } from './types.ts'
 export class HashingReader extends HappyReader {
   readonly hashes: ReadonlyMap<string, Hash>
 
-  constructor(source: Readable, algorithms: readonly string[], options: HappyReaderOptions) {
+  constructor(source: Readable, { algorithms }: Pick<ExpectedChecksum, 'algorithms'>, options: HappyReaderOptions) {
     super(source, options)
     this.hashes = new Map(algorithms.map((algorithm) => [algorithm, createHash(algorithm)]))
   }
