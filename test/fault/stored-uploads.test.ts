@@ -8,7 +8,7 @@
  */
 
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -97,9 +97,9 @@ interface Sweep {
 /** Makes a directory with so many uploads: the store writes one, the others are like it. */
 async function fill(t: TestContext, count: number, random: Random): Promise<{ readonly directory: string; readonly uploads: readonly StoredUpload[] }> {
   const directory = temporaryFolder(t)
-  const { id: model } = await new FileStore(directory).create({ length: LENGTH, metadata: new Map([['filename', 'model.bin']]), encodedMetadata: 'filename bW9kZWwuYmlu' })
-  const sidecar = readFileSync(join(directory, `${model}.info`), 'utf8')
-  for (const suffix of ['', '.info']) rmSync(join(directory, `${model}${suffix}`))
+  const elsewhere = temporaryFolder(t) // where no server is to be alone
+  const { id: model } = await new FileStore(elsewhere).create({ length: LENGTH, metadata: new Map([['filename', 'model.bin']]), encodedMetadata: 'filename bW9kZWwuYmlu' })
+  const sidecar = readFileSync(join(elsewhere, `${model}.info`), 'utf8')
   const longAgo = new Date(Date.now() - 2 * DAY_MS)
   const uploads = Array.from({ length: count }, (_, index): StoredUpload => {
     const id = Array.from({ length: 4 }, () => random.integer(0, 2 ** 32 - 1).toString(16).padStart(8, '0')).join('')
