@@ -60,7 +60,9 @@ export class Connections {
   }
 
   #findRefused(): Socket | undefined {
-    for (const [socket, { headersSent, statusCode }] of this.#active) if (headersSent && statusCode >= 400) return socket
+    for (const [socket, { headersSent, statusCode }] of this.#active) {
+      if (headersSent && statusCode >= 400) return socket
+    }
     return undefined
   }
 

@@ -68,7 +68,9 @@ async function serve(options: ServeOptions): Promise<void> {
     return refusal ? respondEarly(req, res, refusal) : (page?.(req, res) ?? listener(req, res))
   }
   // Storing outlives the answer of a client that has gone, so each exchange is work of its own.
-  const tracked = (listener: Listener) => (req: IncomingMessage, res: ServerResponse) => void group.run(() => answer(req, res, listener))
+  const tracked = (listener: Listener) => (req: IncomingMessage, res: ServerResponse): void => {
+    void group.run(() => answer(req, res, listener))
+  }
 
   // requestTimeout would cut uploads that are progressing; the idle timeout ends those that are not. Node derives headersTimeout from it.
   const server = createServer({ requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS }, tracked(uploads))
@@ -91,13 +93,14 @@ async function serve(options: ServeOptions): Promise<void> {
   })
 }
 
-/** How much the program takes on at once. Says so if a low limit of the system, or a high `--max-concurrent`, makes it little. */
+/** How much the program takes on at once. Says so if the system has few descriptors for it. */
 function measureCapacity(options: ServeOptions): Capacity {
   const limit = readDescriptorLimit()
   const capacity = capacityOf(limit, options.maxConcurrent)
   const { maxConcurrent, maxConnections } = capacity
   if (limit !== undefined && (limit < FEW_DESCRIPTORS || maxConcurrent > capacityOf(limit).maxConcurrent)) {
-    console.error(`longhaul: the limit of open files (ulimit -n) is ${limit}: ${maxConcurrent} bodies and ${maxConnections} connections at most`)
+    const most = `${maxConcurrent} bodies and ${maxConnections} connections at most`
+    console.error(`longhaul: the limit of open files (ulimit -n) is ${limit}: ${most}`)
   }
   return capacity
 }

@@ -153,8 +153,8 @@ function parsePort(word: string): number | undefined {
 }
 
 function readAllowedHost(word: string): string {
-  const parse = (name: string): string | undefined => (name === '*' ? name : name.includes(':') ? undefined : parseHost(name))
-  return value('allowed-host', word, parse, 'a name without a port such as example.com, or *')
+  const parse = (name: string): string | undefined => (name.includes(':') ? undefined : parseHost(name))
+  return word === '*' ? word : value('allowed-host', word, parse, 'a name without a port such as example.com, or *')
 }
 
 function readMaxConcurrent(word: string): number {
