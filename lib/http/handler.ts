@@ -31,7 +31,10 @@ import { toAddresses } from './location.ts'
 import type { Headers, Protocol, ProtocolFactory } from './protocol.ts'
 import { parseTarget, type Target } from './request-target.ts'
 
-/** What all handlers have in common: the hooks, and these. */
+/**
+ * What all handlers have in common: the hooks, and these. A duration is in milliseconds, 1 to
+ * 2^31-1, or Infinity for never; `graceMs` and `progressIntervalMs` may be 0.
+ */
 export interface HandlerOptions extends UploadHooks {
   /** Where the uploads are kept. */
   readonly store: UploadStore
@@ -105,12 +108,12 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
   const { store, locker, download, expiration } = options
   if (store.shared && !locker) throw new TypeError('Cannot keep requests apart as a store that is shared between processes must come with a locker that reaches them')
   if (download && !store.read) throw new TypeError('Cannot offer downloads as the store must be able to read')
-  if (expiration) duration('expiration.afterMs', expiration.afterMs, Number.MAX_SAFE_INTEGER)
+  if (expiration) duration('expiration.afterMs', expiration.afterMs, 1, Number.MAX_SAFE_INTEGER)
   if (!['creation', 'activity', undefined].includes(expiration?.from)) throw new TypeError(`Cannot expire uploads as expiration.from must be creation or activity: received ${expiration?.from}`)
   const addresses = toAddresses(options.path ?? '/files/', options.publicUrl, options.trustedProxies ?? [])
   const cors = options.cors && checkCors(options.cors)
-  const graceMs = duration('graceMs', options.graceMs ?? 10_000)
-  const answerTimeoutMs = duration('answerTimeoutMs', options.answerTimeoutMs ?? 30_000)
+  const graceMs = duration('graceMs', options.graceMs ?? 10_000, 0)
+  const answerTimeoutMs = duration('answerTimeoutMs', options.answerTimeoutMs ?? 30_000, 1)
   const context: UploadContext = {
     store,
     locker: locker ?? new KeyedLock(),
@@ -120,9 +123,9 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
     maxAppendSize: count('maxAppendSize', options.maxAppendSize ?? Number.MAX_SAFE_INTEGER),
     maxConcurrent: count('maxConcurrent', options.maxConcurrent ?? 10_000),
     underWay: { bodies: 0 },
-    idleTimeoutMs: duration('idleTimeoutMs', options.idleTimeoutMs ?? 60_000),
-    lockTimeoutMs: duration('lockTimeoutMs', options.lockTimeoutMs ?? 5000),
-    progressIntervalMs: duration('progressIntervalMs', options.progressIntervalMs ?? 1000),
+    idleTimeoutMs: duration('idleTimeoutMs', options.idleTimeoutMs ?? 60_000, 1),
+    lockTimeoutMs: duration('lockTimeoutMs', options.lockTimeoutMs ?? 5000, 1),
+    progressIntervalMs: duration('progressIntervalMs', options.progressIntervalMs ?? 1000, 0),
     acknowledged: new AcknowledgedOffsets(),
     shutdownSignal: followOnce(options.signal),
   }
@@ -232,7 +235,7 @@ function watch(timeoutMs: number, onTimeout: () => void): Exchange['watchdog'] {
   const stop = (): void => clearTimeout(timer)
   const start = (): void => {
     stop()
-    timer = setTimeout(onTimeout, timeoutMs)
+    if (timeoutMs !== Infinity) timer = setTimeout(onTimeout, timeoutMs)
   }
   return { start, stop }
 }
@@ -251,7 +254,9 @@ function count(name: string, value: number): number {
   throw new RangeError(`Cannot limit uploads as ${name} must be a whole number, not negative: received ${value}`)
 }
 
-function duration(name: string, value: number, maxMs: number = MAX_TIMER_MS): number {
-  if (typeof value === 'number' && value >= 1 && value <= maxMs) return value
-  throw new RangeError(`Cannot time uploads as ${name} must be 1 to ${maxMs} milliseconds: received ${value}`)
+/** Milliseconds, or Infinity for never. What is not counted by a timer may be longer than one can be. */
+function duration(name: string, value: number, leastMs: 0 | 1, mostMs: number = MAX_TIMER_MS): number {
+  if (typeof value !== 'number') throw new TypeError(`Cannot wait as ${name} must be a number: received ${typeof value}`)
+  if ((value >= leastMs && value <= mostMs) || value === Infinity) return value
+  throw new RangeError(`Cannot wait as ${name} must be ${leastMs} to ${mostMs} milliseconds or Infinity: received ${value}`)
 }

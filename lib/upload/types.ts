@@ -152,7 +152,10 @@ export interface Lock {
 export interface LockOptions {
   /** Gives up waiting when it aborts. */
   readonly signal?: AbortSignal | undefined
-  /** How long to wait, in milliseconds; then rejects with an error of the `code` `LOCK_TIMEOUT`. */
+  /**
+   * How long to wait, in milliseconds; then rejects with an error of the `code` `LOCK_TIMEOUT`.
+   * Always what a timer can take; `undefined` is no limit.
+   */
   readonly timeoutMs?: number | undefined
   /** Called when another request wants the lock: save and release. */
   readonly onReleaseRequest?: (() => void) | undefined

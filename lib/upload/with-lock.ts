@@ -23,7 +23,8 @@ export async function withLock<T>(
   const onReleaseRequest = (): void => stop.abort(new Error('Another request wants this upload'))
   const onShutdown = (): void => stop.abort(shutdownSignal?.reason)
 
-  const lock = await locker.acquire(id, { signal, timeoutMs: lockTimeoutMs, onReleaseRequest })
+  const timeoutMs = lockTimeoutMs === Infinity ? undefined : lockTimeoutMs // a locker need not know of Infinity
+  const lock = await locker.acquire(id, { signal, timeoutMs, onReleaseRequest })
   if (shutdownSignal?.aborted) onShutdown()
   else shutdownSignal?.addEventListener('abort', onShutdown)
   try {

@@ -31,17 +31,19 @@ for (const maxSize of [-1, 1.5, NaN, Infinity, 2 ** 53, '10' as unknown as numbe
   })
 }
 
-for (const name of ['idleTimeoutMs', 'graceMs', 'lockTimeoutMs'] as const) {
-  for (const value of [0, -1, NaN, Infinity, 2 ** 31]) {
-    test(`${name} of ${value} is a RangeError: Node's timers would fire at once, or never`, (t) => {
+for (const name of ['idleTimeoutMs', 'graceMs', 'lockTimeoutMs', 'answerTimeoutMs', 'progressIntervalMs'] as const) {
+  const least = name === 'graceMs' || name === 'progressIntervalMs' ? 0 : 1
+  for (const value of [least - 1, NaN, -Infinity, 2 ** 31]) {
+    test(`${name} of ${value} is a RangeError: Node's timers would fire at once`, (t) => {
       const store = new FileStore(temporaryFolder(t))
       assert.throws(() => tusHandler({ store, [name]: value }), { name: 'RangeError', message: new RegExp(`${name} .*received`) })
     })
   }
 
-  test(`${name} may be as long as a timer of Node can be`, (t) => {
+  test(`${name} may be as long as a timer of Node can be, or Infinity, and must be a number`, (t) => {
     const store = new FileStore(temporaryFolder(t))
-    for (const value of [1, 2 ** 31 - 1]) assert.equal(typeof tusHandler({ store, [name]: value }), 'function')
+    assert.throws(() => tusHandler({ store, [name]: '1000' }), { name: 'TypeError', message: `Cannot wait as ${name} must be a number: received string` })
+    for (const value of [least, 2 ** 31 - 1, Infinity]) assert.equal(typeof tusHandler({ store, [name]: value }), 'function')
   })
 }
 
