@@ -5,10 +5,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FileStore } from '../../lib/file-store.ts'
+import { KeyedLock } from '../../lib/keyed-lock.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
+import type { Locker } from '../../lib/upload/types.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { request } from '../support/wire.ts'
-import { ask, head, serve, V } from './support.ts'
+import { addressOf } from './steps.ts'
+import { ask, head, OCT, serve, V } from './support.ts'
 
 for (const path of ['', 'files', 'files/', '/files', '/files?/', '/files#/', '/a/b', 'http://test/files/']) {
   test(`the path ${JSON.stringify(path)} is a TypeError: it must begin and end with a slash`, (t) => {
@@ -46,6 +49,23 @@ for (const name of ['idleTimeoutMs', 'graceMs', 'lockTimeoutMs', 'answerTimeoutM
     for (const value of [least, 2 ** 31 - 1, Infinity]) assert.equal(typeof tusHandler({ store, [name]: value }), 'function')
   })
 }
+
+test('a handler all of whose times are Infinity receives, hands over and offers for download, and nothing times out', async (t) => {
+  const never = { idleTimeoutMs: Infinity, graceMs: Infinity, lockTimeoutMs: Infinity, answerTimeoutMs: Infinity, progressIntervalMs: Infinity }
+  const timeouts: unknown[] = []
+  const locks = new KeyedLock()
+  const locker: Locker = {
+    acquire: (id, options) => (timeouts.push(options.timeoutMs), locks.acquire(id, options)),
+    tryAcquire: (id) => locks.tryAcquire(id),
+  }
+  const site = await serve(t, { ...never, locker, download: {} })
+  const created = await ask(site, request('POST /files/', [V, OCT, 'Upload-Length: 5', 'Content-Length: 2'], 'he'))
+  const upload = addressOf(created)
+  assert.equal((await ask(site, request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 2', 'Content-Length: 3'], 'llo'))).status, 204)
+  const downloaded = await ask(site, request(`GET ${upload}`))
+  assert.deepEqual([downloaded.status, downloaded.body], [200, 'hello'])
+  assert.deepEqual(timeouts, [undefined, undefined], 'a locker of somebody else need not know of Infinity')
+})
 
 test('options that are undefined are the defaults', (t) => {
   const store = new FileStore(temporaryFolder(t))
