@@ -9,6 +9,7 @@
 import type { End } from './completion.ts'
 import type { Requester, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
+import { fence } from './fence.ts'
 import { findHeld, findUpload, rejectionOf } from './find.ts'
 import { finishUpload } from './finish.ts'
 import { isSettled } from './settle.ts'
@@ -40,14 +41,14 @@ async function look(context: UploadContext, id: string, requester: Requester, en
 
   const found = await findUpload(context, id)
   if (isSettled(found)) return found
-  if (!found.parts) return withLock(context, id, requester.signal, () => lookHeld(context, id, end))
+  if (!found.parts) return withLock(context, id, requester.signal, ({ context }) => lookHeld(context, id, end))
   const lock = await locker.tryAcquire(id)
   return lock ? lookAndRelease(context, id, lock, end) : found
 }
 
 async function lookAndRelease(context: UploadContext, id: string, lock: Lock, end: End): Promise<Upload> {
   try {
-    return await lookHeld(context, id, end)
+    return await lookHeld({ ...context, store: fence(context.store, lock) }, id, end)
   } finally {
     await lock.release()
   }

@@ -146,6 +146,11 @@ export interface UploadStore {
 /** A lock that is held. */
 export interface Lock {
   release(): void | Promise<void>
+  /**
+   * Whether it is still held. For locks that can be lost: it is asked before each change of the
+   * upload, so it should cost little. Must not reject.
+   */
+  isHeld?(): Promise<boolean>
 }
 
 /** Options of {@link Locker.acquire}. */
@@ -159,6 +164,8 @@ export interface LockOptions {
   readonly timeoutMs?: number | undefined
   /** Called when another request wants the lock: save and release. */
   readonly onReleaseRequest?: (() => void) | undefined
+  /** Called when the lock was lost, as another may have it: store nothing more, and release. */
+  readonly onLost?: (() => void) | undefined
 }
 
 /** Keeps the requests for one upload apart: one holder an id, first come first served. */
