@@ -506,7 +506,10 @@ export class LockFiles implements AsyncDisposable {
     try {
       const found = await read(path)
       if (found === token) return true
-      if (!found && !this.#dead && !(await this.#create(path, token))) return true
+      if (!found) {
+        await this.#touch() // our socket may be gone, too
+        if (!this.#dead && !(await create(path, token))) return true
+      }
     } catch {
       // What cannot be confirmed may be another's at any moment.
     }
