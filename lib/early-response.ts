@@ -64,8 +64,8 @@ const HTTP2_NO_ERROR = 0
  * client to have read the answer, and cannot help one that reads nothing before all is sent and
  * sends more than the bounds allow.
  *
- * @throws {TypeError} if `lingerMs` is not a number, {@link RangeError} if it is out of bounds, both before anything
- * is sent; whatever `drain` rejects with, after the response was ended. RFC 9112 section 9.6.
+ * @throws {TypeError} if `lingerMs` is not a number, {@link RangeError} if it is out of bounds, both
+ * before anything is sent; whatever `drain` rejects with, after the response was ended. RFC 9112 section 9.6.
  *
  * @example Refuse an upload that is too large
  * ```ts
@@ -188,8 +188,9 @@ function discard(req: IncomingMessage | Http2ServerRequest, maxBytes: number, si
 
 /** Milliseconds that a timer can count. `never` is Infinity where there may be a never. */
 function duration(name: string, value: number, leastMs: 0 | 1, never?: typeof Infinity): number {
-  if (typeof value !== 'number') throw new TypeError(`Cannot wait as ${name} must be a number: received ${typeof value}`)
+  const what = `Cannot wait as ${name} must be`
+  if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
   if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
   const bounds = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
-  throw new RangeError(`Cannot wait as ${name} must be ${bounds}: received ${value}`)
+  throw new RangeError(`${what} ${bounds}: received ${value}`)
 }

@@ -310,8 +310,9 @@ function count(name: string, value: number | undefined): number | undefined {
 
 /** Milliseconds that a timer can count. `never` is Infinity where there may be a never. */
 function duration(name: string, value: number, leastMs: 0 | 1, never?: typeof Infinity): number {
-  if (typeof value !== 'number') throw new TypeError(`Cannot wait as ${name} must be a number: received ${typeof value}`)
+  const what = `Cannot wait as ${name} must be`
+  if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
   if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
   const bounds = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
-  throw new RangeError(`Cannot wait as ${name} must be ${bounds}: received ${value}`)
+  throw new RangeError(`${what} ${bounds}: received ${value}`)
 }

@@ -17,9 +17,9 @@
  * line passes the file on without touching the disk, and gives it up when the next is elsewhere.
  * A dead holder's link is *replaced*, by the one process that got a second link, the guard, which
  * is named after what it replaces; removed, it could be another's by the time the call arrives.
- * Files can be removed by somebody else, too. A process makes its own again, under the same names,
- * as soon as it misses them: a heartbeat looks after them. A holder whose link was taken meanwhile
- * is told so. Therefore a socket that is missing does not mean dead, and one that refuses does.
+ * Files can also be removed by somebody else. A heartbeat checks those of its process and makes
+ * missing ones again, under the same names. If another process has the lock by then, the holder
+ * learns that. So a socket that refuses means dead, and a socket that is missing does not.
  *
  * Self-contained: this file imports `node:` builtins only.
  *
@@ -28,7 +28,9 @@
 
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { chmod, lstat, lutimes, mkdir, open, readdir, readFile, readlink, rename, symlink, unlink, utimes, type FileHandle } from 'node:fs/promises'
+import {
+  chmod, lstat, lutimes, mkdir, open, readdir, readFile, readlink, rename, symlink, unlink, utimes, type FileHandle,
+} from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -36,9 +38,9 @@ import { join, resolve } from 'node:path'
 /** A key that is held. */
 export interface LockFilesHold extends AsyncDisposable {
   /**
-   * Whether the key is still ours: reads its link, and makes one that was removed again. False after
-   * the release, after `close()`, and once somebody else has it. Never rejects: a link that can be
-   * neither read nor made again is lost.
+   * Whether the key is still held. Reads its link, and makes a removed link again. False after the
+   * release, after `close()`, and once another process has the key. Never rejects: if the link can
+   * be neither read nor made again, the lock is lost.
    */
   isHeld(): Promise<boolean>
   /**
@@ -67,10 +69,10 @@ export class LockFilesError extends Error {
 /** Options of {@link LockFiles.open}. */
 export interface LockFilesOptions {
   /**
-   * For how long, in milliseconds, a lock counts as held after its process was last seen alive, if
-   * that cannot be asked: it is on another host that shares the directory, the host was restarted,
-   * or its socket was removed. The same in all processes; their clocks may differ by less. Four
-   * times in a lease a process looks after its own files. 1 to 2^31-1. Default: 60000.
+   * How long a lock counts as held after its process was last seen, in milliseconds, if that process
+   * cannot be reached: it is on another host that shares the directory, the host was restarted, or
+   * its socket was removed. The same in all processes; their clocks may differ by less. A process
+   * checks its own files four times per lease. 1 to 2^31-1. Default: 60000.
    */
   readonly leaseMs?: number | undefined
 }
@@ -87,17 +89,19 @@ export interface LockFilesAcquireOptions {
    */
   readonly onReleaseRequest?: (() => void) | undefined
   /**
-   * Called at most once, in the same way, when the lock was lost: somebody else has the key, or may
+   * Called at most once, in the same way, when the lock is lost: another process has the key, or may
    * get it at any moment. Stop what the lock guards, then release. Default: none.
    */
   readonly onLost?: (() => void) | undefined
 }
 
+type Patience = 'wait' | 'none'
+
 /** A request of this process. */
 interface LocalClaim {
   readonly kind: 'local'
   /** Whether it waits for a holder in another process. */
-  readonly patience: 'wait' | 'none'
+  readonly patience: Patience
   /** Hands the lock over; resolves when it is released. */
   readonly grant: () => Promise<void>
   readonly refuse: (reason: unknown) => void
@@ -122,7 +126,7 @@ interface Line {
   /** What others read in the file while it is ours, or may read at any moment. */
   token: string | undefined
   holder: LocalClaim | undefined
-  /** Under way while the file of the holder is looked at. */
+  /** The check of the holder's file that is in progress. */
   confirming: Promise<boolean> | undefined
   fetching: AbortController | undefined
   /** Resolves when the line is forgotten. */
@@ -130,13 +134,13 @@ interface Line {
 }
 
 /**
- * What a process shows of itself to one who connects to its socket.
+ * What connecting to a process's socket shows.
  *
- * - `alive`: it listens, whether or not it runs.
+ * - `alive`: it listens. It may be stopped.
  * - `forgetful`: it answers that it does not know the token.
- * - `refused`: nobody listens. On the host of the socket, that means dead.
- * - `missing`: there is no such file, as after a clean end, or as somebody removed it.
- * - `unreachable`: anything else, as on a file system that carries no sockets.
+ * - `refused`: it does not listen. On the host of that process, it is dead.
+ * - `missing`: the socket has no file. The process ended cleanly, or somebody removed the file.
+ * - `unreachable`: any other error, as on a file system that carries no sockets.
  */
 type Presence = 'alive' | 'forgetful' | 'refused' | 'missing' | 'unreachable'
 
@@ -185,16 +189,16 @@ const MAX_PAUSE_MS = 1000
  *
  * If the directory is emptied or removed while in use, each process makes its own files again within
  * a quarter of `leaseMs`, or as soon as it needs them. Until then another process may take a key
- * that is held: its first holder gets `onLost`, and `isHeld()` is false from then on. If another
- * process had the key and released it within that time, nobody notices.
+ * that is held. The first holder then gets `onLost`, and its `isHeld()` is false. If the other
+ * process has released the key by then, the first holder does not notice.
  *
  * A process stands in the line of another once, for all its requests that came before somebody
  * from elsewhere stood behind them. Two cases break the order: while the file goes from one process
  * to the next, somebody may slip in; and those who waited for a process that dies start anew.
  *
- * It is not re-entrant. A lock whose process cannot be reached, as it is on another host or from
- * before a restart, cannot be asked for: it is looked at once a second until it is gone or `leaseMs`
- * have passed, so there the promise is only as good as the clocks.
+ * It is not re-entrant. If the holder's process cannot be reached, as it is on another host or from
+ * before a restart, it cannot be asked. Its lock is checked once a second until it is gone or
+ * `leaseMs` have passed, so there the promise is only as good as the clocks.
  *
  * @example One process takes over from another
  * ```ts
@@ -223,7 +227,7 @@ export class LockFiles implements AsyncDisposable {
   #reach: string
   #handle: FileHandle | undefined
   #heartbeat: NodeJS.Timeout | undefined
-  /** Under way while the directory and the socket are made again. */
+  /** The making again of the directory and the socket that is in progress. */
   #restoring: Promise<void> | undefined
   #closed: Promise<void> | undefined
   /** Whether our socket is gone, so that files of ours are anybody's. */
@@ -243,7 +247,8 @@ export class LockFiles implements AsyncDisposable {
    * this keeps the process alive; an `acquire` that waits does.
    *
    * @throws {LockFilesError} `LOCKS_UNSUPPORTED` with its `cause`, where sockets or symbolic links are not to be had;
-   * {@link TypeError} if `leaseMs` is not a number, {@link RangeError} if it is out of bounds; errors of the file system if the directory cannot be made.
+   * {@link TypeError} if `leaseMs` is not a number, {@link RangeError} if it is out of bounds;
+   * errors of the file system if the directory cannot be made.
    */
   static async open(directory: string, options: LockFilesOptions = {}): Promise<LockFiles> {
     const leaseMs = duration('leaseMs', options.leaseMs ?? 60_000, 1)
@@ -266,8 +271,8 @@ export class LockFiles implements AsyncDisposable {
    * Waits for the key and holds it.
    *
    * @throws {LockFilesError} `LOCK_TIMEOUT` after `timeoutMs`, `LOCK_CORRUPT`, `LOCKS_CLOSED`; the signal's reason when
-   * that aborts first; {@link TypeError} if the key is not 1 to 128 of A-Z, a-z, 0-9, `_` and `-`, or `timeoutMs` is not a
-   * number; {@link RangeError} if that is out of bounds; errors of the file system.
+   * that aborts first; {@link TypeError} if the key is not 1 to 128 of A-Z, a-z, 0-9, `_` and `-`,
+   * or `timeoutMs` is not a number; {@link RangeError} if that is out of bounds; errors of the file system.
    */
   acquire(key: string, options: LockFilesAcquireOptions = {}): Promise<LockFilesHold> {
     return this.#claim(key, options, 'wait')
@@ -290,8 +295,8 @@ export class LockFiles implements AsyncDisposable {
   /**
    * Rejects those who wait in this process and whoever comes later, and removes the socket.
    *
-   * Release first: it waits for no holder. What is still held counts as a dead process's from here
-   * on, so that others may take it at once, and its holders get `onLost`.
+   * Release first: it waits for no holder. Others may take at once what is still held, as they may
+   * take the locks of a dead process, and its holders get `onLost`.
    */
   close(): Promise<void> {
     return (this.#closed ??= this.#close())
@@ -311,7 +316,7 @@ export class LockFiles implements AsyncDisposable {
     clearInterval(this.#heartbeat)
     while (this.#restoring) await this.#restoring.catch(() => {})
     this.#dead = true
-    // Where keys are held it stays, and refuses: others know by that that they may take them.
+    // If keys are held, the file stays: as it refuses, others take them at once.
     if (this.#lines.size === 0) await remove(join(this.#directory, this.#name)).catch(() => {})
     this.#server.close()
     for (const line of this.#lines.values()) this.#lose(line)
@@ -349,7 +354,7 @@ export class LockFiles implements AsyncDisposable {
     await remove(path)
   }
 
-  /** Makes the directory and the socket again, under the name by which others know us; then the locks that are held. */
+  /** Makes the directory and the socket again, under the name that others know, then held locks. */
   async #restore(): Promise<void> {
     await mkdir(this.#directory, { mode: 0o700 }).catch((error) => {
       if (!isCode(error, 'EEXIST')) throw error
@@ -377,7 +382,8 @@ export class LockFiles implements AsyncDisposable {
       const guarded = LOCK.exec(name)?.[1]
       if (guarded && !targets.some((target) => target.endsWith(guarded))) await remove(pathOf(name))
     }
-    // A lock of the dead is taken and let go, which removes it. Only then the socket may go: one that is missing is not dead.
+    // A lock of the dead is taken and let go, which removes it. Their socket goes last: a missing
+    // one does not mean dead.
     for (const [index, name] of locks.entries()) {
       const target = targets[index] ?? ''
       const socketName = socketOf(target)
@@ -389,7 +395,7 @@ export class LockFiles implements AsyncDisposable {
     for (const name of dead) if (!named.has(name)) await remove(pathOf(name))
   }
 
-  async #claim(key: string, options: LockFilesAcquireOptions, patience: LocalClaim['patience']): Promise<LockFilesHold> {
+  async #claim(key: string, options: LockFilesAcquireOptions, patience: Patience): Promise<LockFilesHold> {
     const { signal, onReleaseRequest, onLost } = options
     const timeoutMs = duration('timeoutMs', options.timeoutMs ?? Infinity, 0, Infinity)
     if (typeof key !== 'string' || !KEY.test(key)) {
@@ -417,7 +423,9 @@ export class LockFiles implements AsyncDisposable {
         released.resolve()
         return passedOn.promise
       }
-      const isHeld = async (): Promise<boolean> => line.holder === claim && (await this.#confirm(line)) && line.holder === claim
+      const isHeld = async (): Promise<boolean> => {
+        return line.holder === claim && (await this.#confirm(line)) && line.holder === claim
+      }
       const claim: LocalClaim = {
         kind: 'local',
         patience,
@@ -446,7 +454,8 @@ export class LockFiles implements AsyncDisposable {
     }
     const path = join(this.#directory, `${key}.lock`)
     line = {
-      path, claims: new Set([claim]), token: undefined, holder: undefined, confirming: undefined, fetching: undefined, served: Promise.resolve(),
+      path, claims: new Set([claim]), served: Promise.resolve(),
+      token: undefined, holder: undefined, confirming: undefined, fetching: undefined,
     }
     this.#lines.set(key, line)
     line.served = this.#serve(key, line)
@@ -511,13 +520,13 @@ export class LockFiles implements AsyncDisposable {
         if (!this.#dead && !(await create(path, token))) return true
       }
     } catch {
-      // What cannot be confirmed may be another's at any moment.
+      // A lock that cannot be confirmed may be another's at any moment.
     }
     this.#lose(line)
     return false
   }
 
-  /** Confirms all that is held, and says of each file when it was last seen to be. Does not reject. */
+  /** Confirms all locks that are held, and renews the times of their links. Does not reject. */
   async #confirmHeld(): Promise<void> {
     for (const line of this.#lines.values()) {
       if (!line.holder || !(await this.#confirm(line))) continue
@@ -526,7 +535,7 @@ export class LockFiles implements AsyncDisposable {
     }
   }
 
-  /** The file is another's, or will be: those who wait look for its holder themselves. */
+  /** Gives up a lock that another process has, or may get. Its line looks for the new holder. */
   #lose(line: Line): void {
     const { holder, claims } = line
     if (!line.token) return
@@ -536,7 +545,7 @@ export class LockFiles implements AsyncDisposable {
   }
 
   /** Gets the file for the local claims of a line; false if they left. */
-  async #fetch(line: Line, patience: LocalClaim['patience']): Promise<boolean> {
+  async #fetch(line: Line, patience: Patience): Promise<boolean> {
     const { signal } = (line.fetching = new AbortController())
     // Known before it is in the file: whoever reads it there may connect before we hear of it.
     const token = (line.token = `${this.#name}/${unique()}`)
@@ -558,7 +567,8 @@ export class LockFiles implements AsyncDisposable {
           place?.leave()
           place = next
         }
-        if (await this.#isDead(holder, next.presence, line.path)) fetched = await this.#replace(line, line.path, holder, token, patience)
+        const dead = await this.#isDead(holder, next.presence, line.path)
+        if (dead) fetched = await this.#replace(line, line.path, holder, token, patience)
         if (!fetched && patience === 'none') throw new LockFilesError('LOCK_TIMEOUT', 'The lock is held')
         if (!fetched && inVain > 0) await pause(Math.min(2 ** inVain, MAX_PAUSE_MS), signal)
       }
@@ -576,10 +586,11 @@ export class LockFiles implements AsyncDisposable {
    * Nobody else may do so while we have the guard, which its maker alone removes or renames while it lives and knows the token.
    * The guard holds our token, so renaming it is both the replacement and the guard's end.
    */
-  async #replace(line: Line, path: string, dead: string, token: string, patience: LocalClaim['patience']): Promise<boolean> {
+  async #replace(line: Line, path: string, dead: string, token: string, patience: Patience): Promise<boolean> {
     const guard = `${line.path}.${dead.slice(-24)}`
     const maker = await this.#create(guard, token)
-    if (maker && !((await this.#isAbandoned(guard, maker, line, patience)) && (await this.#replace(line, guard, maker, token, patience)))) return false
+    if (maker && !(await this.#isAbandoned(guard, maker, line, patience))) return false
+    if (maker && !(await this.#replace(line, guard, maker, token, patience))) return false
     try {
       if ((await read(path)) !== dead) return false
       await rename(guard, path).catch((error) => {
@@ -592,14 +603,14 @@ export class LockFiles implements AsyncDisposable {
   }
 
   /** Whether a guard is nobody's any more: its maker is dead, or could not remove it. Waits for one who is at work. */
-  async #isAbandoned(guard: string, maker: string, { fetching }: Line, patience: LocalClaim['patience']): Promise<boolean> {
-    const { presence, leave } = await this.#visit(maker, fetching ? patience : 'none', fetching?.signal, () => {})
+  async #isAbandoned(guard: string, maker: string, { fetching }: Line, patience: Patience): Promise<boolean> {
+    const { presence, leave } = await this.#visit(maker, patience, fetching?.signal)
     leave()
     return this.#isDead(maker, presence, guard)
   }
 
-  /** Connects to the process of a token; with patience, stands in its line until it lets go. */
-  async #visit(token: string, patience: LocalClaim['patience'], signal: AbortSignal | undefined, onPlaced: () => void): Promise<Place> {
+  /** Connects to the process of a token. With patience, stands in its line until it lets go. */
+  async #visit(token: string, patience: Patience, signal?: AbortSignal, onPlaced = (): void => {}): Promise<Place> {
     const path = join(this.#reach, socketOf(token))
     if (patience === 'wait' && signal) return this.#queue(path, token, signal, onPlaced)
     return { presence: await probe(path), leave: () => {} }
@@ -652,19 +663,19 @@ export class LockFiles implements AsyncDisposable {
   }
 
   /**
-   * Whether a process that was asked for by a token, or its socket, has ended or does not know it any more. `path` is the
-   * file that names it: its process keeps that young, as it does its socket.
+   * Whether the process of a token, or of a socket, has ended or no longer knows the token. A live
+   * process keeps the times of its socket recent, and those of `path`, the file that names it.
    */
   async #isDead(token: string, presence: Presence, path: string): Promise<boolean> {
     const isNear = token.startsWith(`${this.#host}-`)
     if (presence === 'forgetful') return true
     if (presence === 'missing') return this.#isStale(path)
     if (presence === 'refused' && isNear) return true
-    // Its host may be another one, or have given itself another name: who is there and refuses is not to be told from both.
+    // It may be dead, on another host, or on this one under another name. The lease covers all three.
     return presence !== 'alive' && !isNear && this.#isStale(join(this.#directory, socketOf(token)))
   }
 
-  /** Whether a file was left alone for longer than the lease. One that is gone is not: others did more than leave it. */
+  /** Whether a file was not touched within the lease. One that is gone is not stale: look again. */
   async #isStale(path: string): Promise<boolean> {
     try {
       const { mtimeMs } = await lstat(path)
@@ -712,7 +723,10 @@ function askHolder(line: Line): void {
   tell(line, holder, ask)
 }
 
-/** Calls a holder back when it has its hold, behind however many `await`, and where what it throws reaches nobody. */
+/**
+ * Calls a holder back in a turn of its own: when its `acquire` has resolved, behind however many
+ * `await`, and where an error that it throws reaches no one else's promise.
+ */
 function tell(line: Line, holder: LocalClaim, callback: () => void): void {
   setImmediate(() => {
     if (line.holder === holder) callback()
@@ -779,7 +793,7 @@ async function exists(path: string): Promise<boolean> {
   return lstat(path).then(() => true, (error) => !isCode(error, 'ENOENT'))
 }
 
-/** Asks nothing of a process: a live one may be stopped. */
+/** Connects, and waits for no answer, as a live process may be stopped. */
 function probe(path: string): Promise<Presence> {
   return new Promise((resolve) => {
     const socket = connect(path)
@@ -845,8 +859,9 @@ function first<T>(items: Set<T>): T | undefined {
 
 /** Milliseconds that a timer can count. `never` is Infinity where there may be a never. */
 function duration(name: string, value: number, leastMs: 0 | 1, never?: typeof Infinity): number {
-  if (typeof value !== 'number') throw new TypeError(`Cannot wait as ${name} must be a number: received ${typeof value}`)
+  const what = `Cannot wait as ${name} must be`
+  if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
   if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
   const bounds = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
-  throw new RangeError(`Cannot wait as ${name} must be ${bounds}: received ${value}`)
+  throw new RangeError(`${what} ${bounds}: received ${value}`)
 }

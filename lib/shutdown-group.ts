@@ -107,8 +107,8 @@ const UPGRADE_EVENTS = ['upgrade', 'connect']
  * It does not end a body by itself: give `signal` to what reads one. It does not exit the process
  * and cannot stop promises that it gave up on. A group is used once.
  *
- * @throws {TypeError} if a duration is not a number, {@link RangeError} if it is out of bounds. Source: "Resilient uploads", FOSDEM 2026
- * (there: `ShutdownGroup` and the server context).
+ * @throws {TypeError} if a duration is not a number, {@link RangeError} if it is out of bounds.
+ * Source: "Resilient uploads", FOSDEM 2026 (there: `ShutdownGroup` and the server context).
  *
  * @example A server that stops well on SIGTERM
  * ```ts
@@ -460,8 +460,9 @@ function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T | Promise
 
 /** Milliseconds that a timer can count. `never` is Infinity where there may be a never. */
 function duration(name: string, value: number, leastMs: 0 | 1, never?: typeof Infinity): number {
-  if (typeof value !== 'number') throw new TypeError(`Cannot wait as ${name} must be a number: received ${typeof value}`)
+  const what = `Cannot wait as ${name} must be`
+  if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
   if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
   const bounds = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
-  throw new RangeError(`Cannot wait as ${name} must be ${bounds}: received ${value}`)
+  throw new RangeError(`${what} ${bounds}: received ${value}`)
 }

@@ -12,8 +12,8 @@ import type { DownloadRequest, DownloadResponse } from './send-body.ts'
  * Returns a signal that aborts when bytes wait to be sent and the client takes none of them for
  * `timeoutMs`. While nothing waits, as the store is slow, time does not count.
  *
- * With Infinity it never aborts. It uses the timer that the connection has anyway, which sees every byte that leaves, and leaves it
- * as it was for the next request.
+ * With Infinity it never aborts. It uses the timer that the connection has anyway, which sees every
+ * byte that leaves, and leaves it as it was for the next request.
  */
 export function stallSignal(req: DownloadRequest, res: DownloadResponse, timeoutMs: number): AbortSignal {
   const controller = new AbortController()

@@ -254,9 +254,10 @@ function count(name: string, value: number): number {
   throw new RangeError(`Cannot limit uploads as ${name} must be a whole number, not negative: received ${value}`)
 }
 
-/** Milliseconds, or Infinity for never. What is not counted by a timer may be longer than one can be. */
+/** Milliseconds, or Infinity for never. What no timer counts may be longer than one can. */
 function duration(name: string, value: number, leastMs: 0 | 1, mostMs: number = MAX_TIMER_MS): number {
-  if (typeof value !== 'number') throw new TypeError(`Cannot wait as ${name} must be a number: received ${typeof value}`)
+  const what = `Cannot wait as ${name} must be`
+  if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
   if ((value >= leastMs && value <= mostMs) || value === Infinity) return value
-  throw new RangeError(`Cannot wait as ${name} must be ${leastMs} to ${mostMs} milliseconds or Infinity: received ${value}`)
+  throw new RangeError(`${what} ${leastMs} to ${mostMs} milliseconds or Infinity: received ${value}`)
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * Keeps whoever has lost an upload's lock from changing the upload.
+ * Keeps a request that has lost its upload's lock from changing the upload.
  *
- * A lock that reaches other processes can be lost: somebody removes its file, or a process is stopped
- * for so long that it counts as dead. Nobody can take back a call that the store has begun; so the
- * lock is asked right before each one, and again before the bytes of an append are acknowledged.
+ * A lock that reaches other processes can be lost: somebody removes its file, or its process is
+ * stopped for so long that it counts as dead. A call that the store has begun cannot be taken back.
+ * So the lock is checked right before each call, and again before an append is acknowledged.
  *
  * @module
  */
@@ -19,10 +19,10 @@ const CHANGES: ReadonlySet<PropertyKey> = new Set<keyof UploadStore>([
 ])
 
 /**
- * Returns the store with all that it can do. Calls that change an upload reject with `LOCK_LOST` once
- * the lock is lost; so does an append during which it was lost, whatever became of its bytes.
+ * Returns the store with all that it can do. Once the lock is lost, calls that change an upload reject
+ * with `LOCK_LOST`. So does an append during which it was lost, even if its bytes are stored.
  *
- * A locker that cannot say whether a lock is held is believed that it is.
+ * Returns the store itself if the lock has no `isHeld`.
  */
 export function fence(store: UploadStore, lock: Lock): UploadStore {
   if (!lock.isHeld) return store

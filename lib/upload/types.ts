@@ -147,7 +147,7 @@ export interface UploadStore {
 export interface Lock {
   release(): void | Promise<void>
   /**
-   * Whether it is still held. For locks that can be lost: it is asked before each change of the
+   * Whether it is still held, for locks that can be lost. It is called before each change of the
    * upload, so it should cost little. Must not reject.
    */
   isHeld?(): Promise<boolean>
@@ -164,7 +164,7 @@ export interface LockOptions {
   readonly timeoutMs?: number | undefined
   /** Called when another request wants the lock: save and release. */
   readonly onReleaseRequest?: (() => void) | undefined
-  /** Called when the lock was lost, as another may have it: store nothing more, and release. */
+  /** Called when the lock is lost, as another may have it: store nothing more, and release. */
   readonly onLost?: (() => void) | undefined
 }
 

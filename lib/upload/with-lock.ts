@@ -10,18 +10,23 @@ import type { UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { fence } from './fence.ts'
 
-/** What the work under a lock goes by, in place of what its caller has under the same names. */
+/** What work under a lock uses in place of what its caller has under the same names. */
 export interface Held {
-  /** Its store changes nothing once the lock is lost. */
+  /** With a store that changes nothing once the lock is lost. */
   readonly context: UploadContext
-  /** Aborts when another request wants the lock, the server shuts down, or the lock is lost: save and return. */
+  /** Aborts when another request wants the lock, on shutdown, and when the lock is lost: save and return. */
   readonly stop: AbortSignal
-  /** Aborts when the caller's signal does, or the lock is lost: what is not stored yet must not be. */
+  /** Aborts when the caller's signal does, or the lock is lost: store nothing more. */
   readonly signal: AbortSignal
 }
 
 /** Runs `work` while the lock is held. `signal` ends the wait for the lock, too. */
-export async function withLock<T>(context: UploadContext, id: string, signal: AbortSignal, work: (held: Held) => Promise<T>): Promise<T> {
+export async function withLock<T>(
+  context: UploadContext,
+  id: string,
+  signal: AbortSignal,
+  work: (held: Held) => Promise<T>,
+): Promise<T> {
   const { locker, lockTimeoutMs, shutdownSignal, store } = context
   const stop = new AbortController()
   const end = new AbortController()
