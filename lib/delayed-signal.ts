@@ -46,7 +46,7 @@ const followersByParent = new WeakMap<AbortSignal, Set<() => void>>()
  * It does not shorten anything: the delay is counted from the parent's abort, not from the call.
  *
  * @throws {TypeError} if `parent` is not an `AbortSignal` or `delayMs` not a number,
- * {@link RangeError} if that is not 0 to 2^31-1 or Infinity. Source: "Resilient uploads", FOSDEM 2026 (there: `newDelayedContext`).
+ * {@link RangeError} if that is out of bounds. Source: "Resilient uploads", FOSDEM 2026 (there: `newDelayedContext`).
  *
  * @example Ten more seconds for a save whose client has gone
  * ```ts
@@ -67,12 +67,7 @@ export function delayedSignal(parent: AbortSignal, delayMs: number, options: Del
   if (typeof parent?.addEventListener !== 'function' || typeof parent.aborted !== 'boolean') {
     throw new TypeError(`Cannot follow the parent as it must be an AbortSignal: received ${typeof parent}`)
   }
-  if (typeof delayMs !== 'number') {
-    throw new TypeError(`Cannot delay an abort as delayMs must be a number: received ${typeof delayMs}`)
-  }
-  if (!(delayMs >= 0 && (delayMs <= MAX_TIMER_MS || delayMs === Infinity))) {
-    throw new RangeError(`Cannot delay an abort as delayMs must be 0 to ${MAX_TIMER_MS} or Infinity: received ${delayMs}`)
-  }
+  duration('delayMs', delayMs, 0, Infinity)
 
   const controller = new AbortController()
   let timer: NodeJS.Timeout | undefined
@@ -116,4 +111,13 @@ function startFollowers(event: Event): void {
   const followers = followersByParent.get(parent)
   followersByParent.delete(parent)
   for (const start of followers ?? []) start()
+}
+
+/** Milliseconds that a timer can count. `never` is Infinity where there may be a never. */
+function duration(name: string, value: number, leastMs: 0 | 1, never?: typeof Infinity): number {
+  const what = `Cannot wait as ${name} must be`
+  if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
+  if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
+  const bounds = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
+  throw new RangeError(`${what} ${bounds}: received ${value}`)
 }

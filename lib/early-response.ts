@@ -33,13 +33,19 @@ export interface EarlyResponse {
 
 /** Options of {@link respondEarly}. */
 export interface EarlyResponseOptions {
-  /** How long to go on reading, in milliseconds, at most 2^31-1. 0 does not linger. Default: 5000. */
+  /**
+   * How long to go on reading, in milliseconds: 0 to 2^31-1, or Infinity. 0 does not linger. With
+   * Infinity a client that neither sends nor closes is waited for forever. Default: 5000.
+   */
   readonly lingerMs?: number | undefined
   /** How many bytes to discard at most; it does not bound `drain`. Default: 64 MiB. */
   readonly lingerBytes?: number | undefined
   /** Reads the rest of the body in place of discarding it; must settle soon after `signal` aborts. Default: none. */
   readonly drain?: ((signal: AbortSignal) => Promise<unknown>) | undefined
 }
+
+/** Above this, Node's timers fire at once instead of late. */
+const MAX_TIMER_MS = 2 ** 31 - 1
 
 /** RFC 9113 section 7: the stream is closed, nothing is wrong. */
 const HTTP2_NO_ERROR = 0
@@ -58,7 +64,8 @@ const HTTP2_NO_ERROR = 0
  * client to have read the answer, and cannot help one that reads nothing before all is sent and
  * sends more than the bounds allow.
  *
- * @throws whatever `drain` rejects with, after the response was ended. RFC 9112 section 9.6.
+ * @throws {TypeError} if `lingerMs` is not a number, {@link RangeError} if it is out of bounds, both
+ * before anything is sent; whatever `drain` rejects with, after the response was ended. RFC 9112 section 9.6.
  *
  * @example Refuse an upload that is too large
  * ```ts
@@ -81,7 +88,8 @@ export async function respondEarly(
   options: EarlyResponseOptions = {},
 ): Promise<void> {
   const { status, statusMessage, headers = {}, body = '' } = response
-  const { lingerMs = 5000, lingerBytes = 64 * 1024 * 1024, drain } = options
+  const { lingerBytes = 64 * 1024 * 1024, drain } = options
+  const lingerMs = duration('lingerMs', options.lingerMs ?? 5000, 0, Infinity)
   const out = res as ServerResponse // the HTTP/2 compatibility API has the same methods
   const http2Stream = 'stream' in res ? res.stream : undefined
   // Node hands a request over while it still parses the packet that brought it, perhaps with all of the body.
@@ -151,7 +159,7 @@ async function linger(
   drain: EarlyResponseOptions['drain'],
 ): Promise<void> {
   const controller = new AbortController()
-  const timer = setTimeout(() => controller.abort(), maxMs)
+  const timer = maxMs === Infinity ? undefined : setTimeout(() => controller.abort(), maxMs)
   try {
     await (drain?.(controller.signal) ?? discard(req, maxBytes, controller.signal))
   } finally {
@@ -176,4 +184,13 @@ function discard(req: IncomingMessage | Http2ServerRequest, maxBytes: number, si
     signal.addEventListener('abort', stop)
     req.resume() // on its own, 'data' does not restart a source that was paused explicitly
   })
+}
+
+/** Milliseconds that a timer can count. `never` is Infinity where there may be a never. */
+function duration(name: string, value: number, leastMs: 0 | 1, never?: typeof Infinity): number {
+  const what = `Cannot wait as ${name} must be`
+  if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
+  if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
+  const bounds = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
+  throw new RangeError(`${what} ${bounds}: received ${value}`)
 }

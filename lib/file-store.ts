@@ -615,6 +615,7 @@ export class FileStore {
     try {
       let flushedAtMs = Date.now()
       for await (const buffers of batchesOf(body, this.#budget, signal)) {
+        signal?.throwIfAborted() // what was taken, and is not written yet, must not be any more
         for (let rest = buffers; rest.length > 0; ) {
           const { bytesWritten } = await file.writev(rest, offset)
           if (bytesWritten === 0) throw new Error('The system wrote nothing, and did not say why')

@@ -145,7 +145,7 @@ export class HappyReader extends Readable {
     this.#http2Stream = http2StreamOf(source)
     this.#maxBytes = count('maxBytes', options.maxBytes) ?? Infinity
     this.#expectedBytes = count('expectedBytes', options.expectedBytes)
-    this.#idleTimeoutMs = duration('idleTimeoutMs', options.idleTimeoutMs) ?? Infinity
+    this.#idleTimeoutMs = duration('idleTimeoutMs', options.idleTimeoutMs ?? Infinity, 1, Infinity)
     this.#signal = options.signal
 
     // Else a 'data' listener would start it before the consumer asks; and HTTP/2 throws away on an abort
@@ -326,7 +326,11 @@ function count(name: string, value: number | undefined): number | undefined {
   throw new RangeError(`Cannot read the source as ${name} must be a whole number of bytes: received ${value}`)
 }
 
-function duration(name: string, value: number | undefined): number | undefined {
-  if (value === undefined || value === Infinity || (value >= 1 && value <= MAX_TIMER_MS)) return value
-  throw new RangeError(`Cannot read the source as ${name} must be 1 to ${MAX_TIMER_MS} milliseconds or Infinity: received ${value}`)
+/** Milliseconds that a timer can count. `never` is Infinity where there may be a never. */
+function duration(name: string, value: number, leastMs: 0 | 1, never?: typeof Infinity): number {
+  const what = `Cannot wait as ${name} must be`
+  if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
+  if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
+  const bounds = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
+  throw new RangeError(`${what} ${bounds}: received ${value}`)
 }

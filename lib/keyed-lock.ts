@@ -10,6 +10,9 @@
  *
  * Design. The claims on a key stand in a `Set`, which keeps their order and removes any of them
  * in one step; the first is the holder. Nothing polls and no timer runs without a `timeoutMs`.
+ * A holder is asked in a turn of the event loop of its own. By then the holder has its hold, and
+ * what it throws reaches neither the newcomer's promise nor somebody's `release`. A microtask
+ * would be too early where `acquire` is behind an `async` function.
  *
  * Self-contained: this file uses Node's globals only.
  *
@@ -32,11 +35,17 @@ export class KeyedLockTimeoutError extends Error {
 export interface KeyedLockOptions {
   /** Gives up waiting when it aborts; without effect once the lock is held. Default: none. */
   readonly signal?: AbortSignal | undefined
-  /** How long to wait, in milliseconds, at most 2^31-1. Default: without limit. */
+  /** How long to wait, in milliseconds: 0 to 2^31-1, or Infinity for no limit. Default: Infinity. */
   readonly timeoutMs?: number | undefined
-  /** Called once, at the latest when the lock is granted, if somebody waits behind. Must not throw. Default: none. */
+  /**
+   * Called at most once, if somebody waits behind, in a turn of the event loop of its own. It is
+   * not called after the release. What it throws is an uncaught exception. Default: none.
+   */
   readonly onReleaseRequest?: (() => void) | undefined
 }
+
+/** Above this, Node's timers fire at once instead of late. */
+const MAX_TIMER_MS = 2 ** 31 - 1
 
 interface Claim {
   readonly grant: () => void
@@ -48,9 +57,9 @@ interface Claim {
  * Gives out one hold a key at a time, within this process.
  *
  * 1. A free key is granted at once.
- * 2. Otherwise the holder's `onReleaseRequest` is called before `acquire` returns, and the newcomer
- *    waits behind those who came before it.
- * 3. `release()` grants the key to the next in line, which is asked for it at once if others wait.
+ * 2. Otherwise the holder's `onReleaseRequest` is called in the next turn of the event loop, and the
+ *    newcomer waits behind those who came before it.
+ * 3. `release()` grants the key to the next in line, which is asked for it in turn if others wait.
  *
  * The holder decides when it lets go: nothing is taken from it. Keys without claims take no memory.
  * It does not reach other processes, and it is not re-entrant: who acquires twice waits for itself.
@@ -71,11 +80,13 @@ export class KeyedLock {
   /**
    * Waits for the key and holds it.
    *
-   * @throws {KeyedLockTimeoutError} after `timeoutMs`; the signal's reason when that aborts first.
+   * @throws {KeyedLockTimeoutError} after `timeoutMs`; the signal's reason when that aborts first;
+   * {@link TypeError} if `timeoutMs` is not a number, {@link RangeError} if it is out of bounds.
    */
-  acquire(key: string, options: KeyedLockOptions = {}): Promise<KeyedLockHold> {
-    const { signal, timeoutMs, onReleaseRequest } = options
-    if (signal?.aborted) return Promise.reject(signal.reason)
+  async acquire(key: string, options: KeyedLockOptions = {}): Promise<KeyedLockHold> {
+    const { signal, onReleaseRequest } = options
+    const timeoutMs = duration('timeoutMs', options.timeoutMs ?? Infinity, 0, Infinity)
+    signal?.throwIfAborted()
 
     return new Promise((resolve, reject) => {
       const stopWaiting = (): void => {
@@ -99,8 +110,8 @@ export class KeyedLock {
       }
       let timer: ReturnType<typeof setTimeout> | undefined
       if (this.#claimsByKey.has(key)) { // otherwise there is nothing to wait for
-        if (timeoutMs !== undefined) timer = setTimeout(onTimeout, timeoutMs)
         signal?.addEventListener('abort', onAbort)
+        if (timeoutMs !== Infinity) timer = setTimeout(onTimeout, timeoutMs)
       }
       this.#add(key, claim)
     })
@@ -140,7 +151,18 @@ function askHolder(claims: Set<Claim>): void {
   const ask = holder?.askToRelease
   if (!holder || !ask) return
   holder.askToRelease = undefined
-  ask()
+  setImmediate(() => {
+    if (first(claims) === holder) ask()
+  })
+}
+
+/** Milliseconds that a timer can count. `never` is Infinity where there may be a never. */
+function duration(name: string, value: number, leastMs: 0 | 1, never?: typeof Infinity): number {
+  const what = `Cannot wait as ${name} must be`
+  if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
+  if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
+  const bounds = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
+  throw new RangeError(`${what} ${bounds}: received ${value}`)
 }
 
 function first(claims: Set<Claim>): Claim | undefined {

@@ -17,6 +17,9 @@
  * line passes the file on without touching the disk, and gives it up when the next is elsewhere.
  * A dead holder's link is *replaced*, by the one process that got a second link, the guard, which
  * is named after what it replaces; removed, it could be another's by the time the call arrives.
+ * Files can also be removed by somebody else. A heartbeat checks those of its process and makes
+ * missing ones again, under the same names. If another process has the lock by then, the holder
+ * learns that. So a socket that refuses means dead, and a socket that is missing does not.
  *
  * Self-contained: this file imports `node:` builtins only.
  *
@@ -25,13 +28,21 @@
 
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { chmod, lstat, mkdir, open, readdir, readFile, readlink, rename, symlink, unlink, utimes, type FileHandle } from 'node:fs/promises'
+import {
+  chmod, lstat, lutimes, mkdir, open, readdir, readFile, readlink, rename, symlink, unlink, utimes, type FileHandle,
+} from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 
 /** A key that is held. */
 export interface LockFilesHold extends AsyncDisposable {
+  /**
+   * Whether the key is still held. Reads its link, and makes a removed link again. False after the
+   * release, after `close()`, and once another process has the key. Never rejects: if the link can
+   * be neither read nor made again, the lock is lost.
+   */
+  isHeld(): Promise<boolean>
   /**
    * Passes the key on; resolves once the next in this process has it or its file is gone. May be
    * called twice. Never rejects: a file that cannot be removed is disowned, and whoever waits for
@@ -58,9 +69,10 @@ export class LockFilesError extends Error {
 /** Options of {@link LockFiles.open}. */
 export interface LockFilesOptions {
   /**
-   * For a directory that several hosts share, or that outlived a restart of the host: for how long,
-   * in milliseconds, a lock from there counts as held after its process was last seen alive. The
-   * same in all processes; their clocks may differ by less. 1 to 2^31-1. Default: 60000.
+   * How long a lock counts as held after its process was last seen, in milliseconds, if that process
+   * cannot be reached: it is on another host that shares the directory, the host was restarted, or
+   * its socket was removed. The same in all processes; their clocks may differ by less. A process
+   * checks its own files four times per lease. 1 to 2^31-1. Default: 60000.
    */
   readonly leaseMs?: number | undefined
 }
@@ -69,17 +81,27 @@ export interface LockFilesOptions {
 export interface LockFilesAcquireOptions {
   /** Gives up waiting when it aborts; without effect once the lock is held. Default: none. */
   readonly signal?: AbortSignal | undefined
-  /** How long to wait, in milliseconds, at most 2^31-1. Default: without limit. */
+  /** How long to wait, in milliseconds: 0 to 2^31-1, or Infinity for no limit. Default: Infinity. */
   readonly timeoutMs?: number | undefined
-  /** Called once, right after the lock is granted at the latest, if somebody waits behind. Must not throw. Default: none. */
+  /**
+   * Called at most once, if somebody waits behind, in a turn of the event loop of its own. It is
+   * not called after the release. What it throws is an uncaught exception. Default: none.
+   */
   readonly onReleaseRequest?: (() => void) | undefined
+  /**
+   * Called at most once, in the same way, when the lock is lost: another process has the key, or may
+   * get it at any moment. Stop what the lock guards, then release. Default: none.
+   */
+  readonly onLost?: (() => void) | undefined
 }
+
+type Patience = 'wait' | 'none'
 
 /** A request of this process. */
 interface LocalClaim {
   readonly kind: 'local'
   /** Whether it waits for a holder in another process. */
-  readonly patience: 'wait' | 'none'
+  readonly patience: Patience
   /** Hands the lock over; resolves when it is released. */
   readonly grant: () => Promise<void>
   readonly refuse: (reason: unknown) => void
@@ -87,6 +109,7 @@ interface LocalClaim {
   readonly passedOn: () => void
   /** Asks for the lock back; `undefined` once it has been asked. */
   askToRelease: (() => void) | undefined
+  readonly onLost: (() => void) | undefined
 }
 
 /** A request of another process, which lasts as long as its connection. */
@@ -103,15 +126,27 @@ interface Line {
   /** What others read in the file while it is ours, or may read at any moment. */
   token: string | undefined
   holder: LocalClaim | undefined
+  /** The check of the holder's file that is in progress. */
+  confirming: Promise<boolean> | undefined
   fetching: AbortController | undefined
   /** Resolves when the line is forgotten. */
   served: Promise<void>
 }
 
-/** A place in the line of another process. */
+/**
+ * What connecting to a process's socket shows.
+ *
+ * - `alive`: it listens. It may be stopped.
+ * - `forgetful`: it answers that it does not know the token.
+ * - `refused`: it does not listen. On the host of that process, it is dead.
+ * - `missing`: the socket has no file. The process ended cleanly, or somebody removed the file.
+ * - `unreachable`: any other error, as on a file system that carries no sockets.
+ */
+type Presence = 'alive' | 'forgetful' | 'refused' | 'missing' | 'unreachable'
+
+/** A place in the line of another process, if that is alive. */
 interface Place {
-  /** Whether there is no such line: its process is dead, or does not know the token. */
-  readonly dead: boolean
+  readonly presence: Presence
   leave(): void
 }
 
@@ -132,6 +167,7 @@ const LOCK = /^[A-Za-z0-9_-]{1,128}\.lock(?:\.([0-9a-f]{24}))?$/
 /** The address of a Unix socket holds 108 bytes on Linux, 104 elsewhere. */
 const MAX_SOCKET_PATH_BYTES = 100
 
+/** Above this, Node's timers fire at once instead of late. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 /** How long one who may take the lock can keep those behind waiting, stopped by a debugger, say. */
@@ -151,13 +187,18 @@ const MAX_PAUSE_MS = 1000
  * The holder decides when it lets go: nothing is taken from a live process, stopped or not. Waiting
  * is an open connection and costs nothing. Keys without claims leave no file.
  *
+ * If the directory is emptied or removed while in use, each process makes its own files again within
+ * a quarter of `leaseMs`, or as soon as it needs them. Until then another process may take a key
+ * that is held. The first holder then gets `onLost`, and its `isHeld()` is false. If the other
+ * process has released the key by then, the first holder does not notice.
+ *
  * A process stands in the line of another once, for all its requests that came before somebody
  * from elsewhere stood behind them. Two cases break the order: while the file goes from one process
  * to the next, somebody may slip in; and those who waited for a process that dies start anew.
  *
- * It is not re-entrant, and the directory must not be emptied while in use. A lock from another
- * host, or from before a restart, cannot be asked for: it is looked at once a second until it is
- * gone or `leaseMs` have passed, so there the promise is only as good as the clocks.
+ * It is not re-entrant. If the holder's process cannot be reached, as it is on another host or from
+ * before a restart, it cannot be asked. Its lock is checked once a second until it is gone or
+ * `leaseMs` have passed, so there the promise is only as good as the clocks.
  *
  * @example One process takes over from another
  * ```ts
@@ -179,13 +220,15 @@ export class LockFiles implements AsyncDisposable {
   readonly #host: string
   /** The name of our socket, by which others know us. */
   readonly #name: string
-  readonly #server: Server
+  #server: Server
   readonly #connections = new Set<Socket>()
   readonly #lines = new Map<string, Line>()
   /** The directory as the addresses of sockets begin, and what keeps that valid. */
   #reach: string
   #handle: FileHandle | undefined
   #heartbeat: NodeJS.Timeout | undefined
+  /** The making again of the directory and the socket that is in progress. */
+  #restoring: Promise<void> | undefined
   #closed: Promise<void> | undefined
   /** Whether our socket is gone, so that files of ours are anybody's. */
   #dead = false
@@ -196,7 +239,7 @@ export class LockFiles implements AsyncDisposable {
     this.#host = host
     this.#name = `${host}-${randomBytes(8).toString('hex')}.sock`
     this.#reach = directory
-    this.#server = createServer((socket) => this.#welcome(socket))
+    this.#server = this.#createServer()
   }
 
   /**
@@ -204,18 +247,18 @@ export class LockFiles implements AsyncDisposable {
    * this keeps the process alive; an `acquire` that waits does.
    *
    * @throws {LockFilesError} `LOCKS_UNSUPPORTED` with its `cause`, where sockets or symbolic links are not to be had;
-   * {@link RangeError} if `leaseMs` is not 1 to 2^31-1; errors of the file system if the directory cannot be made.
+   * {@link TypeError} if `leaseMs` is not a number, {@link RangeError} if it is out of bounds;
+   * errors of the file system if the directory cannot be made.
    */
   static async open(directory: string, options: LockFilesOptions = {}): Promise<LockFiles> {
-    const { leaseMs = 60_000 } = options
-    if (!(leaseMs >= 1 && leaseMs <= MAX_TIMER_MS)) {
-      throw new RangeError(`Cannot open locks as leaseMs must be 1 to ${MAX_TIMER_MS}: received ${leaseMs}`)
-    }
+    const leaseMs = duration('leaseMs', options.leaseMs ?? 60_000, 1)
     const path = resolve(directory)
     await mkdir(path, { recursive: true, mode: 0o700 })
     const locks = new LockFiles(path, leaseMs, await thisHost())
     try {
       await locks.#listen()
+      await locks.#proveLinks()
+      locks.#heartbeat = setInterval(() => void locks.#lookAfterFiles(), leaseMs / 4).unref()
       await locks.#sweep()
       return locks
     } catch (cause) {
@@ -228,7 +271,8 @@ export class LockFiles implements AsyncDisposable {
    * Waits for the key and holds it.
    *
    * @throws {LockFilesError} `LOCK_TIMEOUT` after `timeoutMs`, `LOCK_CORRUPT`, `LOCKS_CLOSED`; the signal's reason when
-   * that aborts first; {@link TypeError} if the key is not 1 to 128 of A-Z, a-z, 0-9, `_` and `-`; errors of the file system.
+   * that aborts first; {@link TypeError} if the key is not 1 to 128 of A-Z, a-z, 0-9, `_` and `-`,
+   * or `timeoutMs` is not a number; {@link RangeError} if that is out of bounds; errors of the file system.
    */
   acquire(key: string, options: LockFilesAcquireOptions = {}): Promise<LockFilesHold> {
     return this.#claim(key, options, 'wait')
@@ -251,7 +295,8 @@ export class LockFiles implements AsyncDisposable {
   /**
    * Rejects those who wait in this process and whoever comes later, and removes the socket.
    *
-   * Release first: it waits for no holder, and what is held from here on counts as a dead process's.
+   * Release first: it waits for no holder. Others may take at once what is still held, as they may
+   * take the locks of a dead process, and its holders get `onLost`.
    */
   close(): Promise<void> {
     return (this.#closed ??= this.#close())
@@ -268,67 +313,96 @@ export class LockFiles implements AsyncDisposable {
     }
     // While the socket listens, what is being created or removed is ours alone.
     for (let line; (line = Array.from(this.#lines.values()).find(({ holder }) => !holder)); ) await line.served
-    this.#dead = true
     clearInterval(this.#heartbeat)
-    await remove(join(this.#directory, this.#name)).catch(() => {}) // it refuses from now on, which is as good
+    while (this.#restoring) await this.#restoring.catch(() => {})
+    this.#dead = true
+    // If keys are held, the file stays: as it refuses, others take them at once.
+    if (this.#lines.size === 0) await remove(join(this.#directory, this.#name)).catch(() => {})
     this.#server.close()
+    for (const line of this.#lines.values()) this.#lose(line)
     for (const socket of this.#connections) socket.destroy()
     await this.#handle?.close()
+  }
+
+  #createServer(): Server {
+    return createServer((socket) => this.#welcome(socket)).unref()
   }
 
   async #listen(): Promise<void> {
     if (Buffer.byteLength(join(this.#directory, this.#name)) > MAX_SOCKET_PATH_BYTES) {
       if (process.platform !== 'linux') throw new Error(`Here a socket's path must have at most ${MAX_SOCKET_PATH_BYTES} bytes`)
+      const before = this.#handle
       this.#handle = await open(this.#directory)
       this.#reach = `/proc/self/fd/${this.#handle.fd}`
+      await before?.close()
     }
     // It gets its name when it listens: under that name, refused shall always mean dead.
     const fresh = this.#name.replace('.sock', '.new')
+    await remove(join(this.#directory, fresh)) // if it came no further than that the last time
     this.#server.listen({ path: join(this.#reach, fresh), exclusive: true }) // not shared by the workers of a cluster
     await once(this.#server, 'listening')
     this.#server.on('error', () => {}) // who could not be accepted comes again
-    this.#server.unref()
     await chmod(join(this.#directory, fresh), 0o600)
     await rename(join(this.#directory, fresh), join(this.#directory, this.#name))
-    if (await isRefused(join(this.#reach, this.#name))) throw new Error('A socket cannot be reached there')
+    if ((await probe(join(this.#reach, this.#name))) !== 'alive') throw new Error('A socket cannot be reached there')
+  }
 
-    await create(join(this.#directory, fresh), `${this.#name}/${unique()}`)
-    await read(join(this.#directory, fresh))
-    await remove(join(this.#directory, fresh))
-    this.#heartbeat = setInterval(() => void this.#touch().catch(() => {}), this.#leaseMs / 4).unref()
+  async #proveLinks(): Promise<void> {
+    const path = join(this.#directory, this.#name.replace('.sock', '.new'))
+    await create(path, `${this.#name}/${unique()}`)
+    await read(path)
+    await remove(path)
+  }
+
+  /** Makes the directory and the socket again, under the name that others know, then held locks. */
+  async #restore(): Promise<void> {
+    await mkdir(this.#directory, { mode: 0o700 }).catch((error) => {
+      if (!isCode(error, 'EEXIST')) throw error
+    })
+    this.#server.close() // those who are connected stay so
+    this.#server = this.#createServer()
+    await this.#listen()
+    void this.#confirmHeld()
   }
 
   async #sweep(): Promise<void> {
-    const names = await readdir(this.#directory)
     const pathOf = (name: string): string => join(this.#directory, name)
-    for (const name of names.filter((each) => SOCKET.test(each) && each !== this.#name)) {
-      const dead = name.endsWith('.new') ? await this.#isStale(name) : await this.#isDead(name)
-      if (dead) await remove(pathOf(name))
+    const dead = new Set<string>()
+    for (const name of await readdir(this.#directory)) {
+      if (!SOCKET.test(name) || name === this.#name) continue
+      if (name.endsWith('.sock')) {
+        if (await this.#isDead(name, await probe(join(this.#reach, name)), pathOf(name))) dead.add(name)
+      } else if (await this.#isStale(pathOf(name))) await remove(pathOf(name))
     }
-    // A token never comes back, so a guard whose token nobody has any more guards nothing.
-    const locks = names.filter((name) => LOCK.test(name))
+    // Read only now: the dead make no more of them.
+    const locks = (await readdir(this.#directory)).filter((name) => LOCK.test(name))
     const targets = await Promise.all(locks.map((name) => readlink(pathOf(name)).catch(() => '')))
+    // A guard whose token nobody has guards nothing.
     for (const name of locks) {
       const guarded = LOCK.exec(name)?.[1]
       if (guarded && !targets.some((target) => target.endsWith(guarded))) await remove(pathOf(name))
     }
-    // A lock of the dead is taken and let go, which removes it.
-    const alive = new Map<string, boolean>()
+    // A lock of the dead is taken and let go, which removes it. Their socket goes last: a missing
+    // one does not mean dead.
     for (const [index, name] of locks.entries()) {
-      const [socketName = ''] = targets[index]?.split('/') ?? []
-      if (LOCK.exec(name)?.[1] || !TOKEN.test(targets[index] ?? '')) continue // what is corrupt is told to whoever wants it
-      if (!alive.has(socketName)) alive.set(socketName, !(await this.#isDead(socketName)))
-      if (!alive.get(socketName)) await (await this.tryAcquire(name.slice(0, -'.lock'.length)))?.release()
+      const target = targets[index] ?? ''
+      const socketName = socketOf(target)
+      if (LOCK.exec(name)?.[1] || !TOKEN.test(target)) continue // what is corrupt is told to whoever wants it
+      if (!dead.has(socketName) && (await exists(pathOf(socketName)))) continue
+      await (await this.tryAcquire(name.slice(0, -'.lock'.length)))?.release()
     }
+    const named = new Set(await Promise.all(locks.map((name) => readlink(pathOf(name)).then(socketOf, () => ''))))
+    for (const name of dead) if (!named.has(name)) await remove(pathOf(name))
   }
 
-  #claim(key: string, options: LockFilesAcquireOptions, patience: LocalClaim['patience']): Promise<LockFilesHold> {
-    const { signal, timeoutMs, onReleaseRequest } = options
+  async #claim(key: string, options: LockFilesAcquireOptions, patience: Patience): Promise<LockFilesHold> {
+    const { signal, onReleaseRequest, onLost } = options
+    const timeoutMs = duration('timeoutMs', options.timeoutMs ?? Infinity, 0, Infinity)
     if (typeof key !== 'string' || !KEY.test(key)) {
-      return Promise.reject(new TypeError(`Cannot lock a key as it must match ${KEY.source}: received ${String(key)}`))
+      throw new TypeError(`Cannot lock a key as it must match ${KEY.source}: received ${String(key)}`)
     }
-    if (signal?.aborted) return Promise.reject(signal.reason)
-    if (this.#closed) return Promise.reject(closed())
+    signal?.throwIfAborted()
+    if (this.#closed) throw closed()
 
     return new Promise((resolve, reject) => {
       const stopWaiting = (): void => {
@@ -349,20 +423,24 @@ export class LockFiles implements AsyncDisposable {
         released.resolve()
         return passedOn.promise
       }
+      const isHeld = async (): Promise<boolean> => {
+        return line.holder === claim && (await this.#confirm(line)) && line.holder === claim
+      }
       const claim: LocalClaim = {
         kind: 'local',
         patience,
         grant: () => {
           stopWaiting()
-          resolve({ release, [Symbol.asyncDispose]: release })
+          resolve({ isHeld, release, [Symbol.asyncDispose]: release })
           return released.promise
         },
         refuse: giveUp,
         passedOn: passedOn.resolve,
         askToRelease: onReleaseRequest,
+        onLost,
       }
-      const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, timeoutMs)
       signal?.addEventListener('abort', onAbort)
+      const timer = timeoutMs === Infinity ? undefined : setTimeout(onTimeout, timeoutMs)
       const line = this.#join(key, claim)
     })
   }
@@ -375,7 +453,10 @@ export class LockFiles implements AsyncDisposable {
       return line
     }
     const path = join(this.#directory, `${key}.lock`)
-    line = { path, claims: new Set([claim]), token: undefined, holder: undefined, fetching: undefined, served: Promise.resolve() }
+    line = {
+      path, claims: new Set([claim]), served: Promise.resolve(),
+      token: undefined, holder: undefined, confirming: undefined, fetching: undefined,
+    }
     this.#lines.set(key, line)
     line.served = this.#serve(key, line)
     return line
@@ -403,18 +484,19 @@ export class LockFiles implements AsyncDisposable {
   /** Lets the local claims at the head of the line have the file in turn, then gives it up; returns whom to tell. */
   async #grant(line: Line): Promise<(() => void) | undefined> {
     let passedOn: (() => void) | undefined
-    for (let claim = first(line.claims); claim?.kind === 'local'; claim = first(line.claims)) {
+    for (let claim = first(line.claims); claim?.kind === 'local' && line.token; claim = first(line.claims)) {
       passedOn?.()
       line.holder = claim
       const released = claim.grant()
       for (const behind of line.claims) if (behind.kind === 'remote') behind.socket.write('!')
-      queueMicrotask(() => askHolder(line)) // when its caller has the hold in hand
+      askHolder(line)
       await released
       line.claims.delete(claim)
       passedOn = claim.passedOn
     }
+    await line.confirming // or it might make the file again when it is gone
     try {
-      if (!this.#dead && (await read(line.path)) === line.token) await unlink(line.path)
+      if (line.token && (await read(line.path)) === line.token) await unlink(line.path)
     } catch {
       // Without the token we do not know the file any more, so the next will replace it.
     }
@@ -422,34 +504,70 @@ export class LockFiles implements AsyncDisposable {
     return passedOn
   }
 
+  /** Whether the file of a line that is held is still ours; one that was removed is made again. */
+  #confirm(line: Line): Promise<boolean> {
+    return (line.confirming ??= this.#confirmOnce(line).finally(() => (line.confirming = undefined)))
+  }
+
+  async #confirmOnce(line: Line): Promise<boolean> {
+    const { path, token } = line
+    if (!token) return false
+    try {
+      const found = await read(path)
+      if (found === token) return true
+      if (!found) {
+        await this.#touch() // our socket may be gone, too
+        if (!this.#dead && !(await create(path, token))) return true
+      }
+    } catch {
+      // A lock that cannot be confirmed may be another's at any moment.
+    }
+    this.#lose(line)
+    return false
+  }
+
+  /** Confirms all locks that are held, and renews the times of their links. Does not reject. */
+  async #confirmHeld(): Promise<void> {
+    for (const line of this.#lines.values()) {
+      if (!line.holder || !(await this.#confirm(line))) continue
+      const now = new Date()
+      await lutimes(line.path, now, now).catch(() => {})
+    }
+  }
+
+  /** Gives up a lock that another process has, or may get. Its line looks for the new holder. */
+  #lose(line: Line): void {
+    const { holder, claims } = line
+    if (!line.token) return
+    line.token = undefined
+    for (const claim of claims) if (claim.kind === 'remote') claim.socket.destroy()
+    if (holder?.onLost) tell(line, holder, holder.onLost)
+  }
+
   /** Gets the file for the local claims of a line; false if they left. */
-  async #fetch(line: Line, patience: LocalClaim['patience']): Promise<boolean> {
+  async #fetch(line: Line, patience: Patience): Promise<boolean> {
     const { signal } = (line.fetching = new AbortController())
     // Known before it is in the file: whoever reads it there may connect before we hear of it.
     const token = (line.token = `${this.#name}/${unique()}`)
     let place: Place | undefined
     let previous: string | undefined
     let inVain = 0
-    let dead = false
     let fetched = false
     try {
       await this.#touch() // proves as well that our socket is where others look for it
       while (!fetched && !signal.aborted) {
-        const holder = await create(line.path, token)
+        const holder = await this.#create(line.path, token)
         if (!holder) return (fetched = true)
         inVain = holder === previous ? inVain + 1 : 0
         previous = holder
 
-        const [socketName = ''] = holder.split('/')
-        if (patience === 'wait' && this.#isNear(socketName)) {
-          // Those behind us in the last line wait until we have a place in the next.
-          const next = await this.#queue(socketName, holder, signal, () => place?.leave())
-          dead = next.dead
-          if (!dead) {
-            place?.leave()
-            place = next
-          }
-        } else dead = await this.#isDead(socketName)
+        // Those behind us in the last line wait until we have a place in the next.
+        const next = await this.#visit(holder, patience, signal, () => place?.leave())
+        if (next.presence === 'alive') {
+          place?.leave()
+          place = next
+        }
+        const dead = await this.#isDead(holder, next.presence, line.path)
         if (dead) fetched = await this.#replace(line, line.path, holder, token, patience)
         if (!fetched && patience === 'none') throw new LockFilesError('LOCK_TIMEOUT', 'The lock is held')
         if (!fetched && inVain > 0) await pause(Math.min(2 ** inVain, MAX_PAUSE_MS), signal)
@@ -468,39 +586,47 @@ export class LockFiles implements AsyncDisposable {
    * Nobody else may do so while we have the guard, which its maker alone removes or renames while it lives and knows the token.
    * The guard holds our token, so renaming it is both the replacement and the guard's end.
    */
-  async #replace(line: Line, path: string, dead: string, token: string, patience: LocalClaim['patience']): Promise<boolean> {
+  async #replace(line: Line, path: string, dead: string, token: string, patience: Patience): Promise<boolean> {
     const guard = `${line.path}.${dead.slice(-24)}`
-    const maker = await create(guard, token)
-    if (maker && !((await this.#isAbandoned(maker, line, patience)) && (await this.#replace(line, guard, maker, token, patience)))) return false
+    const maker = await this.#create(guard, token)
+    if (maker && !(await this.#isAbandoned(guard, maker, line, patience))) return false
+    if (maker && !(await this.#replace(line, guard, maker, token, patience))) return false
     try {
       if ((await read(path)) !== dead) return false
-      await rename(guard, path)
-      return true
+      await rename(guard, path).catch((error) => {
+        if (!isCode(error, 'ENOENT')) throw error
+      })
+      return (await read(path)) === token // not if somebody has removed our guard
     } finally {
       await remove(guard) // if it was renamed, a new one finds that its token is gone
     }
   }
 
   /** Whether a guard is nobody's any more: its maker is dead, or could not remove it. Waits for one who is at work. */
-  async #isAbandoned(token: string, { fetching }: Line, patience: LocalClaim['patience']): Promise<boolean> {
-    const [socketName = ''] = token.split('/')
-    if (patience === 'none' || !fetching || !this.#isNear(socketName)) return this.#isDead(socketName)
-    const { dead, leave } = await this.#queue(socketName, token, fetching.signal, () => {})
+  async #isAbandoned(guard: string, maker: string, { fetching }: Line, patience: Patience): Promise<boolean> {
+    const { presence, leave } = await this.#visit(maker, patience, fetching?.signal)
     leave()
-    return dead
+    return this.#isDead(maker, presence, guard)
+  }
+
+  /** Connects to the process of a token. With patience, stands in its line until it lets go. */
+  async #visit(token: string, patience: Patience, signal?: AbortSignal, onPlaced = (): void => {}): Promise<Place> {
+    const path = join(this.#reach, socketOf(token))
+    if (patience === 'wait' && signal) return this.#queue(path, token, signal, onPlaced)
+    return { presence: await probe(path), leave: () => {} }
   }
 
   /**
    * Stands in the line of a token's process, which answers `!` if it has the place and `?` if it does
    * not know the token. Resolves when that process lets go, loses us or is dead.
    */
-  #queue(socketName: string, token: string, signal: AbortSignal, onPlaced: () => void): Promise<Place> {
+  #queue(path: string, token: string, signal: AbortSignal, onPlaced: () => void): Promise<Place> {
     return new Promise((resolve) => {
-      const socket = connect({ path: join(this.#reach, socketName), allowHalfOpen: true })
-      const settle = (dead: boolean): void => {
+      const socket = connect({ path, allowHalfOpen: true })
+      const settle = (presence: Presence): void => {
         signal.removeEventListener('abort', onAbort)
-        if (dead) socket.destroy()
-        resolve({ dead, leave: () => socket.destroy() })
+        if (presence !== 'alive') socket.destroy()
+        resolve({ presence, leave: () => socket.destroy() })
       }
       const onAbort = (): void => void socket.destroy()
       signal.addEventListener('abort', onAbort)
@@ -510,9 +636,9 @@ export class LockFiles implements AsyncDisposable {
         answer = chunk.toString('latin1')
         if (answer.startsWith('!')) onPlaced()
       })
-      socket.on('end', () => settle(answer === '?'))
-      socket.on('error', (error) => settle(meansRefused(error)))
-      socket.on('close', () => settle(false))
+      socket.on('end', () => settle(answer === '?' ? 'forgetful' : 'alive'))
+      socket.on('error', (error) => settle(presenceOf(error)))
+      socket.on('close', () => settle('alive'))
       socket.write(`${token}\n`)
     })
   }
@@ -536,36 +662,75 @@ export class LockFiles implements AsyncDisposable {
     })
   }
 
-  #isNear(socketName: string): boolean {
-    return socketName.startsWith(`${this.#host}-`)
+  /**
+   * Whether the process of a token, or of a socket, has ended or no longer knows the token. A live
+   * process keeps the times of its socket recent, and those of `path`, the file that names it.
+   */
+  async #isDead(token: string, presence: Presence, path: string): Promise<boolean> {
+    const isNear = token.startsWith(`${this.#host}-`)
+    if (presence === 'forgetful') return true
+    if (presence === 'missing') return this.#isStale(path)
+    if (presence === 'refused' && isNear) return true
+    // It may be dead, on another host, or on this one under another name. The lease covers all three.
+    return presence !== 'alive' && !isNear && this.#isStale(join(this.#directory, socketOf(token)))
   }
 
-  /** Whether a process has ended. Nothing is asked of it: a live one may be stopped. */
-  #isDead(socketName: string): Promise<boolean> {
-    return this.#isNear(socketName) ? isRefused(join(this.#reach, socketName)) : this.#isStale(socketName)
-  }
-
-  async #isStale(socketName: string): Promise<boolean> {
+  /** Whether a file was not touched within the lease. One that is gone is not stale: look again. */
+  async #isStale(path: string): Promise<boolean> {
     try {
-      const { mtimeMs } = await lstat(join(this.#directory, socketName))
+      const { mtimeMs } = await lstat(path)
       return Math.abs(Date.now() - mtimeMs) > this.#leaseMs // a clock that was once far ahead must not bind us
     } catch (error) {
-      if (isCode(error, 'ENOENT')) return true
+      if (isCode(error, 'ENOENT')) return false
       throw error
     }
   }
 
-  #touch(): Promise<void> {
+  /** As {@link create}, in a directory that is made again if it is gone. */
+  async #create(path: string, token: string): Promise<string | undefined> {
+    try {
+      return await create(path, token)
+    } catch (error) {
+      if (!isCode(error, 'ENOENT')) throw error
+      await this.#touch()
+      return create(path, token)
+    }
+  }
+
+  /** Does not reject: it tries again a quarter of a lease later. */
+  async #lookAfterFiles(): Promise<void> {
+    await this.#touch().catch(() => {})
+    await this.#confirmHeld()
+  }
+
+  /** Shows that we are alive; if our socket is gone, makes it again. */
+  async #touch(): Promise<void> {
     const now = new Date()
-    return utimes(join(this.#directory, this.#name), now, now)
+    try {
+      await utimes(join(this.#directory, this.#name), now, now)
+    } catch (error) {
+      if (this.#dead || !isCode(error, 'ENOENT')) throw error
+      await (this.#restoring ??= this.#restore().finally(() => (this.#restoring = undefined)))
+    }
   }
 }
 
-function askHolder({ claims, holder }: Line): void {
+function askHolder(line: Line): void {
+  const { claims, holder } = line
   const ask = holder?.askToRelease
   if (!holder || !ask || claims.size < 2) return
   holder.askToRelease = undefined
-  ask()
+  tell(line, holder, ask)
+}
+
+/**
+ * Calls a holder back in a turn of its own: when its `acquire` has resolved, behind however many
+ * `await`, and where an error that it throws reaches no one else's promise.
+ */
+function tell(line: Line, holder: LocalClaim, callback: () => void): void {
+  setImmediate(() => {
+    if (line.holder === holder) callback()
+  })
 }
 
 function leave(line: Line, claim: LocalClaim): void {
@@ -624,21 +789,27 @@ async function remove(path: string): Promise<void> {
   }
 }
 
-function isRefused(path: string): Promise<boolean> {
+async function exists(path: string): Promise<boolean> {
+  return lstat(path).then(() => true, (error) => !isCode(error, 'ENOENT'))
+}
+
+/** Connects, and waits for no answer, as a live process may be stopped. */
+function probe(path: string): Promise<Presence> {
   return new Promise((resolve) => {
     const socket = connect(path)
-    const settle = (refused: boolean): void => {
+    const settle = (presence: Presence): void => {
       socket.destroy()
-      resolve(refused)
+      resolve(presence)
     }
-    socket.on('connect', () => settle(false))
-    socket.on('error', (error) => settle(meansRefused(error)))
+    socket.on('connect', () => settle('alive'))
+    socket.on('error', (error) => settle(presenceOf(error)))
   })
 }
 
-/** Nothing else means dead: with EAGAIN, say, the process has only more newcomers than it can accept. */
-function meansRefused(error: Error): boolean {
-  return isCode(error, 'ECONNREFUSED') || isCode(error, 'ENOENT')
+function presenceOf(error: Error): Presence {
+  if (isCode(error, 'ECONNREFUSED')) return 'refused'
+  if (isCode(error, 'ENOENT')) return 'missing'
+  return isCode(error, 'EAGAIN') ? 'alive' : 'unreachable' // it has more newcomers than it can accept
 }
 
 function pause(delayMs: number, signal: AbortSignal): Promise<void> {
@@ -658,6 +829,10 @@ function pause(delayMs: number, signal: AbortSignal): Promise<void> {
 async function thisHost(): Promise<string> {
   const name = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(hostname)
   return createHash('sha256').update(name).digest('hex').slice(0, 8)
+}
+
+function socketOf(token: string): string {
+  return token.split('/')[0] ?? ''
 }
 
 function unique(): string {
@@ -680,4 +855,13 @@ function deferred(): { readonly promise: Promise<void>; readonly resolve: () => 
 
 function first<T>(items: Set<T>): T | undefined {
   return items.values().next().value
+}
+
+/** Milliseconds that a timer can count. `never` is Infinity where there may be a never. */
+function duration(name: string, value: number, leastMs: 0 | 1, never?: typeof Infinity): number {
+  const what = `Cannot wait as ${name} must be`
+  if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
+  if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
+  const bounds = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
+  throw new RangeError(`${what} ${bounds}: received ${value}`)
 }

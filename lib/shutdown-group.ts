@@ -35,9 +35,12 @@ export type ShutdownState = 'running' | 'draining' | 'closing' | 'closed'
 
 /** Options of {@link ShutdownGroup}. */
 export interface ShutdownGroupOptions {
-  /** From the call of `shutdown` until everything is forced, in milliseconds. Default: 10000. */
+  /**
+   * From the call of `shutdown` until everything is forced, in milliseconds: 0 to 2^31-1, or
+   * Infinity, with which only a second signal forces. Default: 10000.
+   */
   readonly deadlineMs?: number | undefined
-  /** How long to go on serving so that load balancers notice, in milliseconds. Default: 0. */
+  /** How long to go on serving so that load balancers notice, in milliseconds: 0 to 2^31-1. Default: 0. */
   readonly readinessDelayMs?: number | undefined
   /**
    * Called on entering each state, in a microtask of its own. It is not waited for. If it throws or
@@ -119,8 +122,8 @@ const UPGRADE_EVENTS = ['upgrade', 'connect']
  * It does not end a body by itself: give `signal` to what reads one. It does not exit the process
  * and cannot stop promises that it gave up on. A group is used once.
  *
- * @throws {RangeError} if a duration is not 0 to 2^31-1. Source: "Resilient uploads", FOSDEM 2026
- * (there: `ShutdownGroup` and the server context).
+ * @throws {TypeError} if a duration is not a number, {@link RangeError} if it is out of bounds.
+ * Source: "Resilient uploads", FOSDEM 2026 (there: `ShutdownGroup` and the server context).
  *
  * @example A server that stops well on SIGTERM
  * ```ts
@@ -160,8 +163,8 @@ export class ShutdownGroup {
   #workEnded = 0
 
   constructor(options: ShutdownGroupOptions = {}) {
-    this.#deadlineMs = duration('deadlineMs', options.deadlineMs ?? 10_000)
-    this.#readinessDelayMs = duration('readinessDelayMs', options.readinessDelayMs ?? 0)
+    this.#deadlineMs = duration('deadlineMs', options.deadlineMs ?? 10_000, 0, Infinity)
+    this.#readinessDelayMs = duration('readinessDelayMs', options.readinessDelayMs ?? 0, 0)
     this.#onPhase = options.onPhase
     setMaxListeners(0, this.signal) // one listener a request is what it is for
   }
@@ -248,7 +251,8 @@ export class ShutdownGroup {
 
   async #shutdown(reason: unknown): Promise<ShutdownReport> {
     const startedAtMs = performance.now()
-    const timer = setTimeout(() => this.#force.resolve('deadline'), this.#deadlineMs)
+    const force = (): void => this.#force.resolve('deadline')
+    const timer = this.#deadlineMs === Infinity ? undefined : setTimeout(force, this.#deadlineMs)
     this.#enter('draining')
     for (const connection of this.#connections.values()) announceClose(connection)
 
@@ -489,7 +493,11 @@ function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T | Promise
   return { promise, resolve }
 }
 
-function duration(name: string, value: number): number {
-  if (value >= 0 && value <= MAX_TIMER_MS) return value
-  throw new RangeError(`Cannot plan a shutdown as ${name} must be 0 to ${MAX_TIMER_MS} milliseconds: received ${value}`)
+/** Milliseconds that a timer can count. `never` is Infinity where there may be a never. */
+function duration(name: string, value: number, leastMs: 0 | 1, never?: typeof Infinity): number {
+  const what = `Cannot wait as ${name} must be`
+  if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
+  if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
+  const bounds = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
+  throw new RangeError(`${what} ${bounds}: received ${value}`)
 }

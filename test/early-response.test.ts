@@ -166,6 +166,30 @@ describe('respondEarly to a client that is still sending', () => {
     await client.closed()
   })
 
+  test('with lingerMs Infinity it lingers without a timer', LIMIT, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const { port, answered } = await serve(t, { response: TOO_LARGE, options: { lingerMs: Infinity } })
+    const client = await connect(t, port)
+    await client.send(head(10) + '12345')
+    await client.response()
+    let done = false
+    const end = answered().then(() => (done = true))
+    await turns()
+    t.mock.timers.tick(2 ** 31)
+    await turns()
+    assert.equal(done, false)
+    await client.send('67890')
+    await end
+  })
+
+  for (const lingerMs of [-1, NaN, -Infinity, 2 ** 31, '1000' as unknown as number]) {
+    const name = typeof lingerMs === 'number' ? 'RangeError' : 'TypeError'
+    test(`a lingerMs of ${lingerMs} (${typeof lingerMs}) is a ${name}, and nothing is sent`, async () => {
+      const [req, res] = [{}, {}] as [IncomingMessage, ServerResponse] // neither is touched
+      await assert.rejects(respondEarly(req, res, TOO_LARGE, { lingerMs }), { name, message: /^Cannot wait as lingerMs must be / })
+    })
+  }
+
   test('it lingers for 5 seconds by default', LIMIT, async (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const { port, answered } = await serve(t, { response: TOO_LARGE })

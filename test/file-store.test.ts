@@ -96,6 +96,21 @@ test('bytes that reached the file stay when the body fails, and the upload goes 
   assert.equal(await store.append(found!, bytes('world')), 11)
 })
 
+test('once the signal has aborted nothing more is written, what was taken from the body neither', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await store.create({ length: undefined })
+  const body = new Readable({ read() {} })
+  body.push('a')
+  const controller = new AbortController()
+  const onProgress = (): void => {
+    body.push('b') // it is flowing, so it is taken now
+    assert.equal(body.readableLength, 0)
+    controller.abort(new Error('the lock is lost'))
+  }
+  await assert.rejects(store.append(upload, body, { signal: controller.signal, onProgress }), { message: 'the lock is lost' })
+  assert.equal((await store.find(upload.id))?.offset, 1)
+})
+
 test('an abort rejects with its reason once nothing is written any more', async (t) => {
   const store = new FileStore(temporaryFolder(t))
   const upload = await store.create({ length: undefined })

@@ -456,4 +456,5 @@ test('numbers out of bounds are refused, and say which', () => {
     const [name = ''] = Object.keys(options)
     assert.throws(() => new HappyReader(silentSource(), options), (error: Error) => error instanceof RangeError && error.message.includes(name))
   }
+  assert.throws(() => new HappyReader(silentSource(), { idleTimeoutMs: '1000' as never }), TypeError)
 })

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { KeyedLock, type KeyedLockHold } from '../lib/keyed-lock.ts'
 
@@ -18,15 +18,15 @@ test('keys do not know of each other', async () => {
   using _b = await locks.acquire('b')
 })
 
-test('a newcomer reaches the holder before acquire returns, and gets the lock when the holder releases', async () => {
+test('a newcomer reaches the holder within a turn, and gets the lock when the holder releases', async () => {
   const locks = new KeyedLock()
   let asked = 0
   const first = await locks.acquire('a', { onReleaseRequest: () => asked++ })
   const second = locks.acquire('a')
-  assert.equal(asked, 1)
   let granted = false
   void second.then(() => (granted = true))
-  await new Promise((resolve) => setImmediate(resolve))
+  await turn()
+  assert.equal(asked, 1)
   assert.equal(granted, false)
   first.release()
   await second
@@ -37,22 +37,80 @@ test('a holder is asked once, however many come', async () => {
   let asked = 0
   const first = await locks.acquire('a', { onReleaseRequest: () => asked++ })
   const others = Array.from({ length: 5 }, () => locks.acquire('a'))
+  await turn()
+  void locks.acquire('a').then((hold) => hold.release())
+  await turn()
   assert.equal(asked, 1)
   first.release()
   for (const other of others) (await other).release()
 })
 
-test('one who gets the lock while others wait is asked for it at the grant', async () => {
+test('one who gets the lock while others wait is asked for it after the grant', async () => {
   const locks = new KeyedLock()
   const first = await locks.acquire('a')
   let asked = false
   const second = locks.acquire('a', { onReleaseRequest: () => (asked = true) })
   const third = locks.acquire('a')
+  await turn()
   assert.equal(asked, false)
   first.release()
+  await turn()
   assert.equal(asked, true)
   ;(await second).release()
   ;(await third).release()
+})
+
+for (const count of [2, 3]) {
+  test(`${count} who come in one turn and release when asked all get the key, one after the other`, async () => {
+    const locks = new KeyedLock()
+    const order: number[] = []
+    const claim = async (me: number): Promise<void> => {
+      const hold: KeyedLockHold = await locks.acquire('a', { onReleaseRequest: () => hold.release() })
+      order.push(me)
+      if (me === count - 1) hold.release() // nobody asks the last
+    }
+    await Promise.all(Array.from({ length: count }, (_, me) => claim(me)))
+    assert.deepEqual(order, Array.from({ length: count }, (_, me) => me))
+    assert.ok(await locks.tryAcquire('a'))
+  })
+}
+
+test('a holder is asked when it has the hold, behind however many async functions', async () => {
+  const locks = new KeyedLock()
+  const acquire = async (onReleaseRequest: () => void): Promise<KeyedLockHold> => locks.acquire('a', { onReleaseRequest })
+  const guarded = async (onReleaseRequest: () => void): Promise<KeyedLockHold> => await acquire(onReleaseRequest)
+  const claim = async (): Promise<void> => {
+    const hold: KeyedLockHold = await guarded(() => hold.release())
+  }
+  await Promise.all([claim(), claim(), locks.acquire('a')])
+})
+
+test('what onReleaseRequest throws is an uncaught exception, and reaches no promise, no release and no line', async (t) => {
+  const locks = new KeyedLock()
+  const thrown = uncaught(t)
+  const onReleaseRequest = (): void => {
+    throw new Error('the holder failed')
+  }
+  const first = await locks.acquire('a', { onReleaseRequest })
+  const second = locks.acquire('a', { onReleaseRequest })
+  const third = locks.acquire('a')
+  await turn()
+  first.release()
+  ;(await second).release()
+  ;(await third).release()
+  assert.ok(await locks.tryAcquire('a'))
+  assert.deepEqual(thrown, ['the holder failed'], 'the second had released before it could be asked')
+})
+
+test('one who has released is not asked any more', async () => {
+  const locks = new KeyedLock()
+  let asked = 0
+  const first = await locks.acquire('a', { onReleaseRequest: () => asked++ })
+  const second = locks.acquire('a')
+  first.release()
+  await second
+  await turn()
+  assert.equal(asked, 0)
 })
 
 test('a holder may release while it is being asked', async () => {
@@ -79,7 +137,7 @@ test('releasing twice does not take the lock from the next holder', async () => 
   await second
   let granted = false
   void locks.acquire('a').then(() => (granted = true))
-  await new Promise((resolve) => setImmediate(resolve))
+  await turn()
   assert.equal(granted, false)
 })
 
@@ -121,6 +179,23 @@ test('the wait ends at timeoutMs with a code, and no timer outlives a grant', as
   held.release()
 })
 
+test('a timeoutMs of Infinity is never, and no duration is taken for another', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const locks = new KeyedLock()
+  const first = await locks.acquire('a', { timeoutMs: Infinity })
+  const second = locks.acquire('a', { timeoutMs: Infinity })
+  t.mock.timers.tick(2 ** 31)
+  for (const timeoutMs of [-1, NaN, -Infinity, 2 ** 31]) {
+    const message = `Cannot wait as timeoutMs must be 0 to 2147483647 milliseconds or Infinity: received ${timeoutMs}`
+    await assert.rejects(locks.acquire('a', { timeoutMs }), { name: 'RangeError', message })
+    await assert.rejects(locks.acquire('free', { timeoutMs }), RangeError, 'even if there is nothing to wait for')
+  }
+  await assert.rejects(locks.acquire('a', { timeoutMs: '1000' as never }), TypeError)
+  first.release()
+  ;(await second).release()
+  assert.ok(await locks.tryAcquire('free'))
+})
+
 test('tryAcquire gets a free key at once, and again after its release', async () => {
   const locks = new KeyedLock()
   for (let round = 0; round < 3; round++) {
@@ -156,7 +231,7 @@ test('who comes behind a tryAcquire gets the lock when that one releases', async
   const second = locks.acquire('a')
   let granted = false
   void second.then(() => (granted = true))
-  await new Promise((resolve) => setImmediate(resolve))
+  await turn()
   assert.equal(granted, false)
   first?.release()
   await second
@@ -193,10 +268,27 @@ test('whatever happens, there is one holder a key, in the order of arrival among
           const [leaver] = model.splice(place, 1)
           controllers.get(leaver!)?.abort(new Error('left'))
         }
-        await new Promise((resolve) => setImmediate(resolve))
+        await turn()
         assert.deepEqual([...holds.keys()], model.slice(0, 1))
       }
     }),
     { numRuns: 100 },
   )
 })
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+/** Catches during the test what nobody else does, and says what it was. */
+function uncaught(t: TestContext): readonly string[] {
+  const messages: string[] = []
+  const others = process.rawListeners('uncaughtException') as NodeJS.UncaughtExceptionListener[]
+  process.removeAllListeners('uncaughtException') // the test runner would fail the test
+  process.on('uncaughtException', ({ message }) => messages.push(message))
+  t.after(() => {
+    process.removeAllListeners('uncaughtException')
+    for (const listener of others) process.on('uncaughtException', listener)
+  })
+  return messages
+}

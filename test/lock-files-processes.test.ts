@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 import assert from 'node:assert/strict'
-import { mkdirSync, readdirSync, readlinkSync } from 'node:fs'
+import { lutimesSync, mkdirSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { LockFiles } from '../lib/lock-files.ts'
@@ -78,6 +78,61 @@ test('a stopped holder is not robbed, and lets go when it runs again', async (t)
   await Promise.all([locks.close(), another.close()])
 })
 
+test('a stopped holder is not robbed by one that takes it for another host, however long ago it was seen', async (t) => {
+  const { folder, holder } = await holderOf(t, 'a', temporaryFolder(t), ['anonymous'])
+  const locks = await LockFiles.open(folder, { leaseMs: 1000 })
+  assert.equal(new Set(readdirSync(folder).filter((name) => name.endsWith('.sock')).map((name) => name.slice(0, 8))).size, 2)
+  const token = readlinkSync(join(folder, 'a.lock'))
+  holder.process.kill('SIGSTOP')
+  for (const name of readdirSync(folder)) lutimesSync(join(folder, name), 1, 1)
+  assert.equal(await locks.tryAcquire('a'), undefined)
+  await assert.rejects(locks.acquire('a', { timeoutMs: 300 }), { code: 'LOCK_TIMEOUT' })
+  await (await LockFiles.open(folder, { leaseMs: 1000 })).close() // its sweep takes nothing either
+  assert.equal(readlinkSync(join(folder, 'a.lock')), token)
+  const waiting = locks.acquire('a')
+  holder.process.kill('SIGCONT')
+  assert.equal(await holder.said(), 'asked')
+  holder.tell('release')
+  await (await waiting).release()
+  await locks.close()
+})
+
+test('a holder that was stopped for longer than the lease, without a socket, learns that it has lost its lock', async (t) => {
+  const { folder, holder } = await holderOf(t, 'a')
+  holder.process.kill('SIGSTOP')
+  const locks = await LockFiles.open(folder)
+  const [socketName = ''] = readlinkSync(join(folder, 'a.lock')).split('/')
+  rmSync(join(folder, socketName))
+  assert.equal(await locks.tryAcquire('a'), undefined)
+  lutimesSync(join(folder, 'a.lock'), 1, 1)
+  const hold = await locks.acquire('a')
+  holder.process.kill('SIGCONT')
+  holder.tell('check')
+  assert.deepEqual([await holder.said(), await holder.said()].sort(), ['false', 'lost'])
+  holder.tell('release')
+  assert.equal(await holder.said(), 'released')
+  assert.equal(await hold.isHeld(), true)
+  await hold.release()
+  await locks.close()
+})
+
+test('a holder that finds the directory removed keeps its lock, and hands it over or dies as before', async (t) => {
+  const { folder, holder } = await holderOf(t, 'a')
+  for (const what of ['directory', 'files']) {
+    if (what === 'directory') rmSync(folder, { recursive: true })
+    else for (const name of readdirSync(folder)) rmSync(join(folder, name))
+    holder.tell('check')
+    assert.equal(await holder.said(), 'true')
+  }
+  const locks = await LockFiles.open(folder)
+  assert.equal(await locks.tryAcquire('a'), undefined)
+  const waiting = locks.acquire('a', { timeoutMs: 5000 })
+  assert.equal(await holder.said(), 'asked')
+  holder.process.kill('SIGKILL')
+  await (await waiting).release()
+  await locks.close()
+})
+
 test('one who is stopped in the line does not hold up those behind', async (t) => {
   const folder = temporaryFolder(t)
   const locks = await LockFiles.open(folder)
@@ -140,7 +195,7 @@ test('no two processes are in a critical section while one after the other is ki
       if (line !== 'section') met.push(Number(line.slice(4)))
       else sections[slot] = (sections[slot] ?? 0) + 1
       if (killed.has(pid)) return
-      if (Date.now() > deadline) {
+      if (Date.now() > deadline && kills > 0) {
         if (!told) worker.tell('stop')
         told = true // it says more before it ends, and hears no more then
       } else if (--sectionsToKill === 0) {
@@ -171,8 +226,8 @@ test('no two processes are in a critical section while one after the other is ki
 })
 
 /** A process that holds a key, and the folder of its locks. */
-async function holderOf(t: TestContext, key: string, folder: string = temporaryFolder(t)) {
-  const holder = startLockProcess(t, 'holder', [folder, key])
+async function holderOf(t: TestContext, key: string, folder: string = temporaryFolder(t), more: readonly string[] = []) {
+  const holder = startLockProcess(t, 'holder', [folder, key, ...more])
   assert.equal(await holder.said(), 'open')
   holder.tell('acquire')
   assert.equal(await holder.said(), 'acquiring')

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { lstatSync, lutimesSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import promises from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { connect, createServer, type Server, type Socket } from 'node:net'
@@ -33,11 +33,12 @@ test('keys do not know of each other', async (t) => {
   await using _c = await locks.acquire('A-b_9')
 })
 
-test('a newcomer in the same process reaches the holder before acquire returns, and gets the lock when that lets go', async (t) => {
+test('a newcomer in the same process reaches the holder within a turn, and gets the lock when that lets go', async (t) => {
   const { locks } = await openLocks(t)
   let asked = 0
   const first = await locks.acquire('a', { onReleaseRequest: () => asked++ })
   const second = locks.acquire('a')
+  await turn()
   assert.equal(asked, 1)
   await first.release()
   await (await second).release()
@@ -71,6 +72,56 @@ test('one who gets the lock while others wait is asked for it when it has the ho
   await (await here.acquire('a')).release()
 })
 
+test('those who come in one turn and release when asked all get the key, behind however many async functions', async (t) => {
+  const { locks } = await openLocks(t)
+  const acquire = async (onReleaseRequest: () => void): Promise<LockFilesHold> => locks.acquire('a', { onReleaseRequest })
+  const guarded = async (onReleaseRequest: () => void): Promise<LockFilesHold> => await acquire(onReleaseRequest)
+  const claim = async (): Promise<void> => {
+    const hold: LockFilesHold = await guarded(() => void hold.release())
+  }
+  await Promise.all([claim(), claim(), claim(), locks.acquire('a').then((hold) => hold.release())])
+  assert.ok(await locks.tryAcquire('a'))
+})
+
+test('what onReleaseRequest and onLost throw is an uncaught exception, and reaches no promise, no release and no line', async (t) => {
+  const { folder, locks: here, others: [there] } = await openLocks(t, 2)
+  const thrown: string[] = []
+  const others = process.rawListeners('uncaughtException') as NodeJS.UncaughtExceptionListener[]
+  process.removeAllListeners('uncaughtException') // the test runner would fail the test
+  process.on('uncaughtException', ({ message }) => thrown.push(message))
+  t.after(() => {
+    process.removeAllListeners('uncaughtException')
+    for (const listener of others) process.on('uncaughtException', listener)
+  })
+  const fail = (word: string) => (): void => {
+    throw new Error(word)
+  }
+  const first = await here.acquire('a', { onReleaseRequest: fail('asked'), onLost: fail('lost') })
+  const [second, third] = [here.acquire('a'), there!.acquire('a')]
+  while (thrown.length === 0) await turn()
+  await first.release()
+  await (await second).release()
+  await (await third).release()
+  const hold = await here.acquire('a', { onLost: fail('lost') })
+  rmSync(join(folder, 'a.lock'))
+  const robber = await there!.acquire('a')
+  assert.equal(await hold.isHeld(), false)
+  while (thrown.length === 1) await turn()
+  await Promise.all([hold.release(), robber.release()])
+  assert.deepEqual(thrown, ['asked', 'lost'])
+  assert.ok(await here.tryAcquire('a'))
+})
+
+test('one who has released is not asked any more', async (t) => {
+  const { locks } = await openLocks(t)
+  const onReleaseRequest = t.mock.fn()
+  const first = await locks.acquire('a', { onReleaseRequest })
+  const second = locks.acquire('a')
+  void first.release()
+  await (await second).release()
+  assert.equal(onReleaseRequest.mock.callCount(), 0)
+})
+
 test('a holder may release while it is being asked', async (t) => {
   const { locks: here, others: [there] } = await openLocks(t, 2)
   const first: LockFilesHold = await here.acquire('a', { onReleaseRequest: () => void first.release() })
@@ -90,7 +141,6 @@ test('one holder a key, in the order of arrival, wherever they are', async (t) =
     await hold.release()
   }
   const othersMoved = (): Promise<void> => arrival().then(arrival)
-  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
   const hold = await a.acquire('key')
   const all: Promise<void>[] = []
   for (const [name, locks, work] of [['b', b!, othersMoved], ['c', c!, turn]] as const) {
@@ -213,7 +263,7 @@ test('one who gives up while its file is being made leaves no file', async (t) =
   for (const turns of [0, 1, 2, 3, 5, 8]) {
     const controller = new AbortController()
     const acquired = locks.acquire(`key-${turns}`, { signal: controller.signal })
-    for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
+    for (let round = 0; round < turns; round++) await turn()
     controller.abort(new Error('left'))
     await acquired.then((hold) => hold.release(), (error: Error) => assert.equal(error.message, 'left'))
   }
@@ -227,7 +277,7 @@ test('one who gives up on the way to the holder is not stuck there', async (t) =
   for (let turns = 0; turns < 60; turns++) {
     const controller = new AbortController()
     const acquired = assert.rejects(there!.acquire('a', { signal: controller.signal }), { message: 'left' })
-    for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
+    for (let round = 0; round < turns; round++) await turn()
     controller.abort(new Error('left'))
     await acquired
   }
@@ -255,6 +305,21 @@ test('the wait ends at timeoutMs with a code, and no timer outlives a grant', as
   const last = await fourth
   t.mock.timers.tick(10_000)
   await last.release()
+})
+
+test('a timeoutMs of Infinity is never, and no duration is taken for another', async (t) => {
+  const { locks } = await openLocks(t)
+  const first = await locks.acquire('a', { timeoutMs: Infinity })
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const second = locks.acquire('a', { timeoutMs: Infinity })
+  t.mock.timers.tick(2 ** 31)
+  for (const timeoutMs of [-1, NaN, -Infinity, 2 ** 31]) {
+    const message = `Cannot wait as timeoutMs must be 0 to 2147483647 milliseconds or Infinity: received ${timeoutMs}`
+    await assert.rejects(locks.acquire('a', { timeoutMs }), { name: 'RangeError', message })
+  }
+  await assert.rejects(locks.acquire('a', { timeoutMs: '1000' as never }), TypeError)
+  await first.release()
+  await (await second).release()
 })
 
 test('a key that could name another file is refused', async (t) => {
@@ -465,7 +530,7 @@ test('of many who find a dead holder one gets the lock at a time', async (t) => 
       [locks, ...others].map(async (one) => {
         const hold = await one.acquire('a')
         assert.equal(++inside, 1)
-        await new Promise((resolve) => setImmediate(resolve))
+        await turn()
         inside--
         await hold.release()
       }),
@@ -506,7 +571,47 @@ test("another host's lock is held while its process was seen within the lease", 
 
   symlinkSync(`${foreign}/${UNIQUE}`, join(folder, 'a.lock'))
   rmSync(join(folder, foreign))
+  assert.equal(await locks.tryAcquire('a'), undefined, 'its socket may be made again')
+  lutimesSync(join(folder, 'a.lock'), 1, 1)
   await (await locks.acquire('a')).release()
+})
+
+test('a process of this host that gave itself another name is asked, and is not robbed when it is stopped', async (t) => {
+  const { folder, locks: here } = await openLocks(t)
+  const { mock } = t.mock.method(promises, 'readFile', () => Promise.reject(new Error('not allowed')))
+  syncBuiltinESMExports()
+  const there = await LockFiles.open(folder)
+  t.after(() => there.close())
+  mock.restore()
+  syncBuiltinESMExports()
+  assert.equal(new Set(socketsIn(folder).map((name) => name.slice(0, 8))).size, 2)
+  for (const [holding, wanting] of [[here, there], [there, here]] as const) {
+    const request = deferred()
+    const hold = await holding.acquire('a', { onReleaseRequest: request.resolve })
+    for (const name of socketsIn(folder)) utimesSync(join(folder, name), 1, 1) // as if no time had been theirs for long
+    assert.equal(await wanting.tryAcquire('a'), undefined)
+    const waiting = wanting.acquire('a')
+    await request.promise
+    await hold.release()
+    await (await waiting).release()
+  }
+})
+
+test('a lock whose process has no socket is held as long as it is young', async (t) => {
+  const { folder, locks } = await openLocks(t, 1, { leaseMs: 30_000 })
+  const missing = `${socketsIn(folder)[0]!.slice(0, 8)}-0000000000000000.sock`
+  for (const [secondsAgo, held] of [[0, true], [20, true], [-20, true], [40, false], [-40, false]] as const) {
+    const path = join(folder, 'a.lock')
+    symlinkSync(`${missing}/${UNIQUE}`, path)
+    const time = Date.now() / 1000 - secondsAgo
+    lutimesSync(path, time, time)
+    const hold = await locks.tryAcquire('a')
+    assert.equal(hold === undefined, held, `made ${secondsAgo} s ago`)
+    await (await LockFiles.open(folder, { leaseMs: 30_000 })).close()
+    assert.equal(isThere(path), held || hold !== undefined, 'a sweep sees it in the same way')
+    await hold?.release()
+    rmSync(path, { force: true })
+  }
 })
 
 test('a process is seen by the time of its socket, at each file it makes and between', async (t) => {
@@ -519,7 +624,7 @@ test('a process is seen by the time of its socket, at each file it makes and bet
   assert.ok(age() < 30_000)
   utimesSync(socket, 1, 1)
   t.mock.timers.tick(10_000)
-  while (age() > 30_000) await new Promise((resolve) => setImmediate(resolve))
+  while (age() > 30_000) await turn()
 })
 
 test('open sweeps what the dead left, and nothing else', async (t) => {
@@ -591,11 +696,160 @@ test('a lease that is no duration is refused', async (t) => {
   }
 })
 
-test('a process whose socket was removed cannot make a lock that others would take from it', async (t) => {
+for (const what of ['directory', 'directory with a long path', 'socket', 'locks'] as const) {
+  test(`what was removed (${what}) is made again by the next heartbeat, and whoever waits reaches the holder`, { skip: !LINUX }, async (t) => {
+    t.mock.timers.enable({ apis: ['setInterval'] })
+    const folder = join(temporaryFolder(t), what.endsWith('path') ? 'x'.repeat(200) : 'locks')
+    const { locks: here } = await openLocks(t, 1, { leaseMs: 40_000 }, folder)
+    const request = deferred()
+    const onLost = t.mock.fn()
+    const hold = await here.acquire('a', { onReleaseRequest: request.resolve, onLost })
+    const before = [readdirSync(folder), readlinkSync(join(folder, 'a.lock'))]
+    if (what.startsWith('directory')) rmSync(folder, { recursive: true })
+    else for (const name of what === 'socket' ? socketsIn(folder) : filesIn(folder)) rmSync(join(folder, name))
+    t.mock.timers.tick(10_000)
+    while (!isThere(join(folder, 'a.lock')) || socketsIn(folder).length === 0) await turn()
+    assert.deepEqual([readdirSync(folder), readlinkSync(join(folder, 'a.lock'))], before)
+    assert.equal(statSync(folder).mode & 0o777, 0o700)
+
+    const { locks: there } = await openLocks(t, 1, { leaseMs: 40_000 }, folder)
+    const waiting = there.acquire('a')
+    await request.promise
+    assert.equal(await hold.isHeld(), true)
+    await hold.release()
+    await (await waiting).release()
+    assert.equal(onLost.mock.callCount(), 0)
+    await Promise.all([here.close(), there.close()])
+    assert.deepEqual(readdirSync(folder), [])
+  })
+}
+
+test('the first who misses the directory makes it again, and the locks that are held', async (t) => {
+  const { folder, locks: here, others: [there] } = await openLocks(t, 2)
+  const request = deferred()
+  const hold = await here.acquire('a', { onReleaseRequest: request.resolve })
+  rmSync(folder, { recursive: true })
+  const other = await here.acquire('b')
+  while (!isThere(join(folder, 'a.lock'))) await turn()
+  const waiting = there!.acquire('a')
+  await request.promise
+  await hold.release()
+  await Promise.all([(await waiting).release(), other.release()])
+})
+
+test('one who misses the directory between two steps makes it again', async (t) => {
   const { folder, locks } = await openLocks(t)
-  for (const name of socketsIn(folder)) rmSync(join(folder, name))
-  await assert.rejects(locks.acquire('a'), { code: 'ENOENT' })
-  assert.deepEqual(readdirSync(folder), [])
+  const { utimes } = promises
+  const { mock } = t.mock.method(promises, 'utimes', async (...args: Parameters<typeof utimes>) => {
+    mock.restore()
+    syncBuiltinESMExports()
+    await utimes(...args)
+    rmSync(folder, { recursive: true })
+  })
+  syncBuiltinESMExports()
+  await using hold = await locks.acquire('a')
+  assert.equal(await hold.isHeld(), true)
+  assert.deepEqual(filesIn(folder), ['a.lock'])
+})
+
+test('a live process whose socket was removed keeps its locks, and is waited for', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const { folder, locks: here } = await openLocks(t, 1, { leaseMs: 40_000 })
+  const [own] = socketsIn(folder)
+  const { locks: there } = await openLocks(t, 1, { leaseMs: 40_000 }, folder)
+  const request = deferred()
+  const hold = await here.acquire('a', { onReleaseRequest: request.resolve })
+  const token = readlinkSync(join(folder, 'a.lock'))
+  rmSync(join(folder, own!))
+  assert.equal(await there.tryAcquire('a'), undefined)
+  await assert.rejects(there.acquire('a', { timeoutMs: 50 }), { code: 'LOCK_TIMEOUT' })
+  await (await LockFiles.open(folder)).close() // nor does a sweep take it
+  assert.equal(readlinkSync(join(folder, 'a.lock')), token)
+  const waiting = there.acquire('a')
+  t.mock.timers.tick(10_000)
+  await request.promise
+  await hold.release()
+  await (await waiting).release()
+})
+
+test('the heartbeat keeps the locks that are held young', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const { folder, locks } = await openLocks(t, 1, { leaseMs: 40_000 })
+  await using _hold = await locks.acquire('a')
+  const path = join(folder, 'a.lock')
+  lutimesSync(path, 1, 1)
+  t.mock.timers.tick(10_000)
+  while (Date.now() - lstatSync(path).mtimeMs > 30_000) await turn()
+})
+
+test('a holder whose lock was removed and taken is told once, and those behind it wait for the one who took it', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const { folder, locks: here, others: [there] } = await openLocks(t, 2, { leaseMs: 40_000 })
+  const lost = deferred()
+  const onLost = t.mock.fn(lost.resolve)
+  const hold = await here.acquire('a', { onLost })
+  const behind = here.acquire('a')
+  assert.equal(await hold.isHeld(), true)
+  rmSync(join(folder, 'a.lock'))
+  const request = deferred()
+  const robber = await there!.acquire('a', { onReleaseRequest: request.resolve })
+  t.mock.timers.tick(10_000)
+  await lost.promise
+  assert.equal(await hold.isHeld(), false)
+  assert.equal(await robber.isHeld(), true)
+  await hold.release()
+  assert.equal(await robber.isHeld(), true, 'the release has not touched it')
+  await request.promise
+  await robber.release()
+  const next = await behind
+  assert.equal(await next.isHeld(), true)
+  await next.release()
+  t.mock.timers.tick(10_000)
+  await here.close()
+  await turn()
+  assert.equal(onLost.mock.callCount(), 1)
+})
+
+test('one who waits for a holder that loses its lock waits for the one who took it', async (t) => {
+  const { folder, locks: here, others: [there, last] } = await openLocks(t, 3)
+  const hold = await here.acquire('a')
+  const arrived = arrival()
+  const waiting = last!.acquire('a')
+  await arrived
+  rmSync(join(folder, 'a.lock'))
+  const request = deferred()
+  const robber = await there!.acquire('a', { onReleaseRequest: request.resolve })
+  assert.equal(await hold.isHeld(), false)
+  await request.promise
+  await robber.release()
+  await (await waiting).release()
+  await hold.release()
+})
+
+test('a lock that cannot be made again is lost', async (t) => {
+  const parent = temporaryFolder(t)
+  const { locks } = await openLocks(t, 1, {}, join(parent, 'locks'))
+  const lost = deferred()
+  const hold = await locks.acquire('a', { onLost: lost.resolve })
+  rmSync(parent, { recursive: true })
+  assert.equal(await hold.isHeld(), false)
+  await lost.promise
+  await hold.release()
+  assert.equal(isThere(parent), false, 'a folder that was not ours is not made')
+})
+
+test('a hold that was released is not held, and makes no file', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  const hold = await locks.acquire('a')
+  const released = hold.release()
+  assert.equal(await hold.isHeld(), false)
+  await released
+  for (let round = 0; round < 20; round++) {
+    const again = await locks.acquire('a')
+    rmSync(join(folder, 'a.lock'))
+    await Promise.all([again.isHeld(), again.release()])
+    assert.deepEqual(filesIn(folder), [])
+  }
 })
 
 test('after close nothing is granted, those who wait are told, and no file is left', async (t) => {
@@ -619,11 +873,17 @@ test('after close nothing is granted, those who wait are told, and no file is le
 test('what is held at close counts as a dead process holding it, and its late release harms nobody', async (t) => {
   const { folder, locks: here, others: [there] } = await openLocks(t, 2)
   const request = deferred()
-  const hold = await here.acquire('a', { onReleaseRequest: request.resolve })
+  const lost = deferred()
+  const hold = await here.acquire('a', { onReleaseRequest: request.resolve, onLost: lost.resolve })
+  const late = await here.acquire('b')
   const waiting = there!.acquire('a')
   await request.promise
   await here.close()
+  await lost.promise
+  assert.equal(await hold.isHeld(), false)
   const second = await waiting
+  await (await there!.acquire('b')).release() // one who did not stand in its line knows as well
+  await late.release()
   const token = readlinkSync(join(folder, 'a.lock'))
   await hold.release()
   assert.equal(readlinkSync(join(folder, 'a.lock')), token)
@@ -657,7 +917,7 @@ test('whatever happens, there is one holder a key, and all who stay get it', asy
         } else if (kind === 'try') take(await one.tryAcquire('key'))
         else if (kind === 'release') void release()
         else if (kind === 'giveUp') [...waiting.values()][which]?.abort(new Error('left'))
-        else await new Promise((resolve) => setImmediate(resolve))
+        else await turn()
       }
       ending = true
       await release()
@@ -676,6 +936,15 @@ async function openLocks(t: TestContext, count = 1, options: LockFilesOptions = 
   t.after(() => Promise.all(all.map((locks) => locks.close())))
   const [locks, ...others] = all
   return { folder, locks: locks!, others }
+}
+
+/** A lock is a link that leads nowhere. */
+function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 /** Resolves when a request from "another process" has come to a line. */

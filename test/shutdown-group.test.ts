@@ -161,14 +161,16 @@ describe('ShutdownGroup', () => {
   })
 
   for (const name of ['deadlineMs', 'readinessDelayMs'] as const) {
-    test(`${name} must be 0 to 2^31-1`, () => {
-      for (const value of [-1, NaN, Infinity, 2 ** 31]) {
+    test(`${name} must be 0 to 2^31-1${name === 'deadlineMs' ? ', or Infinity' : ''}`, () => {
+      const orNever = name === 'deadlineMs' ? ' or Infinity' : ''
+      for (const value of [-1, NaN, orNever ? -Infinity : Infinity, 2 ** 31]) {
         assert.throws(() => new ShutdownGroup({ [name]: value }), (error: Error) => {
           assert.ok(error instanceof RangeError)
-          assert.equal(error.message, `Cannot plan a shutdown as ${name} must be 0 to 2147483647 milliseconds: received ${value}`)
+          assert.equal(error.message, `Cannot wait as ${name} must be 0 to 2147483647 milliseconds${orNever}: received ${value}`)
           return true
         })
       }
+      assert.throws(() => new ShutdownGroup({ [name]: '10s' as never }), TypeError)
       for (const value of [0, 2 ** 31 - 1, undefined]) assert.equal(new ShutdownGroup({ [name]: value }).state, 'running')
     })
   }
@@ -205,6 +207,20 @@ describe('ShutdownGroup', () => {
     assert.equal(report.responses, 3)
     assert.equal(report.forced, undefined)
     assert.deepEqual(served.map(({ server }) => server.listening), [false, false, false])
+  })
+
+  test('with a deadline of Infinity it waits for as long as it takes', LIMIT, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const group = new ShutdownGroup({ deadlineMs: Infinity })
+    let finish = (): void => {}
+    void group.run(new Promise<void>((resolve) => (finish = resolve)))
+    const outcome = observe(group.shutdown())
+    await turns()
+    t.mock.timers.tick(2 ** 31)
+    await turns()
+    assert.equal(outcome.settled, false)
+    finish()
+    assert.equal((await outcome.promise).forced, undefined)
   })
 
   test('no timer is left, whether it closed by itself or by force', LIMIT, async (t) => {

@@ -12,15 +12,16 @@ import type { DownloadRequest, DownloadResponse } from './send-body.ts'
  * Returns a signal that aborts when bytes wait to be sent and the client takes none of them for
  * `timeoutMs`. While nothing waits, as the store is slow, time does not count.
  *
- * It uses the timer that the connection has anyway, which sees every byte that leaves, and leaves it
- * as it was for the next request.
+ * With Infinity it never aborts. It uses the timer that the connection has anyway, which sees every
+ * byte that leaves, and leaves it as it was for the next request.
  */
 export function stallSignal(req: DownloadRequest, res: DownloadResponse, timeoutMs: number): AbortSignal {
   const controller = new AbortController()
   const out = 'stream' in res ? res.stream : res
-  res.setTimeout(timeoutMs, () => {
+  const idleMs = timeoutMs === Infinity ? 0 : timeoutMs // Node's word for never
+  res.setTimeout(idleMs, () => {
     if (out.writableLength > 0) controller.abort(new Error('The client stopped reading'))
-    else res.setTimeout(timeoutMs) // it fires once
+    else res.setTimeout(idleMs) // it fires once
   })
   const { server } = req.socket as { server?: { readonly timeout?: number } }
   // Before Node's own listener, which takes the connection away from the response.

@@ -45,7 +45,7 @@ export interface Exchange extends Requester {
 const CONTINUE_LINGER_MS = 1000
 
 /** Errors that go away by themselves. */
-const TRANSIENT: readonly UploadErrorCode[] = ['LOCKED', 'BUSY', 'OVERDUE', 'SHUTTING_DOWN']
+const TRANSIENT: readonly UploadErrorCode[] = ['LOCKED', 'BUSY', 'LOCK_LOST', 'OVERDUE', 'SHUTTING_DOWN']
 
 /** Answers an error, in the words of the protocol. */
 export function respondError(exchange: Exchange, error: UploadError, options?: EarlyResponseOptions): Promise<void> {

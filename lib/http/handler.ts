@@ -32,7 +32,10 @@ import type { Headers, Protocol, ProtocolFactory } from './protocol.ts'
 import { parseTarget, type Target } from './request-target.ts'
 import { inTurn, type Turn } from './turn.ts'
 
-/** What all handlers have in common: the hooks, and these. */
+/**
+ * What all handlers have in common: the hooks, and these. A duration is in milliseconds, 1 to
+ * 2^31-1, or Infinity for never; `graceMs` and `progressIntervalMs` may be 0.
+ */
 export interface HandlerOptions extends UploadHooks {
   /** Where the uploads are kept. */
   readonly store: UploadStore
@@ -108,12 +111,12 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 export function createHandler(options: HandlerOptions, factories: readonly [ProtocolFactory, ...ProtocolFactory[]]): UploadHandler {
   const { store, download, expiration } = options
   if (download && !store.read) throw new TypeError('Cannot offer downloads as the store must be able to read')
-  if (expiration) duration('expiration.afterMs', expiration.afterMs, Number.MAX_SAFE_INTEGER)
+  if (expiration) duration('expiration.afterMs', expiration.afterMs, 1, Number.MAX_SAFE_INTEGER)
   if (!['creation', 'activity', undefined].includes(expiration?.from)) throw new TypeError(`Cannot expire uploads as expiration.from must be creation or activity: received ${expiration?.from}`)
   const addresses = toAddresses(options.path ?? '/files/', options.publicUrl, options.trustedProxies ?? [])
   const cors = options.cors && checkCors(options.cors)
-  const graceMs = duration('graceMs', options.graceMs ?? 10_000)
-  const answerTimeoutMs = duration('answerTimeoutMs', options.answerTimeoutMs ?? 30_000)
+  const graceMs = duration('graceMs', options.graceMs ?? 10_000, 0)
+  const answerTimeoutMs = duration('answerTimeoutMs', options.answerTimeoutMs ?? 30_000, 1)
   const context: UploadContext = {
     store,
     ...sharedOf(store, options.locker),
@@ -122,9 +125,9 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
     maxSize: count('maxSize', options.maxSize ?? 100 * 1024 ** 3),
     maxAppendSize: count('maxAppendSize', options.maxAppendSize ?? Number.MAX_SAFE_INTEGER),
     maxConcurrent: count('maxConcurrent', options.maxConcurrent ?? 10_000),
-    idleTimeoutMs: duration('idleTimeoutMs', options.idleTimeoutMs ?? 60_000),
-    lockTimeoutMs: duration('lockTimeoutMs', options.lockTimeoutMs ?? 5000),
-    progressIntervalMs: duration('progressIntervalMs', options.progressIntervalMs ?? 1000),
+    idleTimeoutMs: duration('idleTimeoutMs', options.idleTimeoutMs ?? 60_000, 1),
+    lockTimeoutMs: duration('lockTimeoutMs', options.lockTimeoutMs ?? 5000, 1),
+    progressIntervalMs: duration('progressIntervalMs', options.progressIntervalMs ?? 1000, 0),
     shutdownSignal: followOnce(options.signal),
   }
 
@@ -244,7 +247,7 @@ function watch(timeoutMs: number, onTimeout: () => void): Exchange['watchdog'] {
   const stop = (): void => clearTimeout(timer)
   const start = (): void => {
     stop()
-    timer = setTimeout(onTimeout, timeoutMs)
+    if (timeoutMs !== Infinity) timer = setTimeout(onTimeout, timeoutMs)
   }
   return { start, stop }
 }
@@ -263,7 +266,10 @@ function count(name: string, value: number): number {
   throw new RangeError(`Cannot limit uploads as ${name} must be a whole number, not negative: received ${value}`)
 }
 
-function duration(name: string, value: number, maxMs: number = MAX_TIMER_MS): number {
-  if (typeof value === 'number' && value >= 1 && value <= maxMs) return value
-  throw new RangeError(`Cannot time uploads as ${name} must be 1 to ${maxMs} milliseconds: received ${value}`)
+/** Milliseconds, or Infinity for never. What no timer counts may be longer than one can. */
+function duration(name: string, value: number, leastMs: 0 | 1, mostMs: number = MAX_TIMER_MS): number {
+  const what = `Cannot wait as ${name} must be`
+  if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
+  if ((value >= leastMs && value <= mostMs) || value === Infinity) return value
+  throw new RangeError(`${what} ${leastMs} to ${mostMs} milliseconds or Infinity: received ${value}`)
 }

@@ -49,7 +49,7 @@ export function appendToUpload(
   body: IncomingBody,
   signal: AbortSignal,
 ): Promise<Received> {
-  return withLock(context, id, signal, async (stop) => {
+  return withLock(context, id, signal, async ({ context, stop, signal }) => {
     const found = await findHeld(context, id)
     if (found.parts) throw new UploadError('FINAL_UPLOAD')
     if (found.state === 'rejected') throw rejectionOf(found)

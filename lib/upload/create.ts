@@ -64,7 +64,7 @@ export async function createUpload(context: UploadContext, asked: CreationReques
   if (!body && !parts && (length !== 0 || end === 'later')) return { kind: 'received', upload: await create(context, wanted) } // nobody knows of it yet
 
   const { signal } = requester
-  return withLock(context, id, signal, async (stop) => {
+  return withLock(context, id, signal, async ({ context, stop, signal }) => {
     const created = await create(context, wanted)
     const announced = asked.announce?.(created) ?? false
     let received: Received | undefined

@@ -14,6 +14,7 @@ import { assertNotBusy, counted } from './busy.ts'
 import type { UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { publishError } from './events.ts'
+import { fence } from './fence.ts'
 import type { Upload, UploadDigest } from './types.ts'
 
 /** A digest that is known. */
@@ -88,7 +89,7 @@ async function keep({ store, locker }: UploadContext, upload: Upload, digest: Kn
     try {
       const found = await store.find(upload.id)
       const isSame = found?.state === 'finished' && found.createdAt.getTime() === upload.createdAt.getTime()
-      if (isSame && found.digest?.value === undefined) await store.setDigest(found, digest)
+      if (isSame && found.digest?.value === undefined) await fence(store, lock).setDigest?.(found, digest)
     } finally {
       await lock.release()
     }

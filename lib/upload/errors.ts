@@ -15,7 +15,7 @@ export type UploadErrorCode =
   | 'OFFSET_CONFLICT' | 'TAKEN_OVER' | 'UPLOAD_EXISTS' | 'EXPIRED' | 'DEACTIVATED' | 'PART_GONE' | 'UNSUPPORTED_VERSION'
   | 'TOO_LARGE' | 'MAX_SIZE_EXCEEDED' | 'APPEND_TOO_LARGE' | 'UNSUPPORTED_MEDIA_TYPE' | 'LOCKED' | 'METADATA_TOO_LARGE'
   | 'CHECKSUM_MISMATCH' | 'REFUSED' | 'BODY_CONSUMED' | 'INTERNAL' | 'UPLOAD_CORRUPT'
-  | 'BUSY' | 'OVERDUE' | 'SHUTTING_DOWN' | 'STORE_FULL'
+  | 'BUSY' | 'LOCK_LOST' | 'OVERDUE' | 'SHUTTING_DOWN' | 'STORE_FULL'
 
 const TABLE: Readonly<Record<UploadErrorCode, readonly [status: number, message: string]>> = {
   BAD_REQUEST: [400, 'The request is malformed'],
@@ -45,6 +45,7 @@ const TABLE: Readonly<Record<UploadErrorCode, readonly [status: number, message:
   INTERNAL: [500, 'The server failed'],
   UPLOAD_CORRUPT: [500, 'The stored upload is damaged'],
   BUSY: [503, 'Too many requests are in progress'],
+  LOCK_LOST: [503, 'The lock of this upload was lost'],
   OVERDUE: [503, 'The server is still at work on this request'],
   SHUTTING_DOWN: [503, 'The server is shutting down'],
   STORE_FULL: [507, 'There is no space left'],

@@ -14,7 +14,7 @@ import type { Upload } from './types.ts'
 
 /** How long unfinished uploads are kept. */
 export interface ExpirationPolicy {
-  /** In milliseconds, at least 1. */
+  /** In milliseconds: 1 to 2^53-1, or Infinity for never. */
   readonly afterMs: number
   /** `creation`: the moment is fixed; `activity`: every byte that is stored moves it on. Default: `activity`. */
   readonly from?: 'creation' | 'activity' | undefined

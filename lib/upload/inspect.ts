@@ -9,6 +9,7 @@
 import type { End } from './completion.ts'
 import type { Requester, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
+import { fence } from './fence.ts'
 import { findHeld, findUpload, rejectionOf } from './find.ts'
 import { finishUpload } from './finish.ts'
 import { isSettled } from './settle.ts'
@@ -38,8 +39,9 @@ export async function inspectUpload(context: UploadContext, id: string, requeste
  */
 export async function peekUpload(context: UploadContext, id: string, requester: Requester): Promise<Upload> {
   const { acknowledged, locker } = context
-  const lock = await locker.tryAcquire(id)
-  const upload = lock ? await lookAndRelease(context, id, lock, requester, 'later') : await findUpload(context, id)
+  const found = await findUpload(context, id)
+  const lock = isSettled(found) ? undefined : await locker.tryAcquire(id)
+  const upload = lock ? await lookAndRelease(context, id, lock, requester, 'later') : found
   if (upload.state === 'rejected') throw rejectionOf(upload)
   return lock || isSettled(upload) ? upload : { ...upload, offset: Math.min(upload.offset, acknowledged.of(upload)) }
 }
@@ -52,14 +54,14 @@ async function look(context: UploadContext, id: string, requester: Requester, en
 
   const found = await findUpload(context, id)
   if (isSettled(found)) return found
-  if (!found.parts) return withLock(context, id, requester.signal, () => lookHeld(context, id, requester, end))
+  if (!found.parts) return withLock(context, id, requester.signal, ({ context }) => lookHeld(context, id, requester, end))
   const lock = await locker.tryAcquire(id)
   return lock ? lookAndRelease(context, id, lock, requester, end) : found
 }
 
 async function lookAndRelease(context: UploadContext, id: string, lock: Lock, requester: Requester, end: End): Promise<Upload> {
   try {
-    return await lookHeld(context, id, requester, end)
+    return await lookHeld({ ...context, store: fence(context.store, lock) }, id, requester, end)
   } finally {
     await lock.release()
   }

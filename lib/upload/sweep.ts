@@ -11,10 +11,11 @@ import type { UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { publishError } from './events.ts'
 import { isExpired } from './expiration.ts'
+import { fence } from './fence.ts'
 import { finishUpload } from './finish.ts'
 import { isSettled } from './settle.ts'
 import { remove } from './terminate.ts'
-import type { Upload } from './types.ts'
+import type { Lock, Upload } from './types.ts'
 
 /** What a sweep did: numbers of uploads. */
 export interface SweepReport {
@@ -72,10 +73,13 @@ export async function sweepUploads(context: UploadContext, signal: AbortSignal |
 }
 
 async function sweepOne(context: UploadContext, id: string): Promise<'expired' | 'settled' | undefined> {
-  const { store, locker } = context
-  if (!needsSweeping(context, await store.find(id))) return undefined
-  const lock = await locker.tryAcquire(id)
-  if (!lock) return undefined
+  if (!needsSweeping(context, await context.store.find(id))) return undefined
+  const lock = await context.locker.tryAcquire(id)
+  return lock && sweepHeld({ ...context, store: fence(context.store, lock) }, id, lock)
+}
+
+async function sweepHeld(context: UploadContext, id: string, lock: Lock): Promise<'expired' | 'settled' | undefined> {
+  const { store } = context
   try {
     const upload = await store.find(id) // somebody may have had it in between
     if (!upload || !needsSweeping(context, upload)) return undefined

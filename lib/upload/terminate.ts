@@ -20,7 +20,9 @@ import { withLock } from './with-lock.ts'
  * the locker throws.
  */
 export function terminateUpload(context: UploadContext, id: string, signal: AbortSignal): Promise<void> {
-  return withLock(context, id, signal, async () => remove(context, await findStored(context, id), 'terminated'))
+  return withLock(context, id, signal, async ({ context }) => {
+    await remove(context, await findStored(context, id), 'terminated')
+  })
 }
 
 /** Removes an upload whose lock the caller holds. */

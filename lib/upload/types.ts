@@ -151,16 +151,26 @@ export interface UploadStore {
 /** A lock that is held. */
 export interface Lock {
   release(): void | Promise<void>
+  /**
+   * Whether it is still held, for locks that can be lost. It is called before each change of the
+   * upload, so it should cost little. Must not reject.
+   */
+  isHeld?(): Promise<boolean>
 }
 
 /** Options of {@link Locker.acquire}. */
 export interface LockOptions {
   /** Gives up waiting when it aborts. */
   readonly signal?: AbortSignal | undefined
-  /** How long to wait, in milliseconds; then rejects with an error of the `code` `LOCK_TIMEOUT`. */
+  /**
+   * How long to wait, in milliseconds; then rejects with an error of the `code` `LOCK_TIMEOUT`.
+   * Always what a timer can take; `undefined` is no limit.
+   */
   readonly timeoutMs?: number | undefined
   /** Called when another request wants the lock: save and release. */
   readonly onReleaseRequest?: (() => void) | undefined
+  /** Called when the lock is lost, as another may have it: store nothing more, and release. */
+  readonly onLost?: (() => void) | undefined
 }
 
 /** Keeps the requests for one upload apart: one holder an id, first come first served. */
