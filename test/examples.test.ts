@@ -120,7 +120,7 @@ async function beginAndResume(port: number): Promise<void> {
   const upload = headers.get('location')
   assert.equal(status, 104)
   client.socket.end()
-  const found = await exchange(port, request(`HEAD ${upload}`), { toHead: true })
+  const found = await exchange(port, request(`HEAD ${upload}`, ['Upload-Draft-Interop-Version: 8']), { toHead: true })
   assert.deepEqual([found.headers.get('upload-offset'), found.headers.get('upload-complete')], ['5', '?0'])
   const rest = ['Content-Type: application/partial-upload', 'Upload-Offset: 5', 'Upload-Complete: ?1', 'Content-Length: 5']
   assert.equal((await exchange(port, request(`PATCH ${upload}`, rest, 'world'))).headers.get('upload-complete'), '?1')

@@ -204,7 +204,7 @@ class Concatenate implements Command {
     const partials = model.filter(({ partial }) => partial)
     const parts = this.#indices.map((index) => pick(partials, index))
     const answer = await ask(real, 'POST /files/', [`Upload-Concat: final;${parts.map(({ path }) => path).join(' ')}`])
-    const usable = parts.every((part) => !part.gone)
+    const usable = parts.every((part) => !part.gone) && new Set(parts).size === parts.length
     assert.equal(answer.status, !usable ? 400 : sizeOf(parts) > MAX_SIZE ? 413 : 201)
     if (answer.status !== 201) return
     model.push({ path: answer.headers.get('location')!, length: undefined, content: Buffer.alloc(0), partial: false, parts, rejection: undefined, gone: undefined })
