@@ -34,6 +34,20 @@ export interface Row {
   /** `undefined` where no upload is at stake. */
   readonly acknowledgedBytes?: number
   readonly lostBytes?: number
+  /** Of a flood; it has a row in a table of its own. */
+  readonly toll?: Toll
+}
+
+/** What a flood costs a server, and others who want something of it. */
+export interface Toll {
+  /** Memory (RSS) at its highest, above that at rest. */
+  readonly peakMemoryBytes: number
+  /** Open descriptors at their most, above those at rest. */
+  readonly descriptors: number
+  /** The longest time for which the event loop did not turn. */
+  readonly stallMs: number
+  /** The longest time that a client outside the flood waited for an answer. */
+  readonly slowestAnswerMs: number
 }
 
 /** Set by `run.ts`; without them this is `npm test`. */

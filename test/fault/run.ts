@@ -3,8 +3,8 @@
 /**
  * The long form of the fault suite: `npm run test:fault -- [--seed N] [--rounds N] [--confined] [name …]`.
  *
- * Runs the campaigns, or those of the named files, one after the other, and prints the table of what
- * they did. Without `--rounds` each campaign has a number of rounds that suits it. The same seed makes
+ * Runs the campaigns, or those of the named files, one after the other, and prints the tables of what
+ * they did and of what floods cost. Without `--rounds` each campaign has a number of rounds that suits it. The same seed makes
  * the same decisions; what the machine makes of them in time may differ. With `--confined` the programs
  * under attack run under Node's permission model (see `subject.ts`).
  *
@@ -35,12 +35,21 @@ const child = spawn(process.execPath, ['--import', 'tsx', '--test', '--test-conc
 const [code] = await once(child, 'exit')
 const rows = readFileSync(report, 'utf8').split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Row)
 rmSync(folder, { recursive: true })
-console.log(['', '| fault | rounds | bytes acknowledged | bytes lost |', '|---|---:|---:|---:|', ...rows.map(toLine)].join('\n'))
+printTable(['fault', 'rounds', 'bytes acknowledged', 'bytes lost'], rows.filter(({ toll }) => !toll).map(({ fault, rounds, acknowledgedBytes, lostBytes }) => (
+  [fault, ...[rounds, acknowledgedBytes, lostBytes].map((count) => count?.toLocaleString('en') ?? '–')]
+)))
+printTable(['flood', 'rounds', 'peak memory', 'descriptors', 'longest stall', 'slowest answer to others'], rows.flatMap(({ fault, rounds, toll }) => (toll ? [[
+  fault, rounds.toLocaleString('en'), `${Math.round(toll.peakMemoryBytes / 1024 ** 2)} MiB`, String(toll.descriptors),
+  `${Math.round(toll.stallMs)} ms`, `${Math.round(toll.slowestAnswerMs)} ms`,
+]] : [])))
 if (code !== 0) console.log(`\nFailed. To see it again: npm run test:fault -- --seed ${seed}${confined ? ' --confined' : ''}`)
 process.exitCode = code ?? 1
 
-function toLine({ fault, rounds, acknowledgedBytes, lostBytes }: Row): string {
-  return `| ${[fault, ...[rounds, acknowledgedBytes, lostBytes].map((count) => count?.toLocaleString('en') ?? '–')].join(' | ')} |`
+/** As Markdown, numbers to the right; nothing if there are no rows. */
+function printTable(titles: readonly string[], rows: readonly (readonly string[])[]): void {
+  if (rows.length === 0) return
+  const lines = [titles, titles.map((_, index) => (index === 0 ? '---' : '---:')), ...rows]
+  console.log(['', ...lines.map((cells) => `| ${cells.join(' | ')} |`)].join('\n'))
 }
 
 function readCommand(words: string[]): { readonly seed: string; readonly rounds: string; readonly confined: boolean; readonly files: readonly string[] } {
