@@ -162,19 +162,36 @@ export interface Limits {
 
 /** Reports a flood, and fails if it has cost too much, or if the server is not as it was, or does not end well. */
 export async function judge({ t, report }: Campaign, flooded: Flooded, flood: { readonly name: string; readonly rounds: number; readonly outcome: Outcome; readonly limits: Limits }): Promise<void> {
-  const { name, rounds, outcome: { toll, cpuMs, statuses, before, keptBefore }, limits } = flood
+  const { name, rounds, outcome, limits } = flood
+  const { toll, cpuMs, statuses, before, keptBefore } = outcome
   const { server } = flooded
   t.diagnostic(`${name}: ${(toll.peakMemoryBytes / MIB).toFixed(0)} MiB, ${toll.descriptors} descriptors, stall ${toll.stallMs.toFixed(0)} ms, slowest answer ${toll.slowestAnswerMs.toFixed(0)} ms, ${cpuMs.toFixed(0)} ms of CPU; answers to others: ${JSON.stringify(statuses)}`)
   report({ fault: name, rounds, toll })
+  try {
+    assertBearable(outcome, limits)
+    await assertSettles(server, before)
+    await assertLetsGo(server, keptBefore)
+    await assertEnds(flooded, limits.errorLines)
+  } finally {
+    await server.kill() // if it has not ended, it must not disturb what comes next
+  }
+}
+
+function assertBearable({ toll, statuses }: Outcome, limits: Limits): void {
   assert.ok(toll.peakMemoryBytes < limits.memoryMiB * MIB, `It took ${Math.round(toll.peakMemoryBytes / MIB)} MiB, and may take ${limits.memoryMiB}`)
   assert.ok(toll.descriptors < limits.descriptors, `It took ${toll.descriptors} descriptors, and may take ${limits.descriptors}`)
   assert.ok(toll.stallMs < MAX_STALL_MS, `The event loop stood still for ${Math.round(toll.stallMs)} ms`)
   assert.ok(toll.slowestAnswerMs < MAX_ANSWER_MS + (limits.extraAnswerMs ?? 0), `Somebody else waited for ${Math.round(toll.slowestAnswerMs)} ms`)
   const good = limits.statuses ?? ['200', '201', '204']
   assert.deepEqual(Object.keys(statuses).filter((status) => !good.includes(status)), [], `Others were answered ${JSON.stringify(statuses)}`)
-  await assertSettles(server, before)
-  await assertLetsGo(server, keptBefore)
-  await assertEnds(flooded, limits.errorLines)
+}
+
+/** Does the same with each of several variants, and fails at the end if any did. */
+export async function forAll<T>(variants: readonly T[], run: (variant: T) => Promise<void>): Promise<void> {
+  const failures: Error[] = []
+  for (const variant of variants) await run(variant).catch((error: Error) => failures.push(error))
+  if (failures.length > 1) throw new AggregateError(failures, failures.map(({ message }) => message).join('\n'))
+  if (failures.length === 1) throw failures[0]
 }
 
 /** Sees that the server ends by itself, soon, and has had nothing to complain about. */

@@ -7,7 +7,7 @@
  */
 
 import assert from 'node:assert/strict'
-import { readFileSync, truncateSync } from 'node:fs'
+import { createReadStream, readFileSync, truncateSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { join } from 'node:path'
 import { campaign } from './campaign.ts'
@@ -127,12 +127,14 @@ async function cpuOfHeads(flooded: Flooded, path: string, count: number): Promis
   })
 }
 
-/** Makes a finished upload of zeros, most of which are in no block of the disk. */
+/** Makes a finished upload of zeros, most of which are in no block of the disk, and has the system read it once. */
 async function makeSparse(flooded: Flooded, length: number): Promise<string> {
   const path = await makeUpload(flooded, length, { stored: 0 })
-  truncateSync(join(flooded.directory, path.slice(path.lastIndexOf('/') + 1)), length - 1)
+  const file = join(flooded.directory, path.slice(path.lastIndexOf('/') + 1))
+  truncateSync(file, length - 1)
   const { status } = await ask(flooded, { ...patch(new Entry(path, length, 'last byte'), length - 1, length) })
   assert.equal(status, 204)
+  for await (const _ of createReadStream(file, { highWaterMark: MIB }));
   return path
 }
 

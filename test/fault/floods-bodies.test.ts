@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto'
 import { request } from '../support/wire.ts'
 import { campaign, type Campaign } from './campaign.ts'
 import { FloodClient } from './flood-client.ts'
-import { judge, makeUpload, measure, MIB, slowDown, startFlooded } from './flood.ts'
+import { forAll, judge, makeUpload, measure, MIB, slowDown, startFlooded } from './flood.ts'
 import { forEachOf } from './process-client.ts'
 
 const TUS = ['Tus-Resumable: 1.0.0', 'Content-Type: application/offset+octet-stream']
@@ -30,7 +30,7 @@ type Trouble = 'none' | 'checksum' | 'slow disk'
 const TROUBLES: readonly Trouble[] = ['none', 'checksum', 'slow disk']
 
 campaign('bodies in chunks of one byte take little more memory than their bytes', { short: 8, long: 100 }, async (campaign) => {
-  for (const trouble of campaign.long ? TROUBLES : [campaign.random.pick(TROUBLES)]) await floodWithChunks(campaign, trouble)
+  await forAll(campaign.long ? TROUBLES : [campaign.random.pick(TROUBLES)], (trouble) => floodWithChunks(campaign, trouble))
 })
 
 async function floodWithChunks(campaign: Campaign, trouble: Trouble): Promise<void> {

@@ -13,8 +13,8 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import { campaign } from './campaign.ts'
-import { judge, makeUpload, measure, MIB, slowDown, startFlooded } from './flood.ts'
+import { campaign, type Campaign } from './campaign.ts'
+import { forAll, judge, makeUpload, measure, MIB, slowDown, startFlooded } from './flood.ts'
 import { openSession } from './http2-client.ts'
 import { END_STREAM, frame, headers, RawSession, TYPE } from './http2-frames.ts'
 import { NONSENSE } from './http2-nonsense.ts'
@@ -51,28 +51,30 @@ type Trouble = 'none' | 'checksum' | 'slow disk'
 const TROUBLES: readonly Trouble[] = ['none', 'checksum', 'slow disk']
 
 campaign('bodies in frames of one byte take little more memory than their bytes', { short: 80_000, long: 1_000_000 }, async (campaign) => {
-  const { t, random, rounds, long } = campaign
-  for (const trouble of long ? TROUBLES : [random.pick(TROUBLES)]) {
-    const flooded = await startFlooded(t, { version: 2, slowDisk: trouble === 'slow disk' })
-    const checksum = trouble === 'checksum' ? { 'upload-checksum': `sha1 ${createHash('sha1').update('x'.repeat(rounds)).digest('base64')}` } : {}
-    const paths = await Promise.all(Array.from({ length: SESSIONS }, () => makeUpload(flooded, rounds, { stored: 0 })))
-    const outcome = await measure(flooded, async (others) => {
-      if (trouble === 'slow disk') await slowDown(flooded, SLOW_CALL_MS)
-      const sessions = await Promise.all(paths.map(async (path) => {
-        const session = await RawSession.connect(flooded.port)
-        session.socket.write(headers(1, 'PATCH', path, { 'content-type': 'application/offset+octet-stream', 'upload-offset': 0, ...checksum }))
-        void session.sendSingly(1, rounds).then(() => session.socket.writable && session.socket.write(frame(TYPE.DATA, END_STREAM, 1)))
-        return session
-      }))
-      await others.quiet(long ? PATIENCE.long : PATIENCE.short)
-      await others.visits(trouble === 'slow disk' ? 1 : 5)
-      for (const { socket } of sessions) socket.destroy()
-      if (trouble === 'slow disk') await slowDown(flooded, 0)
-    })
-    const name = `ten bodies in DATA of one byte${trouble === 'none' ? '' : trouble === 'checksum' ? ', with a checksum' : ', slow disk'}`
-    await judge(campaign, flooded, { name, rounds: SESSIONS * rounds, outcome, limits: { memoryMiB: 200, descriptors: 128, extraAnswerMs: 4 * SLOW_CALL_MS } })
-  }
+  await forAll(campaign.long ? TROUBLES : [campaign.random.pick(TROUBLES)], (trouble) => floodWithFrames(campaign, trouble))
 })
+
+async function floodWithFrames(campaign: Campaign, trouble: Trouble): Promise<void> {
+  const { t, rounds, long } = campaign
+  const flooded = await startFlooded(t, { version: 2, slowDisk: trouble === 'slow disk' })
+  const checksum = trouble === 'checksum' ? { 'upload-checksum': `sha1 ${createHash('sha1').update('x'.repeat(rounds)).digest('base64')}` } : {}
+  const paths = await Promise.all(Array.from({ length: SESSIONS }, () => makeUpload(flooded, rounds, { stored: 0 })))
+  const outcome = await measure(flooded, async (others) => {
+    if (trouble === 'slow disk') await slowDown(flooded, SLOW_CALL_MS)
+    const sessions = await Promise.all(paths.map(async (path) => {
+      const session = await RawSession.connect(flooded.port)
+      session.socket.write(headers(1, 'PATCH', path, { 'content-type': 'application/offset+octet-stream', 'upload-offset': 0, ...checksum }))
+      void session.sendSingly(1, rounds).then(() => session.socket.writable && session.socket.write(frame(TYPE.DATA, END_STREAM, 1)))
+      return session
+    }))
+    await others.quiet(long ? PATIENCE.long : PATIENCE.short)
+    await others.visits(trouble === 'slow disk' ? 1 : 5)
+    for (const { socket } of sessions) socket.destroy()
+    if (trouble === 'slow disk') await slowDown(flooded, 0)
+  })
+  const name = `ten bodies in DATA of one byte${trouble === 'none' ? '' : trouble === 'checksum' ? ', with a checksum' : ', slow disk'}`
+  await judge(campaign, flooded, { name, rounds: SESSIONS * rounds, outcome, limits: { memoryMiB: 200, descriptors: 128, extraAnswerMs: 4 * SLOW_CALL_MS } })
+}
 
 if (NODE >= 24) {
   campaign('frames of HTTP/2 that make no sense end their session and nothing else', { short: 20 * NONSENSE.length, long: 1000 * NONSENSE.length }, async (campaign) => {
