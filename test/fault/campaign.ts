@@ -34,19 +34,19 @@ export interface Row {
   /** `undefined` where no upload is at stake. */
   readonly acknowledgedBytes?: number
   readonly lostBytes?: number
-  /** Of a flood; it has a row in a table of its own. */
+  /** What a flood cost; such a row belongs to the second table. */
   readonly toll?: Toll
 }
 
-/** What a flood costs a server, and others who want something of it. */
+/** What a flood costs a server and its other clients. */
 export interface Toll {
-  /** Memory (RSS) at its highest, above that at rest. */
+  /** The highest resident memory, above that at rest. */
   readonly peakMemoryBytes: number
-  /** Open descriptors at their most, above those at rest. */
+  /** The most open descriptors, above those at rest. */
   readonly descriptors: number
   /** The longest time for which the event loop did not turn. */
   readonly stallMs: number
-  /** The longest time that a client outside the flood waited for an answer. */
+  /** The longest that a client outside the flood waited for an answer. */
   readonly slowestAnswerMs: number
 }
 

@@ -10,9 +10,11 @@
  * Each order is for the next call of an operation after `skip` others: `{ operation, skip, kind }`, where
  * `kind` is the code of an error, `short` for a write of some of the bytes, or a delay in milliseconds. An
  * error comes instead of the call, but for `close`, which closes before it fails, as the kernel does, and
- * `writeFile`, which writes half. An order that `lasts` is for all calls from there on, and one with a
- * `file` for calls about that file of the directory only. With `FAULT_FORGETS`, a flush that fails also loses what was written to
+ * `writeFile`, which writes half. With `FAULT_FORGETS`, a flush that fails also loses what was written to
  * the file since the last one that did not: Linux may, and the next flush succeeds.
+ *
+ * An order with `lasts: true` is for all calls from then on. One with a `file` is only for calls about the
+ * file of that name.
  *
  * @module
  */
@@ -50,8 +52,11 @@ process.channel.unref()
 function next(operation, path) {
   if (typeof path !== 'string' || !(path === FAULT_DIRECTORY || path.startsWith(`${FAULT_DIRECTORY}/`))) return undefined
   const queue = orders.get(operation)
-  if (!queue?.[0] || (queue[0].file !== undefined && path !== `${FAULT_DIRECTORY}/${queue[0].file}`) || queue[0].skip-- > 0) return undefined
-  const { kind } = queue[0].lasts ? queue[0] : queue.shift()
+  const [order] = queue ?? []
+  if (!order || (order.file !== undefined && path !== `${FAULT_DIRECTORY}/${order.file}`)) return undefined
+  if (order.skip-- > 0) return undefined
+  if (!order.lasts) queue.shift()
+  const { kind } = order
   const name = `${operation} ${typeof kind === 'number' ? 'slow' : kind}`
   injected[name] = (injected[name] ?? 0) + 1
   return kind

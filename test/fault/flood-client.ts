@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 
-/** A connection that sends as much as it is let, and reads what comes or nothing at all. @module */
+/** A connection that sends as much as the server lets it, and reads all answers or none. @module */
 
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 
-/** As much of the end of a piece as may be the beginning of a status line. */
+/** The end of a piece may hold the beginning of a status line, of so many characters at most. */
 const CARRIED = 'HTTP/1.1 000'.length - 1
 
-/** One of a flood. */
+/** One connection of a flood. */
 export class FloodClient {
   readonly socket: Socket
   /** How often each status came. */
@@ -38,14 +38,19 @@ export class FloodClient {
     return new Promise((resolve) => this.socket.write(bytes, () => resolve()))
   }
 
-  /** The same piece many times; each waits for the one before, so that no more than one is in memory. */
+  /**
+   * Sends the same piece many times. Each waits for the one before, so that only one is in
+   * memory.
+   */
   async sendOften(piece: Uint8Array, times: number): Promise<void> {
     for (let sent = 0; sent < times && this.socket.writable; sent++) await this.send(piece)
   }
 
   /** Resolves when so many answers came, or the connection has ended. */
   async answers(count: number): Promise<void> {
-    while (this.#answers < count && !this.socket.closed) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    while (this.#answers < count && !this.socket.closed) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    }
   }
 
   destroy(): void {
@@ -54,10 +59,11 @@ export class FloodClient {
 
   #count(text: string): void {
     const all = this.#carried + text
-    for (const [, status] of all.matchAll(/HTTP\/1\.1 (\d{3})/g)) {
-      if (Number(status) < 200) continue
+    for (const [, digits] of all.matchAll(/HTTP\/1\.1 (\d{3})/g)) {
+      const status = Number(digits)
+      if (status < 200) continue
       this.#answers++
-      this.statuses.set(Number(status), (this.statuses.get(Number(status)) ?? 0) + 1)
+      this.statuses.set(status, (this.statuses.get(status) ?? 0) + 1)
     }
     this.#carried = all.slice(-CARRIED)
     this.#wake()

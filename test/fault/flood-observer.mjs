@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * A thread that watches a server during a flood: it is a client that does everything right, over and over,
- * and measures how long each answer takes, and it looks at what the process has.
+ * A thread that watches a server during a flood. It is a well-behaved client, which makes one
+ * small upload after the other and measures how long each answer takes. It also counts the
+ * descriptors of the process.
  *
- * A thread of its own, so that what the flood costs the test's process is not taken for the server's doing.
+ * It has a thread of its own because the flood keeps the test's own thread busy. That would count
+ * as a slow answer of the server.
  */
 
 import { readdirSync } from 'node:fs'
@@ -16,14 +18,14 @@ import { parentPort, workerData } from 'node:worker_threads'
 const { port, pid, version } = workerData
 const PAUSE_MS = 50
 const SAMPLE_MS = 20
-/** An answer that has not come by then never comes. */
+/** An answer that takes longer counts as none. */
 const PATIENCE_MS = 60_000
 const BODY = Buffer.from('a few bytes')
 
 let stopped = false
 let descriptors = 0
 let slowestAnswerMs = 0
-/** How often each status came; what has none counts by the code of its error. */
+/** How often each status came, or the code of the error that came in its place. */
 const statuses = {}
 
 parentPort.once('message', () => (stopped = true))
@@ -54,7 +56,8 @@ async function visit() {
 async function ask(method, path, headers, body) {
   const startMs = performance.now()
   const exchange = version === 2 ? exchangeHttp2 : exchangeHttp1
-  const answer = await exchange(method, path, { 'tus-resumable': '1.0.0', ...headers }, body).catch((error) => ({ status: error.code ?? error.message }))
+  const answer = await exchange(method, path, { 'tus-resumable': '1.0.0', ...headers }, body)
+    .catch((error) => ({ status: error.code ?? error.message }))
   slowestAnswerMs = Math.max(slowestAnswerMs, performance.now() - startMs)
   statuses[answer.status] = (statuses[answer.status] ?? 0) + 1
   return answer
@@ -63,7 +66,10 @@ async function ask(method, path, headers, body) {
 function exchangeHttp1(method, path, headers, body) {
   return new Promise((resolve, reject) => {
     const req = request({ host: '127.0.0.1', port, method, path, headers, agent: false, timeout: PATIENCE_MS })
-    req.on('response', (res) => res.resume().on('error', () => {}).on('close', () => resolve({ status: res.statusCode, headers: res.headers })))
+    req.on('response', (res) => {
+      res.resume().on('error', () => {})
+      res.on('close', () => resolve({ status: res.statusCode, headers: res.headers }))
+    })
     req.on('timeout', () => req.destroy(new Error('no answer')))
     req.on('error', reject)
     req.end(body)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * HTTP/2 by hand: frames as somebody writes them who wants a server to stumble (RFC 9113 section 4).
+ * HTTP/2 by hand: single frames (RFC 9113 section 4), which a client library would not send like
+ * that.
  *
  * @module
  */
@@ -17,7 +18,12 @@ const WINDOW_BYTES = 65_535
 /** In one piece. */
 const MAX_FRAMES = 10_000
 
-export const TYPE = { DATA: 0, HEADERS: 1, PRIORITY: 2, RST_STREAM: 3, SETTINGS: 4, PUSH_PROMISE: 5, PING: 6, GOAWAY: 7, WINDOW_UPDATE: 8, CONTINUATION: 9 } as const
+/** Of a frame. */
+export const TYPE = {
+  DATA: 0, HEADERS: 1, PRIORITY: 2, RST_STREAM: 3, SETTINGS: 4,
+  PUSH_PROMISE: 5, PING: 6, GOAWAY: 7, WINDOW_UPDATE: 8, CONTINUATION: 9,
+} as const
+/** Flags of a frame. */
 export const END_STREAM = 1
 export const END_HEADERS = 4
 
@@ -37,21 +43,40 @@ export function words(...numbers: readonly number[]): Buffer {
   return bytes
 }
 
-/** Fields as HPACK writes them that are in no table and not to be put into one (RFC 7541 section 6.2.2), of up to 126 bytes each. */
-export function fields(entries: Readonly<Record<string, string | number>>): Buffer {
-  const texts = Object.entries(entries).flatMap(([name, value]) => [Buffer.of(0), ...[name, String(value)].flatMap((text) => [Buffer.of(text.length), Buffer.from(text, 'latin1')])])
-  return Buffer.concat(texts)
+/**
+ * Fields in HPACK, each written out in full and put into no table (RFC 7541 section 6.2.2). Names
+ * and values have up to 126 bytes.
+ */
+export function fields(entries: Fields): Buffer {
+  const parts = Object.entries(entries).map(([name, value]) => [Buffer.of(0), text(name), text(String(value))])
+  return Buffer.concat(parts.flat())
+}
+
+/** By name. */
+export type Fields = Readonly<Record<string, string | number>>
+
+function text(content: string): Buffer {
+  return Buffer.concat([Buffer.of(content.length), Buffer.from(content, 'latin1')])
+}
+
+/** What a request begins with. */
+export function target(method: string, path: string): Fields {
+  return { ':method': method, ':scheme': 'http', ':authority': 'test', ':path': path }
 }
 
 /** The head of a request. */
-export function headers(stream: number, method: string, path: string, others: Readonly<Record<string, string | number>> = {}, flags = 0): Buffer {
-  return frame(TYPE.HEADERS, END_HEADERS | flags, stream, fields({ ':method': method, ':scheme': 'http', ':authority': 'test', ':path': path, 'tus-resumable': '1.0.0', ...others }))
+export function headers(stream: number, method: string, path: string, others: Fields = {}, flags = 0): Buffer {
+  const all = { ...target(method, path), 'tus-resumable': '1.0.0', ...others }
+  return frame(TYPE.HEADERS, END_HEADERS | flags, stream, fields(all))
 }
 
-/** A connection that has sent the preface and its settings. Of what comes back it keeps how much more it may send. */
+/**
+ * A connection that has sent the preface and its settings. It follows the windows of flow
+ * control.
+ */
 export class RawSession {
   readonly socket: Socket
-  /** What the window of each stream lets through yet; 0 is the session's. */
+  /** How many bytes each stream may send; 0 is the session. */
   readonly #windows = new Map<number, number>()
   #received: Buffer = Buffer.alloc(0)
   #wake: (() => void) | undefined
@@ -70,7 +95,7 @@ export class RawSession {
     return session
   }
 
-  /** Sends so many bytes of a body, each in a frame of its own, as fast as the windows let it; ends early with the connection. */
+  /** Sends so many bytes of a body, each in a frame of its own, or fewer if the connection ends. */
   async sendSingly(stream: number, count: number): Promise<void> {
     const data = frame(TYPE.DATA, 0, stream, Buffer.from('x'))
     for (let sent = 0; sent < count && this.socket.writable; ) {

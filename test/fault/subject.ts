@@ -114,7 +114,7 @@ export interface SubjectOptions {
   readonly env?: NodeJS.ProcessEnv | undefined
   /** A folder that must be there before Node starts, as what is confined may use only what is there. */
   readonly folder?: string | undefined
-  /** How many descriptors it may have. Default: as many as we. */
+  /** The limit of its descriptors. Default: ours. */
   readonly maxDescriptors?: number | undefined
 }
 
@@ -159,10 +159,19 @@ export class Subject {
   }
 
   /** A script that serves a directory with the library: `node script DIST DIRECTORY PORT …`. */
-  static async script(t: TestContext, script: string, dist: string, directory: string, args: readonly string[], nodeFlags: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<Subject & { readonly port: number }> {
+  static async script(
+    t: TestContext,
+    script: string,
+    dist: string,
+    directory: string,
+    args: readonly string[],
+    nodeFlags: readonly string[] = [],
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<Subject & { readonly port: number }> {
     const port = await freePort()
     const flags = [...(CONFINED ? confinement(dist, directory) : []), ...nodeFlags]
-    return Object.assign(new Subject(t, { script, args: [dist, directory, String(port), ...args], nodeFlags: flags, env: { ...process.env, ...env } }), { port })
+    const options = { script, args: [dist, directory, String(port), ...args], nodeFlags: flags, env: { ...process.env, ...env } }
+    return Object.assign(new Subject(t, options), { port })
   }
 
   get process(): ChildProcess {
@@ -179,7 +188,8 @@ export class Subject {
     if (folder !== undefined) mkdirSync(folder, { recursive: true })
     const { NODE_V8_COVERAGE: _, ...inherited } = env ?? process.env // what is compiled and killed covers nothing
     const words = [process.execPath, '--import', PROBE, ...nodeFlags, script, ...args]
-    const [command = '', ...rest] = maxDescriptors === undefined ? words : ['sh', '-c', `ulimit -n ${maxDescriptors}; exec "$@"`, 'sh', ...words]
+    const limited = ['sh', '-c', `ulimit -n ${maxDescriptors}; exec "$@"`, 'sh', ...words]
+    const [command = '', ...rest] = maxDescriptors === undefined ? words : limited
     const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: inherited })
     this.#process = child
     this.#exit = once(child, 'exit').then(([code, signal]) => ({ code, signal }) as Exit)
