@@ -20,8 +20,8 @@ const OBSERVER = new URL('flood-observer.mjs', import.meta.url)
  * Times are judged by hand, in the table. These limits find what is broken, even on a busy
  * machine.
  */
-const MAX_STALL_MS = 4000
-const MAX_ANSWER_MS = 8000
+const MAX_STALL_MS = 5000
+const MAX_ANSWER_MS = 15_000
 const MAX_STOP_MS = 8000
 /** What a process may have more of when it is at rest again: compiled code, pooled buffers. */
 const MAX_KEPT_BYTES = 24 * MIB

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * Floods over HTTP/2: streams that are not read, bodies in frames of one byte, and malformed
- * frames.
+ * Floods over HTTP/2: streams that are not read or reset at once, bodies in frames of one byte,
+ * and malformed frames.
  *
  * The last are for Node 24 and later. On 20 and 22 they abort any server of `node:http2`.
  *
@@ -18,7 +18,7 @@ import { judge, measure } from './flood-toll.ts'
 import { forAll, makeUpload, MIB, slowDown, startFlooded } from './flood.ts'
 import { openSession } from './http2-client.ts'
 import { END_STREAM, frame, headers, RawSession, TYPE } from './http2-frames.ts'
-import { NONSENSE } from './http2-nonsense.ts'
+import { NONSENSE, resetStreams } from './http2-nonsense.ts'
 import { forEachOf } from './process-client.ts'
 
 const NODE = Number(process.versions.node.split('.')[0])
@@ -49,6 +49,28 @@ campaign('streams that nobody reads cost little', { short: 600, long: 3000 }, as
   })
 })
 
+const RESETS_PER_SESSION = 2000
+
+campaign('streams that are reset at once cost little', { short: 2, long: 24 }, async (campaign) => {
+  const { t, random, rounds, long } = campaign
+  const flooded = await startFlooded(t, { version: 2 })
+  const path = await makeUpload(flooded, LARGE_BYTES)
+  const outcome = await measure(flooded, async (others) => {
+    const sessions = await Promise.all(Array.from({ length: rounds }, async (_, index) => {
+      const session = await RawSession.connect(flooded.port)
+      session.socket.write(resetStreams(path, random.fork(index), RESETS_PER_SESSION))
+      return session
+    }))
+    await others.quiet(long ? PATIENCE_MS.long : PATIENCE_MS.short)
+    await others.visits(5)
+    for (const { socket } of sessions) socket.destroy()
+  })
+  await judge(campaign, flooded, {
+    name: 'streams that are reset at once', rounds: rounds * RESETS_PER_SESSION, outcome,
+    limits: { memoryMiB: 120, descriptors: 128 },
+  })
+})
+
 const SESSIONS = 10
 const SLOW_CALL_MS = 2000
 /** What else makes a body expensive, and how the table calls it. */
@@ -56,7 +78,7 @@ const TROUBLES = ['', ', with a checksum', ', slow disk'] as const
 type Trouble = (typeof TROUBLES)[number]
 
 /** A round is a byte in each of the sessions. */
-campaign('bodies in frames of one byte take little memory', { short: 80_000, long: 1_000_000 }, async (campaign) => {
+campaign('bodies in frames of one byte take little memory', { short: 80_000, long: 300_000 }, async (campaign) => {
   const picked = campaign.long ? TROUBLES : [campaign.random.pick(TROUBLES)]
   await forAll(picked, (trouble) => floodWithFrames(campaign, trouble))
 })

@@ -38,10 +38,6 @@ export const NONSENSE: readonly (readonly [name: string, make: Nonsense])[] = [
     return times(MANY, () => frame(TYPE.SETTINGS, 0, 0, Buffer.concat([words(id).subarray(2), words(value)])))
   }],
   ['PING without end', () => times(MANY, () => frame(TYPE.PING, 0, 0, words(1, 2)))],
-  ['streams that are reset at once', (path, random) => times(MANY, (index) => Buffer.concat([
-    headers(2 * index + 1, random.pick(METHODS), path, APPEND),
-    frame(TYPE.RST_STREAM, 0, 2 * index + 1, words(random.integer(0, ERROR_CODES))),
-  ]))],
   ['CONTINUATION without end', (path) => Buffer.concat([
     frame(TYPE.HEADERS, 0, 1, fields(target('GET', path))),
     times(MANY, () => frame(TYPE.CONTINUATION, 0, 1, fields({ x: 'y'.repeat(100) }))),
@@ -80,6 +76,14 @@ export const NONSENSE: readonly (readonly [name: string, make: Nonsense])[] = [
   ['a stream that depends on itself', () => frame(TYPE.PRIORITY, 0, 1, Buffer.concat([words(1), Buffer.of(0)]))],
   ['half a frame', (path, random) => headers(1, 'GET', path).subarray(0, random.integer(1, 40))],
 ]
+
+/** So many streams, each of which is reset right behind its head. */
+export function resetStreams(path: string, random: Random, count: number): Buffer {
+  return times(count, (index) => Buffer.concat([
+    headers(2 * index + 1, random.pick(METHODS), path, APPEND),
+    frame(TYPE.RST_STREAM, 0, 2 * index + 1, words(random.integer(0, ERROR_CODES))),
+  ]))
+}
 
 function times(count: number, make: (index: number) => Buffer): Buffer {
   return Buffer.concat(Array.from({ length: count }, (_, index) => make(index)))

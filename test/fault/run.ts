@@ -54,8 +54,9 @@ function costsOf(flood: string, rounds: number, { peakMemoryBytes, descriptors, 
 /** As Markdown, numbers to the right; nothing if there are no rows. */
 function printTable(titles: readonly string[], rows: readonly (readonly string[])[]): void {
   if (rows.length === 0) return
-  const lines = [titles, titles.map((_, index) => (index === 0 ? '---' : '---:')), ...rows]
-  console.log(['', ...lines.map((cells) => `| ${cells.join(' | ')} |`)].join('\n'))
+  const toLine = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
+  const rule = `|${titles.map((_, index) => (index === 0 ? '---' : '---:')).join('|')}|`
+  console.log(['', toLine(titles), rule, ...rows.map(toLine)].join('\n'))
 }
 
 function readCommand(words: string[]): { readonly seed: string; readonly rounds: string; readonly confined: boolean; readonly files: readonly string[] } {
