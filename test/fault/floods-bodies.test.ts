@@ -72,7 +72,7 @@ const SENT_MIB = 4
 /** What all uploads together may hold in memory, what the rest may take, and what each may take. */
 const MAX_WAITING_MIB = 256
 const MAX_OTHER_MIB = 64
-const MAX_MIB_EACH = 0.25
+const MAX_MIB_EACH = 0.75
 const UPLOADS = { short: 300, long: 1000 }
 
 campaign('uploads on a slow disk wait on their connections, not in memory', UPLOADS, async (campaign) => {
