@@ -94,7 +94,7 @@ const VARIANTS: readonly Variant[] = [
   { name: 'behind a HEAD that waits for a lock', reads: 'reads', first: waitForLock },
 ]
 
-const COUNTS = { short: 800, long: 20_000 }
+const COUNTS = { short: 1200, long: 20_000 }
 
 campaign('the memory of pipelined requests does not grow with their number', COUNTS, async (campaign) => {
   const all = METHODS.flatMap((method) => VARIANTS.map((variant) => ({ method, variant })))
