@@ -34,6 +34,20 @@ export interface Row {
   /** `undefined` where no upload is at stake. */
   readonly acknowledgedBytes?: number
   readonly lostBytes?: number
+  /** What a flood cost; such a row belongs to the second table. */
+  readonly toll?: Toll
+}
+
+/** What a flood costs a server and its other clients. */
+export interface Toll {
+  /** The highest resident memory, above that at rest. */
+  readonly peakMemoryBytes: number
+  /** The most open descriptors, above those at rest. */
+  readonly descriptors: number
+  /** The longest time for which the event loop did not turn. */
+  readonly stallMs: number
+  /** The longest that a client outside the flood waited for an answer. */
+  readonly slowestAnswerMs: number
 }
 
 /** Set by `run.ts`; without them this is `npm test`. */

@@ -13,6 +13,9 @@
  * `writeFile`, which writes half. With `FAULT_FORGETS`, a flush that fails also loses what was written to
  * the file since the last one that did not: Linux may, and the next flush succeeds.
  *
+ * An order with `lasts: true` is for all calls from then on. One with a `file` is only for calls about the
+ * file of that name.
+ *
  * @module
  */
 
@@ -49,8 +52,11 @@ process.channel.unref()
 function next(operation, path) {
   if (typeof path !== 'string' || !(path === FAULT_DIRECTORY || path.startsWith(`${FAULT_DIRECTORY}/`))) return undefined
   const queue = orders.get(operation)
-  if (!queue?.[0] || queue[0].skip-- > 0) return undefined
-  const { kind } = queue.shift()
+  const [order] = queue ?? []
+  if (!order || (order.file !== undefined && path !== `${FAULT_DIRECTORY}/${order.file}`)) return undefined
+  if (order.skip-- > 0) return undefined
+  if (!order.lasts) queue.shift()
+  const { kind } = order
   const name = `${operation} ${typeof kind === 'number' ? 'slow' : kind}`
   injected[name] = (injected[name] ?? 0) + 1
   return kind

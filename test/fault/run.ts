@@ -3,10 +3,10 @@
 /**
  * The long form of the fault suite: `npm run test:fault -- [--seed N] [--rounds N] [--confined] [name …]`.
  *
- * Runs the campaigns, or those of the named files, one after the other, and prints the table of what
- * they did. Without `--rounds` each campaign has a number of rounds that suits it. The same seed makes
- * the same decisions; what the machine makes of them in time may differ. With `--confined` the programs
- * under attack run under Node's permission model (see `subject.ts`).
+ * Runs the campaigns, or those of the named files, one after the other, and prints a table of what they
+ * did, and one of what floods cost. Without `--rounds` each campaign has a number of rounds that suits it.
+ * The same seed makes the same decisions; what the machine makes of them in time may differ. With
+ * `--confined` the programs under attack run under Node's permission model (see `subject.ts`).
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { fileURLToPath } from 'node:url'
-import type { Row } from './campaign.ts'
+import type { Row, Toll } from './campaign.ts'
 
 const FOLDER = fileURLToPath(new URL('.', import.meta.url))
 const WHOLE_NUMBER = /^[0-9]{1,9}$/
@@ -35,12 +35,28 @@ const child = spawn(process.execPath, ['--import', 'tsx', '--test', '--test-conc
 const [code] = await once(child, 'exit')
 const rows = readFileSync(report, 'utf8').split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Row)
 rmSync(folder, { recursive: true })
-console.log(['', '| fault | rounds | bytes acknowledged | bytes lost |', '|---|---:|---:|---:|', ...rows.map(toLine)].join('\n'))
+printTable(['fault', 'rounds', 'bytes acknowledged', 'bytes lost'], rows.filter(({ toll }) => !toll).map(lossesOf))
+const FLOOD_TITLES = ['flood', 'rounds', 'peak memory', 'descriptors', 'longest stall', 'slowest answer to others']
+printTable(FLOOD_TITLES, rows.flatMap(({ fault, rounds, toll }) => (toll ? [costsOf(fault, rounds, toll)] : [])))
 if (code !== 0) console.log(`\nFailed. To see it again: npm run test:fault -- --seed ${seed}${confined ? ' --confined' : ''}`)
 process.exitCode = code ?? 1
 
-function toLine({ fault, rounds, acknowledgedBytes, lostBytes }: Row): string {
-  return `| ${[fault, ...[rounds, acknowledgedBytes, lostBytes].map((count) => count?.toLocaleString('en') ?? '–')].join(' | ')} |`
+function lossesOf({ fault, rounds, acknowledgedBytes, lostBytes }: Row): string[] {
+  return [fault, ...[rounds, acknowledgedBytes, lostBytes].map((count) => count?.toLocaleString('en') ?? '–')]
+}
+
+function costsOf(flood: string, rounds: number, { peakMemoryBytes, descriptors, stallMs, slowestAnswerMs }: Toll): string[] {
+  const memory = `${Math.round(peakMemoryBytes / 1024 ** 2)} MiB`
+  const times = [stallMs, slowestAnswerMs].map((ms) => `${Math.round(ms)} ms`)
+  return [flood, rounds.toLocaleString('en'), memory, descriptors.toLocaleString('en'), ...times]
+}
+
+/** As Markdown, numbers to the right; nothing if there are no rows. */
+function printTable(titles: readonly string[], rows: readonly (readonly string[])[]): void {
+  if (rows.length === 0) return
+  const toLine = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
+  const rule = `|${titles.map((_, index) => (index === 0 ? '---' : '---:')).join('|')}|`
+  console.log(['', toLine(titles), rule, ...rows.map(toLine)].join('\n'))
 }
 
 function readCommand(words: string[]): { readonly seed: string; readonly rounds: string; readonly confined: boolean; readonly files: readonly string[] } {

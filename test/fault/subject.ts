@@ -114,6 +114,8 @@ export interface SubjectOptions {
   readonly env?: NodeJS.ProcessEnv | undefined
   /** A folder that must be there before Node starts, as what is confined may use only what is there. */
   readonly folder?: string | undefined
+  /** The limit of its descriptors. Default: ours. */
+  readonly maxDescriptors?: number | undefined
 }
 
 /** What {@link Subject.program} runs it with. */
@@ -123,6 +125,7 @@ export interface ProgramOptions {
   readonly env?: NodeJS.ProcessEnv | undefined
   /** Whether it is confined. Default: as the whole run. */
   readonly confined?: boolean | undefined
+  readonly maxDescriptors?: number | undefined
 }
 
 /** A process that is attacked. It must say that it is listening in its first line. */
@@ -142,7 +145,7 @@ export class Subject {
 
   /** The program on a directory, at a port of its own. */
   static async program(t: TestContext, dist: string, directory: string, args: readonly string[] = [], options: ProgramOptions = {}): Promise<Subject & { readonly port: number }> {
-    const { nodeFlags = [], env, confined = CONFINED } = options
+    const { nodeFlags = [], env, confined = CONFINED, maxDescriptors } = options
     const port = await freePort()
     const subject = new Subject(t, {
       script: join(dist, 'cli', 'main.js'),
@@ -150,15 +153,25 @@ export class Subject {
       nodeFlags: [...(confined ? confinement(dist, directory) : []), ...nodeFlags],
       env: { ...process.env, ...env },
       folder: confined ? directory : undefined,
+      maxDescriptors,
     })
     return Object.assign(subject, { port })
   }
 
   /** A script that serves a directory with the library: `node script DIST DIRECTORY PORT …`. */
-  static async script(t: TestContext, script: string, dist: string, directory: string, args: readonly string[], nodeFlags: readonly string[] = []): Promise<Subject & { readonly port: number }> {
+  static async script(
+    t: TestContext,
+    script: string,
+    dist: string,
+    directory: string,
+    args: readonly string[],
+    nodeFlags: readonly string[] = [],
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<Subject & { readonly port: number }> {
     const port = await freePort()
     const flags = [...(CONFINED ? confinement(dist, directory) : []), ...nodeFlags]
-    return Object.assign(new Subject(t, { script, args: [dist, directory, String(port), ...args], nodeFlags: flags }), { port })
+    const options = { script, args: [dist, directory, String(port), ...args], nodeFlags: flags, env: { ...process.env, ...env } }
+    return Object.assign(new Subject(t, options), { port })
   }
 
   get process(): ChildProcess {
@@ -171,10 +184,13 @@ export class Subject {
   }
 
   async start(): Promise<void> {
-    const { script, args, nodeFlags = [], env, folder } = this.#options
+    const { script, args, nodeFlags = [], env, folder, maxDescriptors } = this.#options
     if (folder !== undefined) mkdirSync(folder, { recursive: true })
     const { NODE_V8_COVERAGE: _, ...inherited } = env ?? process.env // what is compiled and killed covers nothing
-    const child = spawn(process.execPath, ['--import', PROBE, ...nodeFlags, script, ...args], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: inherited })
+    const words = [process.execPath, '--import', PROBE, ...nodeFlags, script, ...args]
+    const limited = ['sh', '-c', `ulimit -n ${maxDescriptors}; exec "$@"`, 'sh', ...words]
+    const [command = '', ...rest] = maxDescriptors === undefined ? words : limited
+    const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: inherited })
     this.#process = child
     this.#exit = once(child, 'exit').then(([code, signal]) => ({ code, signal }) as Exit)
     child.on('message', (message: { alarm?: string }) => {
