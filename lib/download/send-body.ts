@@ -14,7 +14,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
+import { finished, pipeline } from 'node:stream/promises'
 
 /** A request of `node:http`, or of the compatibility API of `node:http2`. */
 export type DownloadRequest = IncomingMessage | Http2ServerRequest
@@ -42,7 +42,7 @@ export interface SendBodyOptions {
  *    rejects and closes the response: the client sees that it is cut off. On a connection that
  *    stayed open, a missing byte would be waited for, and a surplus one be read as the next answer.
  *
- * The source is destroyed however it ends. A client that stays and does not read is waited for,
+ * The source is destroyed and closed however it ends. A client that stays and does not read is waited for,
  * until the signal aborts.
  *
  * @throws the error of the source; `signal.reason`; {@link RangeError} if the length is wrong.
@@ -92,6 +92,7 @@ export async function sendBody(req: DownloadRequest, res: DownloadResponse, sour
     throw error
   } finally {
     source.destroy()
+    await finished(source).catch(() => {}) // a file that is still being opened is work in progress
     req.off('aborted', onGone)
     res.off('close', onGone)
     signal?.removeEventListener('abort', onAbort)

@@ -26,7 +26,7 @@ import { sharedOf } from '../upload/shared.ts'
 import { sweepUploads, type SweepReport } from '../upload/sweep.ts'
 import type { Locker, UploadStore } from '../upload/types.ts'
 import { checkCors, corsHeaders, preflightHeaders, type CorsOptions } from './cors.ts'
-import { hasBody, header, respond, respondError, type Exchange, type UploadResponse } from './exchange.ts'
+import { header, respond, respondError, type Exchange, type UploadResponse } from './exchange.ts'
 import { toAddresses } from './location.ts'
 import type { Headers, Protocol, ProtocolFactory } from './protocol.ts'
 import { parseTarget, type Target } from './request-target.ts'
@@ -168,7 +168,7 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
       void respondError(exchange, error)
     })
     const target = parseTarget(targetOf(req), addresses.path)
-    if (turn === 'gone' && !(target.kind === 'upload' && hasBody(req))) return // nobody hears an answer, and there is nothing to store
+    if (turn === 'gone' && target.kind !== 'upload') return // nobody would know its address
     const protocol = protocols.find((each) => each.claims(req, target)) ?? fallback
     const exchange: Exchange = {
       req, res, addresses, protocol, watchdog, awaitsContinue, method: protocol.methodOf(req), answered: false, headers: {},

@@ -9,13 +9,13 @@
  * Design. A response of HTTP/1 has a socket when it is its turn, and emits 'socket' at that moment. Until
  * then its request waits in the line of its connection. A long line pauses the connection, as Node
  * stops reading only when answers pile up, and nobody answers here. Over HTTP/2 there are no turns:
- * a client may have so many streams open, and each one above is refused.
+ * a session may have so many streams in progress, and each one above is refused.
  *
  * @module
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Http2Session } from 'node:http2'
+import type { Http2Session, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { UploadRequest } from '../upload/hooks.ts'
 import type { UploadResponse } from './exchange.ts'
@@ -24,8 +24,8 @@ import type { UploadResponse } from './exchange.ts'
  * How a request's work may begin.
  *
  * - `answerable`: an answer can be sent.
- * - `gone`: the connection has closed before the request's turn came; what it brought can still be stored.
- * - `refused`: its HTTP/2 session has too many streams open.
+ * - `gone`: the client has left before that, and what the request brought of its body can still be stored.
+ * - `refused`: its HTTP/2 session has too many streams in progress.
  */
 export type Turn = 'answerable' | 'gone' | 'refused'
 
@@ -39,14 +39,15 @@ const MAX_WAITING = 64
 const MAX_STREAMS = 100
 
 const lines = new WeakMap<Socket, Line>()
-const streamsOpen = new WeakMap<Http2Session, number>()
+const inProgress = new WeakMap<Http2Session, number>()
 
 /**
- * Calls `serve` when the request may begin, at once if that is now. Requests whose connection has closed
- * are served one after the other. Resolves or rejects as `serve` does.
+ * Calls `work` when the request may begin, at once if that is now. Requests whose connection has closed
+ * are served one after the other, but not those that brought no body. Resolves or rejects as `work` does.
  */
-export function inTurn(req: UploadRequest, res: UploadResponse, serve: Serve): Promise<void> {
-  if ('stream' in res) return serve(countStream(res) > MAX_STREAMS ? 'refused' : 'answerable')
+export function inTurn(req: UploadRequest, res: UploadResponse, work: Serve): Promise<void> {
+  const serve: Serve = (turn) => (turn === 'gone' && !holdsBody(req) ? Promise.resolve() : work(turn))
+  if ('stream' in res) return inSession(req, res.stream, serve)
   if (res.socket !== null || res.writableEnded) return serve('answerable')
   const { socket } = req as IncomingMessage
   const line = lines.get(socket) ?? new Line(socket)
@@ -54,17 +55,30 @@ export function inTurn(req: UploadRequest, res: UploadResponse, serve: Serve): P
   return line.wait(res, serve)
 }
 
-/** How many streams of the session are open, with this one. */
-function countStream({ stream }: Extract<UploadResponse, { readonly stream: unknown }>): number {
+/** Whether Node holds something of the body. Over HTTP/2 the stream does, until somebody reads. */
+function holdsBody(req: UploadRequest): boolean {
+  return req.readableLength > 0 || ('stream' in req && req.stream.readableLength > 0)
+}
+
+/**
+ * A client can reset streams as fast as it opens them. So the work begins a turn later, when the reset that came with
+ * the head is known, and a stream counts until it is closed and its work has ended.
+ */
+async function inSession(req: UploadRequest, stream: ServerHttp2Stream, serve: Serve): Promise<void> {
   const { session } = stream
-  if (!session || stream.closed) return 0
+  if (!session || stream.closed) return serve('gone')
   const change = (by: number): number => {
-    const count = (streamsOpen.get(session) ?? 0) + by
-    streamsOpen.set(session, count)
+    const count = (inProgress.get(session) ?? 0) + by
+    inProgress.set(session, count)
     return count
   }
-  stream.once('close', () => change(-1))
-  return change(1)
+  const turn = change(1) > MAX_STREAMS ? 'refused' : 'answerable'
+  const closed = new Promise<void>((resolve) => stream.once('close', resolve))
+  req.pause() // an abort throws away what Node holds for a request that is not paused
+  await new Promise((resolve) => setImmediate(resolve))
+  const served = serve(stream.closed && turn !== 'refused' ? 'gone' : turn)
+  void Promise.allSettled([served, closed]).then(() => change(-1))
+  return served
 }
 
 /** The requests of a connection that wait for their turn. */
