@@ -221,6 +221,8 @@ export class LockFiles implements AsyncDisposable {
   /** The name of our socket, by which others know us. */
   readonly #name: string
   #server: Server
+  /** The file of our socket, whatever its name. */
+  #identity: string | undefined
   readonly #connections = new Set<Socket>()
   readonly #lines = new Map<string, Line>()
   /** The directory as the addresses of sockets begin, and what keeps that valid. */
@@ -343,6 +345,7 @@ export class LockFiles implements AsyncDisposable {
     await once(this.#server, 'listening')
     this.#server.on('error', () => {}) // who could not be accepted comes again
     await chmod(join(this.#directory, fresh), 0o600)
+    this.#identity = await identityOf(join(this.#directory, fresh))
     await rename(join(this.#directory, fresh), join(this.#directory, this.#name))
     if ((await probe(join(this.#reach, this.#name))) !== 'alive') throw new Error('A socket cannot be reached there')
   }
@@ -703,15 +706,21 @@ export class LockFiles implements AsyncDisposable {
     await this.#confirmHeld()
   }
 
-  /** Shows that we are alive; if our socket is gone, makes it again. */
+  /**
+   * Shows that we are alive. Makes our socket again if it is gone, or if another file has its name: in a directory
+   * that was restored from a copy, or moved away and back, there is one that refuses.
+   */
   async #touch(): Promise<void> {
+    const path = join(this.#directory, this.#name)
     const now = new Date()
     try {
-      await utimes(join(this.#directory, this.#name), now, now)
+      await utimes(path, now, now)
+      if ((await identityOf(path)) === this.#identity) return
     } catch (error) {
-      if (this.#dead || !isCode(error, 'ENOENT')) throw error
-      await (this.#restoring ??= this.#restore().finally(() => (this.#restoring = undefined)))
+      if (!isCode(error, 'ENOENT')) throw error
     }
+    if (this.#dead) throw closed()
+    await (this.#restoring ??= this.#restore().finally(() => (this.#restoring = undefined)))
   }
 }
 
@@ -787,6 +796,12 @@ async function remove(path: string): Promise<void> {
   } catch (error) {
     if (!isCode(error, 'ENOENT')) throw error
   }
+}
+
+/** Tells a file from others that had, or get, its name. */
+async function identityOf(path: string): Promise<string> {
+  const { dev, ino } = await lstat(path)
+  return `${dev} ${ino}`
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -737,6 +737,20 @@ test('the first who misses the directory makes it again, and the locks that are 
   await Promise.all([(await waiting).release(), other.release()])
 })
 
+test('in a directory that was moved away and back, a live process is not taken for a dead one', { skip: !LINUX }, async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const folder = join(temporaryFolder(t), 'locks')
+  const { locks: here, others: [there] } = await openLocks(t, 2, { leaseMs: 40_000 }, folder)
+  renameSync(folder, `${folder}-away`)
+  t.mock.timers.tick(10_000) // both make their sockets again, in a new directory
+  while (!isThere(folder) || socketsIn(folder).length < 2) await turn()
+  rmSync(folder, { recursive: true })
+  renameSync(`${folder}-away`, folder) // here are those of before, which nobody listens to
+  await using hold = await here.acquire('a')
+  assert.equal(await there!.tryAcquire('a'), undefined)
+  assert.equal(await hold.isHeld(), true)
+})
+
 test('one who misses the directory between two steps makes it again', async (t) => {
   const { folder, locks } = await openLocks(t)
   const { utimes } = promises
