@@ -389,8 +389,9 @@ export class FileStore {
    * Writes the body behind the bytes that are there, and resolves with the new offset.
    *
    * `upload` must be as `find` or `create` last returned it: another offset than the file's is
-   * refused (`UPLOAD_MOVED_ON`). Limit the body before it comes here. If the body fails, or
-   * `signal` aborts, `append` rejects with that reason once no write is under way any more.
+   * refused (`UPLOAD_MOVED_ON`), at first and before each write. So who lost the lock stops at the
+   * next one. Limit the body before it comes here. If the body fails, or `signal` aborts, `append`
+   * rejects with that reason once no write is under way any more.
    */
   async append(upload: StoredUpload, body: Readable, options: AppendOptions = {}): Promise<number> {
     await this.#begin(upload, undefined)
@@ -603,19 +604,17 @@ export class FileStore {
 
   async #write(upload: StoredUpload, body: Readable, { signal, onProgress }: AppendOptions): Promise<number> {
     const file = await open(this.#dataPath(upload.id), WRITE)
-    const size = upload.offset
-    try {
-      const found = await file.stat()
-      if (found.size !== size) throw new FileStoreError('UPLOAD_MOVED_ON', `The upload ${upload.id} is at ${found.size}: ${size} was expected`)
-    } catch (error) {
-      await file.close()
-      throw error
+    let offset = upload.offset
+    const assertEndsHere = async (): Promise<void> => {
+      const { size } = await file.stat()
+      if (size !== offset) throw new FileStoreError('UPLOAD_MOVED_ON', `The upload ${upload.id} is at ${size}: ${offset} was expected`)
     }
-    let offset = size
     try {
+      await assertEndsHere() // before the body is touched
       let flushedAtMs = Date.now()
       for await (const buffers of batchesOf(body, this.#budget, signal)) {
         signal?.throwIfAborted() // what was taken, and is not written yet, must not be any more
+        await assertEndsHere() // a lock may be lost for some time before its holder knows it
         for (let rest = buffers; rest.length > 0; ) {
           const { bytesWritten } = await file.writev(rest, offset)
           if (bytesWritten === 0) throw new Error('The system wrote nothing, and did not say why')

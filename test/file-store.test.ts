@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
+import { PassThrough, Readable } from 'node:stream'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -287,6 +287,20 @@ test('an append at another offset than the stored one is refused and changes not
   await store.append(upload, bytes('hello'))
   await assert.rejects(store.append(upload, bytes('HELLO')), { code: 'UPLOAD_MOVED_ON' })
   assert.equal(readFileSync(join(directory, upload.id), 'utf8'), 'hello')
+})
+
+test('an append stops when the upload moves on without it, and overwrites nothing', async (t) => {
+  const directory = temporaryFolder(t)
+  const [here, there] = [new FileStore(directory, { shared: true }), new FileStore(directory, { shared: true })]
+  const upload = await here.create({ length: 10 })
+  const body = new PassThrough()
+  const begun = new Promise<void>((resolve) => body.once('resume', resolve))
+  const slow = here.append(upload, body)
+  await begun
+  assert.equal(await there.append(upload, bytes('HELLO')), 5) // the lock was lost, and nobody knows it yet
+  body.end('hey')
+  await assert.rejects(slow, { code: 'UPLOAD_MOVED_ON' })
+  assert.equal(readFileSync(join(directory, upload.id), 'utf8'), 'HELLO')
 })
 
 test('no offset is told of bytes whose file was removed or replaced while they came', async (t) => {
