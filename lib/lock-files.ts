@@ -744,9 +744,10 @@ function tell(line: Line, holder: LocalClaim, callback: () => void): void {
 
 function leave(line: Line, claim: LocalClaim): void {
   line.claims.delete(claim)
+  if (!line.fetching) return
   // The file is fetched for the line, so that the next here does not lose the place.
-  const wanted = claim.patience === 'wait' && Array.from(line.claims).some(({ kind }) => kind === 'local')
-  if (!wanted) line.fetching?.abort()
+  if (claim.patience === 'wait') for (const { kind } of line.claims) if (kind === 'local') return
+  line.fetching.abort()
 }
 
 /** Hangs up, which tells the other process to try; resolves when it has the file or a place in the next line. */
