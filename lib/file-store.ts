@@ -389,8 +389,8 @@ export class FileStore {
    * Writes the body behind the bytes that are there, and resolves with the new offset.
    *
    * `upload` must be as `find` or `create` last returned it: another offset than the file's is
-   * refused (`UPLOAD_MOVED_ON`), at first and before each write. So who lost the lock stops at the
-   * next one. Limit the body before it comes here. If the body fails, or `signal` aborts, `append`
+   * refused (`UPLOAD_MOVED_ON`), at first and, if the directory is shared, before each write. So a
+   * process that lost the lock stops at the next one. Limit the body before it comes here. If the body fails, or `signal` aborts, `append`
    * rejects with that reason once no write is under way any more.
    */
   async append(upload: StoredUpload, body: Readable, options: AppendOptions = {}): Promise<number> {
@@ -614,7 +614,7 @@ export class FileStore {
       let flushedAtMs = Date.now()
       for await (const buffers of batchesOf(body, this.#budget, signal)) {
         signal?.throwIfAborted() // what was taken, and is not written yet, must not be any more
-        await assertEndsHere() // a lock may be lost for some time before its holder knows it
+        if (this.shared) await assertEndsHere() // a lock may be lost for some time before its holder knows it
         for (let rest = buffers; rest.length > 0; ) {
           const { bytesWritten } = await file.writev(rest, offset)
           if (bytesWritten === 0) throw new Error('The system wrote nothing, and did not say why')

@@ -152,7 +152,9 @@ function askHolder(claims: Set<Claim>): void {
   if (!holder || !ask) return
   holder.askToRelease = undefined
   setImmediate(() => {
-    if (first(claims) === holder) ask()
+    if (first(claims) !== holder) return
+    if (claims.size > 1) ask()
+    else holder.askToRelease = ask // the newcomer has given up
   })
 }
 

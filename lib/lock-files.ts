@@ -729,7 +729,10 @@ function askHolder(line: Line): void {
   const ask = holder?.askToRelease
   if (!holder || !ask || claims.size < 2) return
   holder.askToRelease = undefined
-  tell(line, holder, ask)
+  tell(line, holder, () => {
+    if (claims.size > 1) ask()
+    else holder.askToRelease = ask // the newcomer has given up
+  })
 }
 
 /**

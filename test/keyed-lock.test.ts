@@ -102,6 +102,23 @@ test('what onReleaseRequest throws is an uncaught exception, and reaches no prom
   assert.deepEqual(thrown, ['the holder failed'], 'the second had released before it could be asked')
 })
 
+test('a holder is not asked for a newcomer that has given up at once, but for the next one', async () => {
+  const locks = new KeyedLock()
+  let asked = 0
+  using first = await locks.acquire('a', { onReleaseRequest: () => asked++ })
+  const impatient = new AbortController()
+  const given = locks.acquire('a', { signal: impatient.signal })
+  impatient.abort(new Error('given up'))
+  await assert.rejects(given, /given up/)
+  await turn()
+  assert.equal(asked, 0)
+  const second = locks.acquire('a')
+  await turn()
+  assert.equal(asked, 1)
+  first.release()
+  void (await second).release()
+})
+
 test('one who has released is not asked any more', async () => {
   const locks = new KeyedLock()
   let asked = 0
