@@ -104,11 +104,14 @@ export function isGone(req: DownloadRequest, res: DownloadResponse): boolean {
   return 'stream' in res ? res.stream.closed : req.socket.destroyed
 }
 
-/** A response whose turn in a pipeline never came does not say 'close', and `pipeline` would wait for that forever. */
+/**
+ * `pipeline` would wait for ever for a response whose turn never came, as it does not say 'close', and for one over
+ * HTTP/2 whose stream was closed before it began. It has the first word otherwise, as it knows the error.
+ */
 function endOfWait(res: DownloadResponse, signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {
     const onAbort = (): void => {
-      if (!('stream' in res) && res.socket === null) reject(signal.reason)
+      if ('stream' in res || res.socket === null) setImmediate(reject, signal.reason)
     }
     signal.addEventListener('abort', onAbort)
     if (signal.aborted) onAbort()

@@ -378,3 +378,20 @@ test('a response that waits for its turn in a pipeline lets go of its source whe
   socket.destroy()
   assert.equal(await sent, 'resolved')
 })
+
+test('HTTP/2 · a stream that is closed at any moment after the head is no error', { timeout: 60_000 }, async (t) => {
+  for (let ticks = 0; ticks < 10; ticks++) {
+    const { req, res } = await deliverHttp2(t)
+    const later = (left: number): void => {
+      if (left > 0) process.nextTick(later, left - 1)
+      else if ('stream' in res) res.stream.destroy()
+    }
+    const source = Readable.from([Buffer.from('hello')], { objectMode: false })
+    const writeHead = (): void => {
+      if ('stream' in res) res.writeHead(200)
+      later(ticks)
+    }
+    await sendBody(req, res, source, { length: 5, writeHead })
+    assert.ok(source.destroyed)
+  }
+})
