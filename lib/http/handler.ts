@@ -30,7 +30,7 @@ import { header, respond, respondError, type Exchange, type UploadResponse } fro
 import { toAddresses } from './location.ts'
 import type { Headers, Protocol, ProtocolFactory } from './protocol.ts'
 import { parseTarget, type Target } from './request-target.ts'
-import { inTurn, type Turn } from './turn.ts'
+import { closeWhenSent, inTurn, type Turn } from './turn.ts'
 
 /**
  * What all handlers have in common: the hooks, and these. A duration is in milliseconds, 1 to
@@ -140,6 +140,7 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
     assertNotBusy(context)
     watchdog.stop()
     const stalled = stallSignal(req, res, context.idleTimeoutMs)
+    if ('stream' in res) closeWhenSent(req, res.stream) // over HTTP/2, the download is over when its stream is closed
     try {
       await counted(context, () => serveUpload(req, res, upload, {
         read: (range) => store.read!(upload, range),

@@ -77,8 +77,24 @@ async function inSession(req: UploadRequest, stream: ServerHttp2Stream, serve: S
   req.pause() // an abort throws away what Node holds for a request that is not paused
   await new Promise((resolve) => setImmediate(resolve))
   const served = serve(stream.closed && turn !== 'refused' ? 'gone' : turn)
+  const onServed = (): void => closeWhenSent(req, stream)
+  served.then(onServed, onServed)
   void Promise.allSettled([served, closed]).then(() => change(-1))
   return served
+}
+
+/**
+ * Closes a stream once its answer is out, if nobody reads the body of its request. Node does so by itself, but not
+ * for a request that was paused.
+ */
+export function closeWhenSent(req: UploadRequest, stream: ServerHttp2Stream): void {
+  const close = (): void => {
+    if (!stream.headersSent || req.readableDidRead || stream.destroyed) return // that of a HEAD is finished before its answer
+    stream.close()
+    req.resume() // a paused one keeps its stream, whoever closes it
+  }
+  if (stream.writableFinished) setImmediate(close)
+  else stream.once('finish', () => setImmediate(close))
 }
 
 /** The requests of a connection that wait for their turn. */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { Server } from 'node:http'
-import { connect as connectHttp2, createServer as createHttp2Server, type IncomingHttpHeaders } from 'node:http2'
+import { connect as connectHttp2, createServer as createHttp2Server, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http2'
 import { connect } from 'node:net'
 import type { Readable } from 'node:stream'
 import { test } from 'node:test'
@@ -136,3 +136,30 @@ test('HTTP/2: a stream above 100 is answered 503, and the session serves on', LI
   await ask()
   assert.equal(statuses.at(-1), 404)
 })
+
+for (const method of ['GET', 'HEAD']) {
+  test(`HTTP/2: a ${method} with a body that nobody reads ends with its answer, and leaves room for the next ones`, LIMIT, async (t) => {
+    const tus = tusHandler({ store: new FileStore(temporaryFolder(t), { sync: 'none' }), download: {} })
+    const work: Promise<void>[] = []
+    const closed: Promise<void>[] = []
+    const server = createHttp2Server((req, res) => {
+      closed.push(new Promise<void>((resolve) => req.stream.once('close', resolve)))
+      work.push(tus(req, res))
+    })
+    const session = connectHttp2(`http://127.0.0.1:${await listen(t, server)}`)
+    t.after(() => session.destroy())
+    const ask = async (headers: OutgoingHttpHeaders, body: string): Promise<IncomingHttpHeaders> => {
+      const stream = session.request(headers, { endStream: false })
+      stream.resume().end(body)
+      const [answer] = (await once(stream, 'response')) as [IncomingHttpHeaders]
+      return answer
+    }
+    const creation = { 'tus-resumable': '1.0.0', 'upload-length': 5, 'content-type': 'application/offset+octet-stream' }
+    const { location } = await ask({ ':method': 'POST', ':path': '/files/', ...creation }, 'hello')
+    for (let count = 0; count < 101; count++) {
+      const answer = await ask({ ':method': method, ':path': location }, 'a body')
+      assert.equal(answer[':status'], 200)
+    }
+    await Promise.all([...work, ...closed])
+  })
+}
