@@ -476,6 +476,7 @@ function closeSession(socket: Socket, { session, streams }: Session): void {
  */
 function closeAnswered(stream: ServerHttp2Stream): void {
   if (!stream.writableFinished || !stream.headersSent) return
+  if (stream.endAfterHeaders || stream.readableEnded) return // it closes by itself, and a reset could overtake END_STREAM
   setImmediate(() => {
     if (!stream.destroyed) stream.close(0)
   })

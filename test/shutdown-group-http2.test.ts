@@ -20,6 +20,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { HappyReader } from '../lib/happy-reader.ts'
 import { ShutdownGroup, type ShutdownGroupOptions } from '../lib/shutdown-group.ts'
+import { END_STREAM, frame, headers, TYPE, words } from './fault/http2-frames.ts'
 import { certificate } from './support/fixtures/certificate.ts'
 import { listen } from './support/listen.ts'
 import { request, WireClient } from './support/wire.ts'
@@ -496,3 +497,35 @@ function observe<T>(promise: Promise<T>): { readonly promise: Promise<T>; settle
 async function turns(): Promise<void> {
   for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
+
+test('an HTTP/2 client that reads slowly gets the end of its answer, and no reset in its place', LIMIT, async (t) => {
+  const length = 32 * 1024 * 1024 // more than the buffers of a socket hold
+  const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS })
+  const server = createServer((_req, res) => void res.end(Buffer.alloc(length)))
+  group.add(server)
+  const socket = connectTcp(await listen(t, server), '127.0.0.1')
+  t.after(() => socket.destroy())
+  const requested = once(server, 'request')
+  socket.write(Buffer.concat([
+    Buffer.from(PREFACE),
+    frame(TYPE.SETTINGS, 0, 0, Buffer.concat([Buffer.of(0, 4), words(2 ** 30)])), // SETTINGS_INITIAL_WINDOW_SIZE
+    frame(TYPE.SETTINGS, 1, 0),
+    frame(TYPE.WINDOW_UPDATE, 0, 0, words(2 ** 30)),
+    headers(1, 'GET', '/', {}, END_STREAM),
+  ]))
+  await requested
+  const stopped = group.shutdown()
+  await once(group.signal, 'abort')
+  const chunks: Buffer[] = []
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+  await once(socket, 'end')
+  const received = Buffer.concat(chunks)
+  let [bytes, ended] = [0, false]
+  for (let at = 0; at < received.length; at += 9 + received.readUIntBE(at, 3)) {
+    if (received[at + 3] !== TYPE.DATA) continue
+    bytes += received.readUIntBE(at, 3)
+    ended ||= received[at + 4] === END_STREAM
+  }
+  assert.deepEqual({ bytes, ended }, { bytes: length, ended: true })
+  assert.equal((await stopped).forced, undefined)
+})
