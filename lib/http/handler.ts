@@ -137,7 +137,7 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
     await authorize(context, 'read', id, req)
     const upload = await findReadable(context, id)
     if (exchange.answered) return
-    assertNotBusy(context)
+    if (req.method !== 'HEAD') assertNotBusy(context) // its answer takes no file
     watchdog.stop()
     const stalled = stallSignal(req, res, context.idleTimeoutMs)
     if ('stream' in res) closeWhenSent(req, res.stream) // over HTTP/2, the download is over when its stream is closed

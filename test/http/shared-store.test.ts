@@ -54,6 +54,16 @@ test('what one handler receives counts for the limit of all', LIMIT, async (t) =
   stalled.destroy()
 })
 
+test('a server that is busy refuses a download, and still tells of it', LIMIT, async (t) => {
+  const store = new FileStore(temporaryFolder(t), { sync: 'none' })
+  const port = await listen(t, createServer(tusHandler({ store })))
+  const busy = await listen(t, createServer(tusHandler({ store, download: {}, maxConcurrent: 0 })))
+  const created = await exchange(port, request('POST /files/', [V, OCT, 'Upload-Length: 5', 'Content-Length: 5'], 'hello'))
+  const upload = created.headers.get('location')
+  assert.equal((await exchange(busy, request(`GET ${upload}`))).status, 503)
+  assert.equal((await exchange(busy, request(`HEAD ${upload}`), { toHead: true })).status, 200)
+})
+
 test('handlers of one store that were given different lockers are refused; one that was given none takes that of the others', (t) => {
   const store = new FileStore(temporaryFolder(t))
   const [locker, other] = [new KeyedLock(), new KeyedLock()]
