@@ -32,7 +32,10 @@ export type Turn = 'answerable' | 'gone' | 'refused'
 /** What serves a request once it may. */
 type Serve = (turn: Turn) => Promise<void>
 
-/** The connection is read on when fewer requests wait. What one packet brought may be more. */
+/**
+ * The connection is read on when fewer requests wait. What one packet brought may be more. If that ends inside a
+ * head, the server's `headersTimeout` goes on, and may cut off a client that has so many requests waiting for so long.
+ */
 const MAX_WAITING = 64
 
 /** As many as RFC 9113 section 6.5.2 would have a server allow at the least. */

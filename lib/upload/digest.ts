@@ -89,7 +89,8 @@ async function keep({ store, locker }: UploadContext, upload: Upload, digest: Kn
     try {
       const found = await store.find(upload.id)
       const isSame = found?.state === 'finished' && found.createdAt.getTime() === upload.createdAt.getTime()
-      if (isSame && found.digest?.value === undefined) await fence(store, lock).setDigest?.(found, digest)
+      const isWanted = found?.digest === undefined || (found.digest.value === undefined && found.digest.algorithm === digest.algorithm)
+      if (isSame && isWanted) await fence(store, lock).setDigest?.(found, digest)
     } finally {
       await lock.release()
     }

@@ -35,7 +35,7 @@ export async function inspectUpload(context: UploadContext, id: string, requeste
 
 /**
  * As {@link inspectUpload}, but the request that has the upload is not disturbed. While there is one, the offset is the
- * last one that was acknowledged, as no other is a promise.
+ * last one that this process has acknowledged, as no other is a promise; one in another process may have acknowledged more.
  */
 export async function peekUpload(context: UploadContext, id: string, requester: Requester): Promise<Upload> {
   const { acknowledged, locker } = context
