@@ -232,6 +232,8 @@ export class LockFiles implements AsyncDisposable {
   /** The making again of the directory and the socket that is in progress. */
   #restoring: Promise<void> | undefined
   #closed: Promise<void> | undefined
+  /** Whether links of ours may be left that could not be read or removed. */
+  #leavesLinks = false
   /** Whether our socket is gone, so that files of ours are anybody's. */
   #dead = false
 
@@ -318,8 +320,8 @@ export class LockFiles implements AsyncDisposable {
     clearInterval(this.#heartbeat)
     while (this.#restoring) await this.#restoring.catch(() => {})
     this.#dead = true
-    // If keys are held, the file stays: as it refuses, others take them at once.
-    if (this.#lines.size === 0) await remove(join(this.#directory, this.#name)).catch(() => {})
+    // If keys are held, or links are left, the file stays: as it refuses, others take those at once.
+    if (this.#lines.size === 0 && !this.#leavesLinks) await remove(join(this.#directory, this.#name)).catch(() => {})
     this.#server.close()
     for (const line of this.#lines.values()) this.#lose(line)
     for (const socket of this.#connections) socket.destroy()
@@ -501,7 +503,7 @@ export class LockFiles implements AsyncDisposable {
     try {
       if (line.token && (await read(line.path)) === line.token) await unlink(line.path)
     } catch {
-      // Without the token we do not know the file any more, so the next will replace it.
+      this.#leavesLinks = true // without the token we do not know the file any more, so the next will replace it
     }
     line.token = undefined
     return passedOn
@@ -523,7 +525,7 @@ export class LockFiles implements AsyncDisposable {
         if (!this.#dead && !(await create(path, token))) return true
       }
     } catch {
-      // A lock that cannot be confirmed may be another's at any moment.
+      this.#leavesLinks = true // one that cannot be confirmed may be another's at any moment
     }
     this.#lose(line)
     return false

@@ -80,7 +80,10 @@ async function inSession(req: UploadRequest, stream: ServerHttp2Stream, serve: S
   req.pause() // an abort throws away what Node holds for a request that is not paused
   await new Promise((resolve) => setImmediate(resolve))
   const served = serve(stream.closed && turn !== 'refused' ? 'gone' : turn)
-  const onServed = (): void => closeWhenSent(req, stream)
+  const onServed = (): void => {
+    if (stream.closed) req.resume() // a paused one keeps its stream and its session
+    else closeWhenSent(req, stream)
+  }
   served.then(onServed, onServed)
   void Promise.allSettled([served, closed]).then(() => change(-1))
   return served

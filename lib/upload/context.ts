@@ -51,6 +51,8 @@ export interface Digests {
   /** By algorithm. */
   readonly results: RecentMap<Map<string, Promise<KnownDigest | undefined>>>
   computing: number
+  /** What begins those that wait, in order. */
+  readonly waiting: (() => void)[]
 }
 
 /** Who asks. */

@@ -20,8 +20,9 @@ import type { Upload, UploadDigest } from './types.ts'
 /** A digest that is known. */
 export type KnownDigest = UploadDigest & { readonly value: string }
 
-/** How many digests that are only wanted may be computed at once: each takes most of a core. */
+/** How many digests that are only wanted may be computed at once, as each takes most of a core, and wait for that. */
 const MAX_COMPUTING = 2
+const MAX_WAITING = 100
 
 /**
  * Resolves with the digest of all bytes, in base64. For stores that can read.
@@ -55,9 +56,8 @@ export async function wantedDigest(context: UploadContext, upload: Upload, algor
   const results = digests.results.get(upload) ?? new Map<string, Promise<KnownDigest | undefined>>()
   let computing = results.get(algorithm)
   if (!computing) {
-    if (digests.computing >= MAX_COMPUTING) return undefined
-    computing = compute(context, upload, algorithm).finally(() => digests.computing--)
-    digests.computing++
+    if (digests.waiting.length >= MAX_WAITING) return undefined
+    computing = compute(context, upload, algorithm)
     results.set(algorithm, computing)
     digests.results.set(upload, results)
   }
@@ -69,14 +69,21 @@ export async function wantedDigest(context: UploadContext, upload: Upload, algor
 }
 
 async function compute(context: UploadContext, upload: Upload, algorithm: string): Promise<KnownDigest | undefined> {
+  const { digests } = context
+  if (digests.computing < MAX_COMPUTING) digests.computing++
+  else await new Promise<void>((resolve) => digests.waiting.push(resolve))
   try {
     const digest = { algorithm, value: await digestOf(context, upload, algorithm) }
     await keep(context, upload, digest) // even if nobody waits for it any more
     return digest
   } catch (error) {
-    context.digests.results.delete(upload) // the next one to ask tries again
+    digests.results.delete(upload) // the next one to ask tries again
     if (!(error instanceof UploadError)) publishError(error as Error)
     return undefined
+  } finally {
+    const next = digests.waiting.shift()
+    if (next) next() // has our place
+    else digests.computing--
   }
 }
 

@@ -42,7 +42,7 @@ export function sharedOf(store: UploadStore, locker: Locker | undefined): Shared
     acknowledged: new AcknowledgedOffsets(),
     inFlight: { count: 0 },
     pendingParts: new RecentMap(REMEMBERED),
-    digests: { results: new RecentMap(REMEMBERED), computing: 0 },
+    digests: { results: new RecentMap(REMEMBERED), computing: 0, waiting: [] },
   }
   sharedByStore.set(store, shared)
   return shared

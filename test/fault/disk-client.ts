@@ -25,6 +25,7 @@ const FAILURES: ReadonlyMap<number, readonly string[]> = new Map([
   [400, ['The parts of a concatenation must be partial uploads of this server\n']], // they are not there
   [404, ['There is no such upload\n', '']],
   [500, ['The server failed\n', 'The stored upload is damaged\n', '']],
+  [503, ['The lock of this upload was lost\n', 'Too many requests are in progress\n', '']], // its file cannot be read; no descriptor
   [507, ['There is no space left\n', '']],
 ])
 

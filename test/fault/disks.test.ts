@@ -35,9 +35,9 @@ interface Illness {
 }
 
 const ILLNESSES: readonly Illness[] = [
-  { errors: ['EIO'], failures: [500] },
-  { errors: ['ENOSPC', 'EDQUOT'], failures: [507] },
-  { errors: ['EIO', 'EIO', 'ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE', 'EROFS'], failures: [500, 507] },
+  { errors: ['EIO'], failures: [500, 503] },
+  { errors: ['ENOSPC', 'EDQUOT'], failures: [503, 507] },
+  { errors: ['EIO', 'EIO', 'ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE', 'EROFS'], failures: [500, 503, 507] },
 ]
 
 /** Calls that fail, by how many others of their kind come between two of them at most. */

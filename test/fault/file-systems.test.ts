@@ -67,7 +67,7 @@ async function wearDown({ t, random, rounds, report }: Campaign, fault: string, 
 campaign('a file system that fills up takes nothing that was acknowledged, and uploads go on when there is space', { short: 60, long: 2000 }, async (campaign) => {
   const folder = MountedFolder.mount(campaign.t, SIZE)
   if (!folder) return
-  await wearDown(campaign, 'full file system (space, and names)', [507], () => ({
+  await wearDown(campaign, 'full file system (space, and names)', [503, 507], () => ({
     directory: folder.uploads,
     harm: async (random) => {
       if (random.chance(0.7)) folder.fillBytes(random.pick([0, 0, random.integer(0, 300_000)]))
@@ -81,7 +81,7 @@ campaign('a file system that fills up takes nothing that was acknowledged, and u
 campaign('a file system that becomes read-only takes nothing that was acknowledged, and uploads go on when it can be written to', { short: 40, long: 1000 }, async (campaign) => {
   const folder = MountedFolder.mount(campaign.t, SIZE)
   if (!folder) return
-  await wearDown(campaign, 'file system that becomes read-only', [500], () => ({
+  await wearDown(campaign, 'file system that becomes read-only', [500, 503], () => ({
     directory: folder.uploads,
     harm: async (random) => {
       if (!(await folder.remount('ro'))) return // a body was coming
@@ -92,7 +92,7 @@ campaign('a file system that becomes read-only takes nothing that was acknowledg
 })
 
 campaign('a directory that is moved away and back takes nothing that was acknowledged with it', { short: 60, long: 1000 }, async (campaign) => {
-  await wearDown(campaign, 'directory that is moved away and back', [400, 404, 500], () => {
+  await wearDown(campaign, 'directory that is moved away and back', [400, 404, 500, 503], () => {
     const home = temporaryFolder(campaign.t)
     const [directory, elsewhere] = [join(home, 'uploads'), join(home, 'elsewhere')]
     return {

@@ -149,7 +149,7 @@ export class Subject {
     const port = await freePort()
     const subject = new Subject(t, {
       script: join(dist, 'cli', 'main.js'),
-      args: ['--dir', directory, '--port', String(port), '--allowed-host', 'test', ...args, ...(confined ? CONFINED_ARGS : [])],
+      args: ['--dir', directory, '--port', String(port), '--allowed-host', '*', ...args, ...(confined ? CONFINED_ARGS : [])],
       nodeFlags: [...(confined ? confinement(dist, directory) : []), ...nodeFlags],
       env: { ...process.env, ...env },
       folder: confined ? directory : undefined,
