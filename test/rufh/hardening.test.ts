@@ -98,6 +98,15 @@ overBoth('a digest that clients wish for is computed once, however many ask for 
   assert.equal(reads, 1, 'the sidecar has it')
 })
 
+overBoth('digests that are wanted of more uploads than are computed at once wait for their turn, and all are given', async (t, version) => {
+  const site = await serve(t, version)
+  const contents = Array.from({ length: 8 }, (_, index) => `content ${index}`)
+  const wish = { ...I8, 'Upload-Complete': '?1', 'Want-Repr-Digest': 'sha-256=1' }
+  const answers = await Promise.all(contents.map((content) => ask(site, 'POST', '/files/', wish, content)))
+  const digests = contents.map((content) => `sha-256=:${createHash('sha256').update(content).digest('base64')}:`)
+  assert.deepEqual(answers.map(({ headers }) => headers.get('repr-digest')), digests)
+})
+
 overBoth('with sync append, an upload that has lost flushed bytes is deactivated, and can be removed', async (t, version) => {
   const options = { files: { sync: 'append' } } as const
   const site = await serve(t, version, options)

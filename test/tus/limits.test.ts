@@ -431,3 +431,22 @@ test('answerTimeoutMs · a hook that agrees in the very moment in which its time
     assert.equal(contentOf(site, upload).toString(), '')
   }
 })
+
+test('maxConcurrent · a download that is being sent takes a place, HEAD of a finished upload does not, and the place is free when its client leaves', async (t) => {
+  const site = await serve(t, { maxConcurrent: 1, download: {} })
+  const upload = await make(site, 8 * 1024 * 1024, 'x'.repeat(8 * 1024 * 1024))
+  const reader = await WireClient.connect(site.port)
+  await reader.send(request(`GET ${upload}`))
+  assert.equal((await readHead(reader)).startsWith('HTTP/1.1 200 '), true)
+  reader.socket.pause()
+  assertTemporary(await exchange(site.port, request(`GET ${upload}`)), site, /Too many/)
+  assert.equal((await exchange(site.port, request(`HEAD ${upload}`), { toHead: true })).status, 200)
+  reader.destroy()
+  await site.settled()
+  assert.equal((await exchange(site.port, request(`GET ${upload}`, ['Range: bytes=0-4']))).body, 'xxxxx')
+})
+
+/** The first bytes of an answer, of which there is more. */
+function readHead(client: WireClient): Promise<string> {
+  return new Promise((resolve) => client.socket.once('data', (chunk: Buffer) => resolve(chunk.toString('latin1'))))
+}

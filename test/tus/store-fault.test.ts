@@ -254,3 +254,23 @@ test('a locker that fails is 500 without detail, and changes nothing', async (t)
   assertPlainRefusal(answer, site)
   assert.equal(messages.length, 1)
 })
+
+for (const code of ['EMFILE', 'ENFILE', 'ENOMEM']) {
+  test(`a system that has run out of something (${code}) is 503 with Retry-After, and the operator learns of it`, async (t) => {
+    let store!: FaultyStore
+    const site = await serve(t, { store: (files) => (store = new FaultyStore(files)) })
+    const upload = await make(site, 10, 'hello')
+    const errors: unknown[] = []
+    const onError = (message: unknown): unknown => errors.push((message as { error: { cause?: unknown } }).error.cause)
+    subscribe('longhaul:error', onError)
+    t.after(() => unsubscribe('longhaul:error', onError))
+    store.thrown = Object.assign(new Error('secret'), { code })
+    store.fails = 'find'
+    const answer = await ask(site, request(`DELETE ${upload}`, [V]))
+    assert.deepEqual([answer.status, answer.headers.get('retry-after')], [503, '1'])
+    assertPlainRefusal(answer, site)
+    assert.deepEqual(errors, [store.thrown])
+    store.fails = undefined
+    assert.equal(await offsetOf(site, upload), 5)
+  })
+}
