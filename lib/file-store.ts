@@ -159,7 +159,7 @@ export interface FileStoreOptions {
    *   told, and leaves none that is not the client's. If flushing fails, the bytes are taken back.
    * - `'finish'`: when an upload leaves the state `receiving`. Until then it may lose bytes, and where
    *   the file system writes back in another order than it was written to, have zeros among them.
-   * - `'none'`: whenever the system likes. The only one that works under the permission model of Node 26,
+   * - `'none'`: whenever the system likes. The only one that works under the permission model of Node 26 and of 24.22.3,
    *   which allows no `fsync`; the others fail there when they flush.
    */
   readonly sync?: 'none' | 'finish' | 'append' | undefined

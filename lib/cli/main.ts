@@ -133,7 +133,7 @@ async function openStore({ dir, sync, lock }: ServeOptions): Promise<FileStore> 
   return store
 }
 
-/** Fails where nothing can be flushed, before any upload relies on it: Node 26 allows no `fsync` under its permission model. */
+/** Fails where nothing can be flushed, before any upload relies on it: Node 26 and 24.22.3 allow no `fsync` under their permission model. */
 async function flush(directory: string): Promise<void> {
   if (process.platform === 'win32') return // there, a directory cannot be opened
   const handle = await open(directory)

@@ -23,7 +23,7 @@ import { ConnectionAttack } from './connection-attack.ts'
 import { besiege } from './connection-siege.ts'
 import { Uploads } from './connection-uploads.ts'
 import { send } from './process-client.ts'
-import { compileLibrary, confinement, Subject } from './subject.ts'
+import { compileLibrary, confinement, FLUSHES_CONFINED, Subject } from './subject.ts'
 
 /** Far longer than a busy machine keeps a client waiting that means to go on. */
 const IDLE_TIMEOUT_MS = 1500
@@ -46,7 +46,7 @@ campaign('a program that may reach its code and its directory, and nothing else,
 
 for (const [what, args, refusal] of [
   ['share its directory', ['--sync', 'none', '--lock', 'file'], /^longhaul: --lock file cannot be used here: .*symbolic links.*permission/],
-  ['flush its files', ['--sync', 'finish', '--lock', 'memory'], NODE < 26 ? undefined : /^longhaul: --sync finish cannot be used here: fsync .*disabled/],
+  ['flush its files', ['--sync', 'finish', '--lock', 'memory'], FLUSHES_CONFINED ? undefined : /^longhaul: --sync finish cannot be used here: fsync .*disabled/],
 ] as const) {
   test(`a confined program that is to ${what} does, or says at once that it cannot`, async (t) => {
     const directory = temporaryFolder(t)
@@ -67,7 +67,7 @@ test('the command of SECURITY.md starts the program, with what it says of Node 2
   const [, , command = ''] = /^(npm ci && npm run build && mkdir -p uploads)\n(node [^]*)$/.exec(block) ?? []
   const flags = command.replaceAll('$PWD', folder).replaceAll('\\\n', ' ').trim().split(/\s+/).slice(1)
   const adapted = flags.map((flag) => (flag === '--permission' && NODE < 22 ? '--experimental-permission' : flag))
-  const args = NODE < 26 ? adapted : ['--allow-net', ...adapted, '--sync', 'none']
+  const args = [...(NODE < 26 ? [] : ['--allow-net']), ...adapted, ...(FLUSHES_CONFINED ? [] : ['--sync', 'none'])]
   const child = spawn(process.execPath, [...args, '--port', '0', '--allowed-host', 'test'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
   t.after(() => child.kill('SIGKILL'))
   const [line] = (await Promise.race([once(createInterface({ input: child.stdout }), 'line'), once(child, 'exit')])) as [string]

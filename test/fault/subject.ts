@@ -8,7 +8,7 @@
  */
 
 import assert from 'node:assert/strict'
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
@@ -93,8 +93,14 @@ export function confinement(dist: string, directory: string): string[] {
   ]
 }
 
-/** What the program cannot do when it is confined: Node lets it make no symbolic links, and from 26 on flush nothing. */
-export const CONFINED_ARGS: readonly string[] = ['--lock', 'memory', ...(NODE < 26 ? [] : ['--sync', 'none'])]
+const FLUSH = "require('node:fs/promises').open(process.execPath).then((file) => file.sync())"
+
+/** Whether a confined program may flush its files: not on 26, nor on the late releases of 24. */
+export const FLUSHES_CONFINED: boolean =
+  spawnSync(process.execPath, [NODE < 22 ? '--experimental-permission' : '--permission', '--allow-fs-read=*', '--eval', FLUSH]).status === 0
+
+/** What the program cannot do when it is confined: Node lets it make no symbolic links, and may let it flush nothing. */
+export const CONFINED_ARGS: readonly string[] = ['--lock', 'memory', ...(FLUSHES_CONFINED ? [] : ['--sync', 'none'])]
 
 /** The names in the folder of the locks; none where there is no such folder, because the locks are in memory. */
 export function locksIn(directory: string): string[] {
