@@ -58,8 +58,12 @@ export function inTurn(req: UploadRequest, res: UploadResponse, work: Serve): Pr
   return line.wait(res, serve)
 }
 
-/** Whether Node holds something of the body. Over HTTP/2 the stream does, until somebody reads. */
+/**
+ * Whether Node holds something of the body. Over HTTP/2 the stream does, until somebody reads. After an abort, Node 26
+ * reads it off by itself.
+ */
 function holdsBody(req: UploadRequest): boolean {
+  if (req.readableDidRead || req.readableEnded) return false
   return req.readableLength > 0 || ('stream' in req && req.stream.readableLength > 0)
 }
 
@@ -79,9 +83,10 @@ async function inSession(req: UploadRequest, stream: ServerHttp2Stream, serve: S
   const closed = new Promise<void>((resolve) => stream.once('close', resolve))
   req.pause() // an abort throws away what Node holds for a request that is not paused
   await new Promise((resolve) => setImmediate(resolve))
-  const served = serve(stream.closed && turn !== 'refused' ? 'gone' : turn)
+  const isGone = stream.closed || stream.aborted
+  const served = serve(isGone && turn !== 'refused' ? 'gone' : turn)
   const onServed = (): void => {
-    if (stream.closed) req.resume() // a paused one keeps its stream and its session
+    if (stream.closed || stream.aborted) req.resume() // a paused one keeps its stream and its session
     else closeWhenSent(req, stream)
   }
   served.then(onServed, onServed)
