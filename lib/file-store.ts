@@ -159,8 +159,8 @@ export interface FileStoreOptions {
    *   told, and leaves none that is not the client's. If flushing fails, the bytes are taken back.
    * - `'finish'`: when an upload leaves the state `receiving`. Until then it may lose bytes, and where
    *   the file system writes back in another order than it was written to, have zeros among them.
-   * - `'none'`: whenever the system likes. The only one that works under the permission model of Node 26 and of 24.22.3,
-   *   which allows no `fsync`; the others fail there when they flush.
+   * - `'none'`: whenever the system likes. The only one that works under the permission
+   *   model of Node 26 and 24.22.3, which allows no `fsync`; the others fail there when they flush.
    */
   readonly sync?: 'none' | 'finish' | 'append' | undefined
   /**
@@ -276,7 +276,7 @@ const WRITE_NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO
  * It does not lock, limit sizes, or delete anything by itself.
  *
  * @throws {TypeError} for an id that does not match `^[A-Za-z0-9_-]{1,128}$`, from every method that touches its
- * files, and for a `sync` that is none; {@link RangeError} for a number out of bounds;
+ * files, and for an unknown `sync`; {@link RangeError} for a number out of bounds;
  * {@link FileStoreError} as its codes say; errors of `node:fs` otherwise.
  *
  * @example Two appends, the second after a crash perhaps
@@ -390,8 +390,8 @@ export class FileStore {
    *
    * `upload` must be as `find` or `create` last returned it: another offset than the file's is
    * refused (`UPLOAD_MOVED_ON`), at first and, if the directory is shared, before each write. So a
-   * process that lost the lock stops at the next one. Limit the body before it comes here. If the body fails, or `signal` aborts, `append`
-   * rejects with that reason once no write is under way any more.
+   * process that lost the lock stops at the next one. Limit the body before it comes here. If the
+   * body fails, or `signal` aborts, `append` rejects with that reason when no write is in progress.
    */
   async append(upload: StoredUpload, body: Readable, options: AppendOptions = {}): Promise<number> {
     await this.#begin(upload, undefined)

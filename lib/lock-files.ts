@@ -392,7 +392,7 @@ export class LockFiles implements AsyncDisposable {
     for (const [index, name] of locks.entries()) {
       const target = targets[index] ?? ''
       const socketName = socketOf(target)
-      if (LOCK.exec(name)?.[1] || !TOKEN.test(target)) continue // what is corrupt is told to whoever wants it
+      if (LOCK.exec(name)?.[1] || !TOKEN.test(target)) continue // `acquire` reports a corrupt one
       if (!dead.has(socketName) && (await exists(pathOf(socketName)))) continue
       await (await this.tryAcquire(name.slice(0, -'.lock'.length)))?.release()
     }

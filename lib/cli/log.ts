@@ -49,7 +49,7 @@ export interface LogOptions {
 /** The same failure is written once in this time, in milliseconds. */
 const REPEAT_MS = 1000
 
-/** How many kinds of failures are told apart at a time; all others are taken for one kind. */
+/** How many kinds of failures are counted separately. All others count as one kind. */
 const MAX_KINDS = 50
 
 /** A log whose reader has fallen behind by this much is cut short, in bytes: memory is for uploads. */

@@ -28,7 +28,7 @@ import { readPage, type Page } from './page.ts'
 /** How long a client may take to send the head of a request, in milliseconds. */
 const HEADERS_TIMEOUT_MS = 60_000
 
-/** What Node holds of a body that is not read: in chunks of one byte, from Node 22 on, its default would take 20 MB. In bytes. */
+/** What Node holds of a body that is not read, in bytes. With the default of Node 22, chunks of one byte would take 20 MB. */
 const HIGH_WATER_MARK = 16 * 1024
 
 /** How often what has expired is removed, in milliseconds. */
@@ -76,7 +76,8 @@ async function serve(options: ServeOptions): Promise<void> {
   }
 
   // requestTimeout would cut uploads that are progressing; the idle timeout ends those that are not. Node derives headersTimeout from it.
-  const server = createServer({ requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS, highWaterMark: HIGH_WATER_MARK }, tracked(uploads))
+  const limits = { requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS, highWaterMark: HIGH_WATER_MARK }
+  const server = createServer(limits, tracked(uploads))
   server.on('checkContinue', tracked(uploads.checkContinue))
   const connections = maxConnections === undefined ? undefined : new Connections(server, maxConnections)
   server.on('error', (error) => fail(1, `${error.message}; --host and --port say where to listen`))
@@ -133,7 +134,7 @@ async function openStore({ dir, sync, lock }: ServeOptions): Promise<FileStore> 
   return store
 }
 
-/** Fails where nothing can be flushed, before any upload relies on it: Node 26 and 24.22.3 allow no `fsync` under their permission model. */
+/** Fails where nothing can be flushed, as under the permission model of Node 26, before any upload relies on it. */
 async function flush(directory: string): Promise<void> {
   if (process.platform === 'win32') return // there, a directory cannot be opened
   const handle = await open(directory)

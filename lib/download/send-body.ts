@@ -85,7 +85,8 @@ export async function sendBody(req: DownloadRequest, res: DownloadResponse, sour
   try {
     await firstBytes(source, stop.signal)
     writeHead()
-    await Promise.race([pipeline(source, body, res as ServerResponse, { signal: stop.signal }), endOfWait(res, stop.signal)])
+    const sent = pipeline(source, body, res as ServerResponse, { signal: stop.signal })
+    await Promise.race([sent, endOfWait(res, stop.signal)])
   } catch (error) {
     if (endedBy === 'client') return
     if (endedBy === 'signal') throw signal?.reason
@@ -105,8 +106,8 @@ export function isGone(req: DownloadRequest, res: DownloadResponse): boolean {
 }
 
 /**
- * `pipeline` would wait for ever for a response whose turn never came, as it does not say 'close', and for one over
- * HTTP/2 whose stream was closed before it began. It has the first word otherwise, as it knows the error.
+ * Rejects when the signal aborts, a turn later, as `pipeline` knows the error better. But `pipeline` never settles for
+ * two responses: one whose turn never came, and one over HTTP/2 whose stream closed before `pipeline` began.
  */
 function endOfWait(res: DownloadResponse, signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {

@@ -80,7 +80,7 @@ export async function createUpload(context: UploadContext, asked: CreationReques
     if (received.upload.length !== length && received.upload.length !== undefined) await context.store.setLength?.(created, received.upload.length)
     context.acknowledged.note(received.upload)
     try {
-      const upload = await finishUpload(context, received.upload, received.kind === 'received' ? end : endOfCut(end), requester)
+      const upload = await finishUpload(context, received.upload, received.kind === 'received' ? end : endOfCut(end), { signal })
       if (upload.state === 'rejected' && !announced) await context.store.terminate(upload)
       return { ...received, upload }
     } catch (error) {

@@ -54,7 +54,7 @@ async function look(context: UploadContext, id: string, requester: Requester, en
 
   const found = await findUpload(context, id)
   if (isSettled(found)) return found
-  if (!found.parts) return withLock(context, id, requester.signal, ({ context }) => lookHeld(context, id, requester, end))
+  if (!found.parts) return withLock(context, id, requester.signal, ({ context, signal }) => lookHeld(context, id, { signal }, end))
   const lock = await locker.tryAcquire(id)
   return lock ? lookAndRelease(context, id, lock, requester, end) : found
 }
