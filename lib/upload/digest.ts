@@ -77,7 +77,7 @@ async function compute(context: UploadContext, upload: Upload, algorithm: string
     await keep(context, upload, digest) // even if nobody waits for it any more
     return digest
   } catch (error) {
-    digests.results.delete(upload) // the next one to ask tries again
+    digests.results.get(upload)?.delete(algorithm) // the next one to ask tries again
     if (!(error instanceof UploadError)) publishError(error as Error)
     return undefined
   } finally {
