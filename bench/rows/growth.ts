@@ -109,6 +109,6 @@ async function fill(contender: Contender, amount: number): Promise<readonly stri
 function removeOthers({ contender, ids }: Store): void {
   const kept = new Set(ids)
   for (const name of readdirSync(contender.directory)) {
-    if (!kept.has(name.replace('.info', ''))) rmSync(join(contender.directory, name))
+    if (!name.startsWith('.') && !kept.has(name.replace('.info', ''))) rmSync(join(contender.directory, name))
   }
 }
