@@ -81,8 +81,9 @@ const DEMONSTRATIONS: Readonly<Record<string, (example: Running) => Promise<void
     const created = await create(['Authorization: Bearer sesame'])
     assert.deepEqual([created.status, created.body], [201, 'thank you\n'])
     await printed(/^0 bytes are in \(\w+-\w+\)$/m)
-    const download = await exchangeAt(request(`GET ${created.headers.get('location')}`))
-    assert.deepEqual([download.status, download.headers.get('content-disposition')], [200, 'attachment'])
+    const asked = request(`HEAD ${created.headers.get('location')}`, ['Tus-Resumable: 1.0.0', 'Authorization: Bearer sesame'])
+    const { status, headers } = await exchange(await port(), asked, { toHead: true })
+    assert.deepEqual([status, headers.get('upload-length'), headers.get('upload-offset')], [200, '0', '0'], 'the file was moved, and the upload is complete')
   },
   async 'file-store+tus'({ port }) {
     const { status, headers } = await exchange(await port(), request('POST /files/', ['Tus-Resumable: 1.0.0', 'Upload-Length: 5']))
