@@ -5,14 +5,15 @@
 import assert from 'node:assert/strict'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { test, type TestContext } from 'node:test'
 import { KeyedLock } from '../../lib/keyed-lock.ts'
 import { LockFiles, type LockFilesHold } from '../../lib/lock-files.ts'
+import type { CreationChoices, UploadDescription } from '../../lib/upload/hooks.ts'
 import type { AppendOptions, Locker, Upload } from '../../lib/upload/types.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { request, WireClient, type WireResponse } from '../support/wire.ts'
-import { addressOf, Gate, idOf, patch, post, published } from './steps.ts'
+import { addressOf, Gate, idOf, makePartial, patch, post, published } from './steps.ts'
 import { assertNoSecrets, assertPlainRefusal, contentOf, head, make, offsetOf, serve, StoreBehind, V, OCT } from './support.ts'
 
 const PATCH = (upload: string, offset: number, length: number, content: string): string =>
@@ -109,6 +110,36 @@ test('an upload whose lock is lost while onFinish runs is left to the one who ha
   await robber.release()
   assert.equal(await offsetOf(site, upload), 5)
   assert.equal(runs, 2, 'it was not called finished')
+})
+
+test('a concatenation whose lock is lost while it is copied is answered 503 at once, and copies nothing more', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const { locker, rob, beat } = await lockers(t)
+  const slow = new Gate()
+  const onCreate = ({ parts }: UploadDescription): CreationChoices => (parts ? { id: 'whole' } : {})
+  const site = await serve(t, { locker, onCreate, store: (files) => new (class extends StoreBehind {
+    override read(upload: Upload, range: { readonly start: number; readonly end: number }): Readable {
+      const content = super.read(upload, range)
+      return Readable.from((async function* () {
+        yield* content
+        await slow.pass()
+      })())
+    }
+  })(files) })
+  const parts = [await makePartial(site, 'hello'), await makePartial(site, 'world')]
+  const client = await WireClient.connect(site.port)
+  await client.send(request('POST /files/', [V, `Upload-Concat: final;${parts.join(' ')}`]))
+  await slow.arrived
+  const robber = await rob('whole')
+  beat()
+  assertLost(await client.response(), site)
+  slow.open()
+  client.destroy()
+  await site.settled()
+  assert.ok('hello'.startsWith(contentOf(site, '/files/whole').toString()))
+  await robber.release()
+  assert.equal(await offsetOf(site, '/files/whole'), 10)
+  assert.equal(contentOf(site, '/files/whole').toString(), 'helloworld')
 })
 
 test('an upload whose lock is lost while onTerminate runs is not removed, by DELETE or by a sweep', async (t) => {
