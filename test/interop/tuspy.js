@@ -22,12 +22,13 @@ export function whyNoTuspy() {
  *
  * @param {Pick<import('node:test').TestContext, 'after'>} t
  * @param {readonly { endpoint: string, file: string, stored?: string }[]} uploads
+ * @param {{ retries?: number, retryDelay?: number }} [options] the delay is in seconds
  * @returns {Promise<{ result: 'success' | 'error', url?: string, error?: string }[]>}
  */
-export async function uploadWithTuspy(t, uploads) {
+export async function uploadWithTuspy(t, uploads, { retries = 2, retryDelay = 0 } = {}) {
   const python = spawn(PYTHON, [SCRIPT], { stdio: ['pipe', 'pipe', 'inherit'] })
   t.after(() => python.kill('SIGKILL'))
-  python.stdin.end(JSON.stringify(uploads.map(({ endpoint, file, stored = null }) => ({ endpoint, file, stored }))))
+  python.stdin.end(JSON.stringify(uploads.map(({ endpoint, file, stored = null }) => ({ endpoint, file, stored, retries, retryDelay }))))
   const [output] = await Promise.all([text(python.stdout), once(python, 'exit')])
   return JSON.parse(output)
 }

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Uploads with tuspy: reads a JSON list of uploads from standard input and prints what became of each, as JSON.
 
-An upload is {"endpoint", "file", "stored"}: the path of a file, and the address at which an earlier upload of it
-was stored, or null. Each request is retried twice, without a pause; tuspy itself retries none unless told to.
+An upload is {"endpoint", "file", "stored", "retries", "retryDelay"}: the path of a file, the address at which an
+earlier upload of it was stored, or null, and what tuspy does not do unless told to: how often it retries, and after
+how many seconds.
 """
 
 import json
@@ -10,8 +11,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from tusclient.client import TusClient
-
-RETRIES = 2
 
 
 class StoredAddress:
@@ -35,7 +34,11 @@ def upload(options):
     try:
         client = TusClient(options["endpoint"])
         uploader = client.uploader(
-            options["file"], retries=RETRIES, retry_delay=0, store_url=True, url_storage=storage
+            options["file"],
+            retries=options["retries"],
+            retry_delay=options["retryDelay"],
+            store_url=True,
+            url_storage=storage,
         )
         uploader.upload()
         return {"result": "success", "url": uploader.url}
