@@ -42,9 +42,10 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { constants, createReadStream, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { Stats } from 'node:fs'
-import { lstat, open, opendir, rename, rm } from 'node:fs/promises'
+import { copyFile, lstat, open, opendir, rename, rm } from 'node:fs/promises'
+import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { uptime } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 
@@ -104,6 +105,8 @@ export interface StoredUpload {
   readonly flushed?: FlushMark | undefined
   /** Whether another server wrote its sidecar, so that the state is what its size suggests. */
   readonly foreign?: boolean | undefined
+  /** When its bytes were moved out of the store. The record stays, and says that all of them had been stored. */
+  readonly movedAt?: Date | undefined
 }
 
 /** How far data were flushed to the device. */
@@ -178,6 +181,13 @@ export interface FileStoreOptions {
    * is not read. At least 1 MiB. Default: 268435456.
    */
   readonly maxBufferedBytes?: number | undefined
+  /**
+   * Permissions of files that are made here, as far as the umask of the process grants them. The owner must
+   * be able to read and write. Default: 0o600.
+   */
+  readonly fileMode?: number | undefined
+  /** The same for the directory, if it is made here; its owner must have all three permissions. Default: 0o700. */
+  readonly directoryMode?: number | undefined
 }
 
 /** Options of {@link FileStore.append}. */
@@ -214,6 +224,8 @@ interface LonghaulSidecar {
   readonly verifiedOffset?: number | undefined
   readonly flushed?: FlushMark | undefined
   readonly outcome?: StoredOutcome | undefined
+  /** Counts only when the data file is gone. */
+  readonly movedAt?: string | undefined
 }
 
 /** A sidecar that does not count yet, and its length in characters. */
@@ -270,7 +282,9 @@ const WRITE_NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO
  *    `flush` makes sure of bytes that a crash left behind an append.
  * 4. `read` returns its bytes, `list` the ids of all uploads, `terminate` removes one.
  *
- * Files are readable by their owner only (0600; the directory, if it is made here, 0700). A path
+ * `moveTo` takes the bytes of a finished upload out of the store, and keeps its record.
+ *
+ * Files are readable by their owner only, unless `fileMode` and `directoryMode` say otherwise. A path
  * in a sidecar is never followed, nor is a symbolic link.
  *
  * It does not lock, limit sizes, or delete anything by itself.
@@ -296,6 +310,7 @@ export class FileStore {
   readonly directory: string
   readonly shared: boolean
   readonly #sync: 'none' | 'finish' | 'append'
+  readonly #fileMode: number
   readonly #budget: WriteBudget
   /** Uploads whose flush failed, and up to where they are safe, until the rest was taken back. */
   readonly #doubtful = new Map<string, number>()
@@ -309,7 +324,8 @@ export class FileStore {
     this.#sync = options.sync ?? 'finish'
     if (!SYNCS.includes(this.#sync)) throw new TypeError(`Cannot flush data as sync must be none, finish or append: received ${this.#sync}`)
     this.#budget = new WriteBudget(options.maxBufferedBytes ?? 256 * 1024 * 1024)
-    mkdirSync(this.directory, { recursive: true, mode: 0o700 })
+    this.#fileMode = permissions('fileMode', options.fileMode ?? 0o600, 0o600)
+    mkdirSync(this.directory, { recursive: true, mode: permissions('directoryMode', options.directoryMode ?? 0o700, 0o700) })
     const other = otherUser(join(this.directory, MARKS), this.shared)
     if (other === undefined) return
     const advice = `set shared: true in each process, and give each locks that reach the others`
@@ -338,7 +354,7 @@ export class FileStore {
     // Half of what a sidecar may have is for what comes later.
     const temporary = await this.#writeTemporary(id, sidecar, SIDECAR_MAX_BYTES / 6)
     try {
-      await (await open(dataPath, WRITE_NEW, 0o600)).close()
+      await (await open(dataPath, WRITE_NEW, this.#fileMode)).close()
     } catch (error) {
       await rm(temporary.path, { force: true })
       if (codeOf(error) === 'EEXIST') throw new FileStoreError('UPLOAD_EXISTS', `The upload ${id} exists already`, error)
@@ -369,7 +385,10 @@ export class FileStore {
     const file = await statOf(this.#dataPath(id))
     if (!file) {
       this.#written.delete(id)
-      if (!(await this.#readSidecar(id))) return undefined // it was removed in between, or by somebody else
+      const left = await this.#readSidecar(id)
+      if (!left) return undefined // it was removed in between, or by somebody else
+      const moved = describeMoved(left)
+      if (moved) return moved
     }
     if (!file?.isFile()) throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has a sidecar and no data`)
     const { flushed } = sidecar.Longhaul ?? {}
@@ -448,7 +467,9 @@ export class FileStore {
     if (this.#sync === 'finish' && upload.state === 'receiving') await syncPath(this.#dataPath(upload.id))
     // A mark that was left behind would take bytes from what is complete.
     const mark = this.#sync === 'append' ? await this.#markOf(upload.id) : undefined
-    await this.#changeSidecar(upload, { state, outcome, flushed: mark?.offset === upload.offset ? mark : await this.#flushTo(upload, upload.offset) })
+    const flushed = mark?.offset === upload.offset ? mark : await this.#flushTo(upload, upload.offset)
+    const moved = upload.movedAt && { movedAt: upload.movedAt.toISOString() }
+    await this.#changeSidecar(upload, { state, outcome, flushed, ...moved })
   }
 
   /**
@@ -472,6 +493,53 @@ export class FileStore {
     return createReadStream(this.#dataPath(upload.id), { flags, start, end: end - 1, highWaterMark: READ_BUFFER_BYTES })
   }
 
+  /**
+   * Moves the bytes of an upload to `path` and keeps its record, so that a client that has lost the
+   * answer to its last request still finds the upload complete. Call it in `onFinish`.
+   *
+   * 1. The sidecar says that the bytes are to be moved.
+   * 2. The data file is renamed, which is atomic. On another file system it is copied to `.<id>.tmp` beside
+   *    `path`, flushed, renamed, and then removed here.
+   * 3. Both directories are flushed, unless `sync` is `'none'`.
+   *
+   * After a crash, or if it rejects, call it again. It does nothing if the bytes were moved before,
+   * wherever they are now. A file at `path` is replaced, and the folder must exist: choose a name that
+   * nobody else has, such as the id. A file name that a client sent is not one.
+   *
+   * @throws {TypeError} if the upload is neither `finishing` nor `finished`, or is a part of others, or if
+   * `path` is in the directory of the store; {@link FileStoreError} `UPLOAD_CORRUPT` if there are no bytes,
+   * `STORE_FULL`; errors of `node:fs`.
+   *
+   * @example
+   * ```ts
+   * import { mkdir } from 'node:fs/promises'
+   * import { FileStore } from 'longhaul/file-store'
+   * import { tusHandler } from 'longhaul/tus'
+   *
+   * const store = new FileStore('./uploads')
+   * await mkdir('./finished', { recursive: true })
+   * tusHandler({ store, onFinish: (upload) => store.moveTo(upload, `./finished/${upload.id}`) })
+   * ```
+   */
+  async moveTo(upload: StoredUpload, path: string): Promise<void> {
+    const { id, state, partial } = upload
+    if (partial || (state !== 'finishing' && state !== 'finished')) {
+      throw new TypeError(`Cannot move the upload ${id} as it must be finishing or finished, and no part of others: it is ${partial ? 'a part' : state}`)
+    }
+    const dataPath = this.#dataPath(id)
+    const target = resolve(path)
+    if (dirname(target) === this.directory) throw new TypeError(`Cannot move the upload ${id} as the path must be outside of the store: received ${path}`)
+    if (!(await statOf(dataPath))) {
+      if ((await this.#sidecarOf(id))?.Longhaul?.movedAt !== undefined) return
+      throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has no data to be moved`)
+    }
+    await this.#changeSidecar(upload, { movedAt: new Date().toISOString() })
+    const isCopy = await this.#renameOrCopy(dataPath, target, join(dirname(target), `.${id}.tmp`))
+    if (this.#sync !== 'none') await syncDirectory(dirname(target))
+    if (isCopy) await rm(dataPath)
+    if (this.#sync !== 'none') await syncDirectory(this.directory)
+  }
+
   /** The ids of all uploads, in no order, while the directory is read; an id may come twice. */
   async *list(): AsyncGenerator<string, void, undefined> {
     for await (const { name } of await opendir(this.directory)) {
@@ -491,7 +559,7 @@ export class FileStore {
         if (codeOf(error) !== 'ENOENT') throw error
       }
     }
-    if (this.#sync === 'append') await this.#syncDirectory() // or a power failure could bring it back without its data
+    if (this.#sync === 'append') await syncDirectory(this.directory) // or a power failure could bring it back without its data
     await rm(dataPath, { force: true })
     await rm(`${dataPath}.info.gone`, { force: true })
     this.#doubtful.delete(upload.id)
@@ -611,7 +679,7 @@ export class FileStore {
     }
     try {
       await assertEndsHere() // before the body is touched
-      let flushedAtMs = Date.now()
+      let flushedAtMs = performance.now()
       for await (const buffers of batchesOf(body, this.#budget, signal)) {
         signal?.throwIfAborted() // what was taken, and is not written yet, must not be any more
         if (this.shared) await assertEndsHere() // a lock may be lost for some time before its holder knows it
@@ -622,9 +690,9 @@ export class FileStore {
           rest = behind(rest, bytesWritten)
         }
         if (onProgress && this.#sync === 'append') {
-          if (Date.now() - flushedAtMs < PROGRESS_FLUSH_MS) continue
+          if (performance.now() - flushedAtMs < PROGRESS_FLUSH_MS) continue
           await this.#changeSidecar(upload, { flushed: await this.#flushTo(upload, offset) }) // who is told of them may forget them
-          flushedAtMs = Date.now()
+          flushedAtMs = performance.now()
         }
         onProgress?.(offset)
       }
@@ -638,6 +706,26 @@ export class FileStore {
       throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${upload.id} was removed or changed while bytes came`)
     }
     return offset
+  }
+
+  /** Resolves with whether it was a copy. One that a crash left unfinished under the temporary name is replaced. */
+  async #renameOrCopy(from: string, to: string, temporary: string): Promise<boolean> {
+    try {
+      await rename(from, to)
+      return false
+    } catch (error) {
+      if (codeOf(error) !== 'EXDEV') throw error
+    }
+    await rm(temporary, { force: true })
+    try {
+      await copyFile(from, temporary, constants.COPYFILE_EXCL)
+      if (this.#sync !== 'none') await syncPath(temporary)
+      await rename(temporary, to)
+      return true
+    } catch (error) {
+      await rm(temporary, { force: true })
+      throw asStoreFull(error)
+    }
   }
 
   /** From memory, where nobody else writes. */
@@ -685,7 +773,7 @@ export class FileStore {
     this.#written.delete(id) // until it is written for sure
     let file
     try {
-      file = await open(path, WRITE_NEW, 0o600)
+      file = await open(path, WRITE_NEW, this.#fileMode)
       await file.writeFile(text)
       if (this.#syncsSidecar(sidecar)) await file.sync()
       await file.close()
@@ -698,8 +786,9 @@ export class FileStore {
   }
 
   async #completeSidecar(id: string, sidecar: Sidecar, size: number): Promise<void> {
-    if (this.#syncsSidecar(sidecar)) await this.#syncDirectory()
-    if (!this.shared && size <= SIDECAR_BUFFER_BYTES) this.#remember(id, sidecar)
+    if (this.#syncsSidecar(sidecar)) await syncDirectory(this.directory)
+    const isHandedOver = sidecar.Longhaul?.state === 'finishing' // the application may now move or remove the files
+    if (!this.shared && !isHandedOver && size <= SIDECAR_BUFFER_BYTES) this.#remember(id, sidecar)
   }
 
   #syncsSidecar({ Longhaul }: Sidecar): boolean {
@@ -710,11 +799,6 @@ export class FileStore {
     this.#written.set(id, sidecar)
     const [oldest] = this.#written.keys()
     if (oldest !== undefined && this.#written.size > REMEMBERED_SIDECARS) this.#written.delete(oldest)
-  }
-
-  async #syncDirectory(): Promise<void> {
-    if (process.platform === 'win32') return // there, a directory cannot be opened
-    await syncPath(this.directory, constants.O_RDONLY) // the directory itself may well be a link
   }
 }
 
@@ -928,6 +1012,17 @@ function describe(sidecar: Sidecar, size: number, madeAt: Date, updatedAt: Date)
 }
 
 /**
+ * What a sidecar says by itself when its data are gone: they were moved, or taken by the application, which
+ * has had them since the upload was `finishing`. `undefined` if neither can be.
+ */
+function describeMoved(sidecar: Sidecar): StoredUpload | undefined {
+  const { state, movedAt: moment } = sidecar.Longhaul ?? {}
+  if (sidecar.SizeIsDeferred || (moment === undefined && state !== 'finishing')) return undefined
+  const movedAt = moment === undefined ? new Date() : new Date(moment)
+  return { ...describe(sidecar, sidecar.Size, movedAt, movedAt), movedAt }
+}
+
+/**
  * Leaves a mark of this process, and finds another that lives and with which the directory must not
  * be shared. In this order, or two could miss each other. Where no mark can be written, nothing is
  * found: the first upload will fail there.
@@ -1051,6 +1146,11 @@ async function syncPath(path: string, flags: number = READ): Promise<void> {
   }
 }
 
+async function syncDirectory(path: string): Promise<void> {
+  if (process.platform === 'win32') return // there, a directory cannot be opened
+  await syncPath(path, constants.O_RDONLY) // the directory itself may well be a link
+}
+
 /** Reads a sidecar, of this store or of tusd; `undefined` for anything else. */
 function parseSidecar(text: string): Sidecar | undefined {
   const value = parseRecord(text)
@@ -1087,10 +1187,10 @@ function parseNodeSidecar(text: string): Sidecar | undefined {
 
 function isLonghaulSidecar(value: unknown): value is LonghaulSidecar {
   if (!isRecord(value)) return false
-  const { version, state, createdAt, encodedMetadata, encodedParts, maxSize, completion, digest, verifiedOffset, flushed, outcome } = value
+  const { version, state, createdAt, encodedMetadata, encodedParts, maxSize, completion, digest, verifiedOffset, flushed, outcome, movedAt } = value
   return (
-    version === 1 && STATES.includes(state) && typeof createdAt === 'string' && !Number.isNaN(Date.parse(createdAt)) &&
-    [encodedMetadata, encodedParts].every((entry) => entry === undefined || typeof entry === 'string') &&
+    version === 1 && STATES.includes(state) && isDate(createdAt) && (movedAt === undefined || isDate(movedAt)) &&
+    [encodedMetadata, encodedParts].every((entry) => entry === undefined || isHeader('Upload-Metadata', entry)) &&
     [maxSize, verifiedOffset].every((entry) => entry === undefined || isByteCount(entry)) &&
     [undefined, 'at-length', 'explicit'].includes(completion as string | undefined) &&
     (digest === undefined || (isRecord(digest) && typeof digest['algorithm'] === 'string' && ['undefined', 'string'].includes(typeof digest['value']))) &&
@@ -1100,10 +1200,25 @@ function isLonghaulSidecar(value: unknown): value is LonghaulSidecar {
 }
 
 function isOutcome(value: unknown): value is StoredOutcome {
-  return (
-    isRecord(value) && (value['status'] === undefined || Number.isInteger(value['status'])) && typeof value['body'] === 'string' &&
-    isRecord(value['headers']) && Object.values(value['headers']).every((entry) => typeof entry === 'string')
-  )
+  if (!isRecord(value)) return false
+  const { status, headers, body } = value
+  const isFinal = status === undefined || (Number.isInteger(status) && (status as number) >= 200 && (status as number) <= 599)
+  return isFinal && typeof body === 'string' && isRecord(headers) && Object.entries(headers).every(([name, content]) => isHeader(name, content))
+}
+
+/** Whether it can be sent. */
+function isHeader(name: string, value: unknown): boolean {
+  try {
+    validateHeaderName(name)
+    validateHeaderValue(name, value as string)
+    return typeof value === 'string'
+  } catch {
+    return false
+  }
+}
+
+function isDate(value: unknown): value is string {
+  return typeof value === 'string' && !Number.isNaN(Date.parse(value))
 }
 
 function parseRecord(text: string): Record<string, unknown> | undefined {
@@ -1117,6 +1232,12 @@ function parseRecord(text: string): Record<string, unknown> | undefined {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** @throws {RangeError} unless it grants what is needed, and nothing but permissions. */
+function permissions(name: string, mode: number, needed: number): number {
+  if (Number.isInteger(mode) && mode >= 0 && mode <= 0o777 && (mode & needed) === needed) return mode
+  throw new RangeError(`Cannot make files as ${name} must be permissions from 0o${needed.toString(8)} to 0o777: received ${mode}`)
 }
 
 function isByteCount(value: unknown): value is number {

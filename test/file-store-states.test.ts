@@ -13,6 +13,7 @@ import { buffer } from 'node:stream/consumers'
 import { describe, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { FileStore, type StoredUpload } from '../lib/file-store.ts'
+import { stopClock } from './support/clock.ts'
 import { filesIn } from './support/files.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
@@ -209,7 +210,7 @@ test('progress is told while bytes come, and never more than is in the file', as
 })
 
 test("where appends are flushed, progress is told of bytes that were, once a second at most: nobody is told of what a power failure takes", async (t) => {
-  t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
+  const advance = stopClock(t)
   const store = new FileStore(temporaryFolder(t), { sync: 'append' })
   const upload = await store.create({ id: 'a', length: 40 })
   const told: [offset: number, flushed: number][] = []
@@ -218,7 +219,7 @@ test("where appends are flushed, progress is told of bytes that were, once a sec
     for (let written = 10; written <= 40; written += 10) {
       yield Buffer.alloc(10)
       while (contentOf(store, 'a').length < written) await new Promise(setImmediate)
-      t.mock.timers.setTime(Date.now() + 600)
+      advance(600)
     }
   }
   const onProgress = (offset: number): void => void told.push([offset, flushedOffset()])
@@ -229,6 +230,7 @@ test("where appends are flushed, progress is told of bytes that were, once a sec
 })
 
 test('if the flush for a message about progress fails, what earlier ones told stays', async (t) => {
+  const advance = stopClock(t)
   t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
   const store = new FileStore(temporaryFolder(t), { sync: 'append' })
   const upload = await store.create({ id: 'a', length: 30 })
@@ -239,7 +241,8 @@ test('if the flush for a message about progress fails, what earlier ones told st
   const told: number[] = []
   async function* body(): AsyncGenerator<Buffer> {
     for (let written = 10; written <= 30; written += 10) {
-      t.mock.timers.setTime(Date.now() + 1001)
+      advance(1001)
+      t.mock.timers.setTime(Date.now() - 3_600_000) // the time of day does not matter
       yield Buffer.alloc(10, written)
       while (contentOf(store, 'a').length < written) await new Promise(setImmediate)
     }

@@ -202,7 +202,7 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
         return await serve(exchange, target.id)
       } catch (error) {
         // As a download, what is not finished is not there, and not empty. But a HEAD may ask how far it has come.
-        const refused = error instanceof UploadError && (error.code === 'NOT_FOUND' || error.code === 'REFUSED')
+        const refused = error instanceof UploadError && ['NOT_FOUND', 'REFUSED', 'MOVED'].includes(error.code)
         if (!(refused && method === 'HEAD' && protocol.claims(req, target))) throw error
       }
     }

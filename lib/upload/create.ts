@@ -22,6 +22,9 @@ import { receive, type Received } from './receive.ts'
 import type { NewUpload, Upload } from './types.ts'
 import { withLock } from './with-lock.ts'
 
+/** What a header can carry (tus section "Upload-Metadata"). */
+const METADATA_KEY = /^[\x21-\x2b\x2d-\x7e]+$/
+
 /** What asks for an upload. */
 export interface CreationRequest {
   readonly description: UploadDescription
@@ -129,7 +132,7 @@ function assertChoices(choices: CreationChoices): void {
   const { id, metadata, maxSize } = choices
   const fits =
     (id === undefined || (typeof id === 'string' && UPLOAD_ID.test(id))) &&
-    (metadata === undefined || (metadata instanceof Map && [...metadata].flat().every((text) => typeof text === 'string'))) &&
+    (metadata === undefined || (metadata instanceof Map && [...metadata].every(([key, text]) => typeof key === 'string' && METADATA_KEY.test(key) && typeof text === 'string'))) &&
     (maxSize === undefined || (Number.isSafeInteger(maxSize) && maxSize >= 0))
   if (!fits) throw new UploadError('INTERNAL', undefined, new TypeError('Cannot create an upload as onCreate returned an id, metadata or maxSize that is none'))
 }

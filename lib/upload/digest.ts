@@ -44,7 +44,7 @@ export async function digestOf(context: UploadContext, upload: Upload, algorithm
 
 /**
  * Resolves with a digest of a finished upload that a client would like to have. `undefined` if it takes longer
- * than `maxWaitMs`, or if the server is busy.
+ * than `maxWaitMs`, if the server is busy, or if the bytes are no longer here.
  *
  * However many ask, the bytes are read once: what was begun goes on when those who asked are gone, and the
  * store keeps the result if it can.
@@ -52,6 +52,7 @@ export async function digestOf(context: UploadContext, upload: Upload, algorithm
 export async function wantedDigest(context: UploadContext, upload: Upload, algorithm: string, maxWaitMs: number): Promise<KnownDigest | undefined> {
   const { digest } = upload
   if (digest?.value !== undefined && digest.algorithm === algorithm) return { algorithm, value: digest.value }
+  if (upload.movedAt) return undefined
   const { digests } = context
   const results = digests.results.get(upload) ?? new Map<string, Promise<KnownDigest | undefined>>()
   let computing = results.get(algorithm)

@@ -12,7 +12,7 @@ import type { Upload } from './types.ts'
 /** A code for each row of the table. */
 export type UploadErrorCode =
   | 'BAD_REQUEST' | 'LENGTH_CONFLICT' | 'COMPLETED' | 'TOO_SMALL' | 'FINAL_UPLOAD' | 'NOT_FOUND' | 'METHOD_NOT_ALLOWED' | 'IDLE'
-  | 'OFFSET_CONFLICT' | 'TAKEN_OVER' | 'UPLOAD_EXISTS' | 'EXPIRED' | 'DEACTIVATED' | 'PART_GONE' | 'UNSUPPORTED_VERSION'
+  | 'OFFSET_CONFLICT' | 'TAKEN_OVER' | 'UPLOAD_EXISTS' | 'EXPIRED' | 'DEACTIVATED' | 'PART_GONE' | 'MOVED' | 'UNSUPPORTED_VERSION'
   | 'TOO_LARGE' | 'MAX_SIZE_EXCEEDED' | 'APPEND_TOO_LARGE' | 'UNSUPPORTED_MEDIA_TYPE' | 'LOCKED' | 'METADATA_TOO_LARGE'
   | 'CHECKSUM_MISMATCH' | 'REFUSED' | 'BODY_CONSUMED' | 'INTERNAL' | 'UPLOAD_CORRUPT'
   | 'BUSY' | 'LOCK_LOST' | 'OVERDUE' | 'SHUTTING_DOWN' | 'STORE_FULL'
@@ -33,6 +33,7 @@ const TABLE: Readonly<Record<UploadErrorCode, readonly [status: number, message:
   EXPIRED: [410, 'The upload has expired'],
   DEACTIVATED: [410, 'The upload can no longer be used'],
   PART_GONE: [410, 'A part of the upload is gone'],
+  MOVED: [410, 'The bytes of this upload are no longer here'],
   UNSUPPORTED_VERSION: [412, 'This version of the protocol is not supported'],
   TOO_LARGE: [413, 'The body is larger than what is left of the upload'],
   MAX_SIZE_EXCEEDED: [413, 'The upload is larger than this server allows'],

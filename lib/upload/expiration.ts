@@ -26,14 +26,15 @@ const YEAR_10000_MS = Date.UTC(10_000, 0)
 /**
  * Returns the moment at which the upload expires; `undefined` if it does not.
  *
- * An upload that has all its bytes does not, unless they were rejected, or are no more than a part
- * of other uploads.
+ * An upload that has all its bytes does not, unless they were rejected, were moved away, or are no more
+ * than a part of other uploads.
  */
 export function expiresAt(upload: Upload, policy: ExpirationPolicy | undefined): Date | undefined {
   if (!policy) return undefined
-  const { state, partial, createdAt, updatedAt } = upload
-  if ((state === 'finished' || isComplete(upload)) && !partial) return undefined // also if a crash kept it from going on from there
-  const since = policy.from === 'creation' ? createdAt : updatedAt
+  const { state, partial, createdAt, updatedAt, movedAt } = upload
+  const isKept = state === 'finished' ? !movedAt : isComplete(upload) // also if a crash kept it from going on from there
+  if (isKept && !partial) return undefined
+  const since = movedAt ?? (policy.from === 'creation' ? createdAt : updatedAt)
   const momentMs = since.getTime() + policy.afterMs
   return momentMs < YEAR_10000_MS ? new Date(momentMs) : undefined
 }

@@ -11,9 +11,10 @@ import type { Requester, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { isComplete, type End } from './completion.ts'
 import { digestOf } from './digest.ts'
+import { publish } from './events.ts'
 import { callHook, isOutcome } from './hooks.ts'
 import { isSettled, settle } from './settle.ts'
-import type { Upload } from './types.ts'
+import type { Outcome, Upload } from './types.ts'
 
 /**
  * Does what is left to do for an upload, and resolves with it as it is then; the caller holds the lock.
@@ -24,6 +25,9 @@ import type { Upload } from './types.ts'
  * 4. The state becomes `finishing`, durably, and `onFinish` runs. If it fails, the state stays, and
  *    whoever comes next runs it again; if it refuses, the upload is `rejected`, with that answer.
  * 5. Otherwise the upload is `finished`. A partial upload goes there without the hook.
+ *
+ * The hook may move the bytes away, or remove the upload. It is finished then as well; what was removed
+ * does not come back.
  *
  * @throws {UploadError} `INTERNAL`, or `REFUSED` with a status from 500, if `onFinish` failed; what {@link assemble} throws;
  * whatever the store throws.
@@ -46,13 +50,25 @@ export async function finishUpload(context: UploadContext, found: Upload, end: E
   const idempotencyKey = `${upload.id}-${upload.createdAt.getTime().toString(36)}`
   try {
     const answer = await callHook(() => onFinish(finishing, { idempotencyKey, signal }))
-    if (answer === undefined) return await settle(context, finishing, 'finished')
+    if (answer === undefined) return await settleWhatIsLeft(context, finishing, 'finished')
     const { status, headers = {}, body = '' } = answer
     const outcome = { status, headers, body }
     if (!isOutcome(outcome)) throw new UploadError('INTERNAL', undefined, new TypeError('Cannot answer as onFinish returned what is no status, headers and text'))
-    return await settle(context, finishing, 'finished', outcome)
+    return await settleWhatIsLeft(context, finishing, 'finished', outcome)
   } catch (error) {
     if (!(error instanceof UploadError && error.code === 'REFUSED') || error.status >= 500) throw error
-    return settle(context, finishing, 'rejected', { status: error.status, headers: error.headers, body: error.message })
+    return settleWhatIsLeft(context, finishing, 'rejected', { status: error.status, headers: error.headers, body: error.message })
   }
+}
+
+/** Settles an upload whose bytes and record the hook may have moved, removed or changed. */
+async function settleWhatIsLeft(context: UploadContext, upload: Upload, state: 'finished' | 'rejected', outcome?: Outcome): Promise<Upload> {
+  const left = await context.store.find(upload.id).catch((error: unknown) => {
+    if ((error as { code?: unknown } | null)?.code === 'UPLOAD_CORRUPT') return upload // the hook has done its work; later requests are told
+    throw error
+  })
+  if (left) return settle(context, left, state, outcome)
+  const removed: Upload = { ...upload, state, outcome, movedAt: new Date() }
+  publish(state === 'finished' ? 'finish' : 'reject', removed)
+  return removed
 }

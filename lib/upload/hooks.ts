@@ -31,7 +31,7 @@ export type Operation =
 export interface CreationChoices {
   /** Must match `^[A-Za-z0-9_-]{1,128}$`, and be new. Default: 128 random bits. */
   readonly id?: string | undefined
-  /** Default: what the client sent. */
+  /** Keys of visible ASCII without a comma, as clients may ask for them. Default: what the client sent. */
   readonly metadata?: ReadonlyMap<string, string> | undefined
   /** The most that this upload may grow to, in bytes. Default: the handler's. */
   readonly maxSize?: number | undefined
@@ -63,11 +63,12 @@ export interface UploadHooks {
   readonly onCreate?: ((description: UploadDescription, request: UploadRequest) => CreationChoices | void | Promise<CreationChoices | void>) | undefined
   /**
    * When all bytes are stored. It runs at least once: again, if it failed or the server stopped
-   * meanwhile. An error with a status below 500 rejects the upload for good, so catch those of a
+   * meanwhile. It may move the bytes away, with `moveTo` of a `FileStore`, or remove the upload with
+   * `terminate` of the store. An error with a status below 500 rejects the upload for good, so catch those of a
    * library whose errors have one too. The lock is held.
    */
   readonly onFinish?: ((upload: Upload, details: FinishDetails) => FinishAnswer | void | Promise<FinishAnswer | void>) | undefined
-  /** Before an upload is removed. If it throws, the upload stays. The lock is held. */
+  /** Before an upload is removed, unless `onFinish` moved its bytes away and the record expires. If it throws, the upload stays. The lock is held. */
   readonly onTerminate?: ((upload: Upload, reason: 'terminated' | 'expired') => void | Promise<void>) | undefined
   /** Now and then while bytes come, with the offset that is stored. Nobody waits for it, and what it throws is published. */
   readonly onProgress?: ((upload: Upload) => void | Promise<void>) | undefined

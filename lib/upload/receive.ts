@@ -6,6 +6,8 @@
  * @module
  */
 
+import type { Readable } from 'node:stream'
+import { finished } from 'node:stream/promises'
 import { HappyReader, type HappyReaderError } from '../happy-reader.ts'
 import { assertNotBusy, counted } from './busy.ts'
 import type { ExpectedChecksum, IncomingBody, UploadContext } from './context.ts'
@@ -38,6 +40,25 @@ export interface ReceiveLimits {
   readonly signal: AbortSignal
 }
 
+/** What a body is stored with. */
+type BodyStore = Pick<UploadStore, 'append' | 'appendVerified' | 'truncate'>
+
+/** For a body of which no byte may be kept. The bytes of the upload may have been moved away by then. */
+const NO_STORE: BodyStore = {
+  append: (upload, body) => discard(upload, body),
+  appendVerified: async (upload, body, verify) => {
+    await discard(upload, body)
+    verify()
+    return upload.offset
+  },
+  truncate: async () => {},
+}
+
+async function discard({ offset }: Upload, body: Readable): Promise<number> {
+  await finished(body.resume())
+  return offset
+}
+
 /**
  * Reads the body into the store; the caller holds the lock.
  *
@@ -54,19 +75,26 @@ export async function receive(context: UploadContext, upload: Upload, body: Inco
   const { maxBytes, stop, signal } = limits
   if (maxBytes > 0) assertNotBusy(context) // others may have begun since the caller looked
   body.accept()
+  const store: BodyStore = maxBytes > 0 ? context.store : NO_STORE
   return counted(context, async () => {
     const bounds = { maxBytes, expectedBytes: body.length, idleTimeoutMs, signal: stop }
     const received = body.checksum
-      ? await receiveVerified(context, upload, new HashingReader(body.source, body.checksum, bounds), body.checksum, signal)
-      : await receivePlain(context, upload, new HappyReader(body.source, bounds), body, limits)
+      ? await receiveVerified(context, store, upload, new HashingReader(body.source, body.checksum, bounds), body.checksum, signal)
+      : await receivePlain(context, store, upload, new HappyReader(body.source, bounds), body, limits)
     if (received.upload.offset > upload.offset) publish('append', received.upload)
     if (received.kind !== 'received') publishInterrupt(received.upload, reasonOf(received))
     return received
   }).finally(body.stored)
 }
 
-async function receivePlain(context: UploadContext, upload: Upload, reader: HappyReader, body: IncomingBody, limits: ReceiveLimits): Promise<Received> {
-  const { store } = context
+async function receivePlain(
+  context: UploadContext,
+  store: BodyStore,
+  upload: Upload,
+  reader: HappyReader,
+  body: IncomingBody,
+  limits: ReceiveLimits,
+): Promise<Received> {
   const { maxBytes, signal } = limits
   const stored = await append(store, upload, reader, { signal, onProgress: progressOf(context, upload, body) })
 
@@ -95,8 +123,15 @@ async function receivePlain(context: UploadContext, upload: Upload, reader: Happ
 }
 
 /** A body that counts as a whole or not at all, so that of one that was cut off nothing is kept. */
-async function receiveVerified(context: UploadContext, upload: Upload, reader: HashingReader, checksum: ExpectedChecksum, signal: AbortSignal): Promise<Received> {
-  const { offset, mismatch } = await appendVerified(context, upload, reader, checksum, signal)
+async function receiveVerified(
+  context: UploadContext,
+  store: BodyStore,
+  upload: Upload,
+  reader: HashingReader,
+  checksum: ExpectedChecksum,
+  signal: AbortSignal,
+): Promise<Received> {
+  const { offset, mismatch } = await appendVerified(store, upload, reader, checksum, signal)
 
   const stored = moved(upload, offset)
   const error = whyEnded(reader.error, context, upload)
@@ -106,7 +141,7 @@ async function receiveVerified(context: UploadContext, upload: Upload, reader: H
   return refusal ? { kind: 'refused', upload: stored, error: refusal } : { kind: 'received', upload: stored }
 }
 
-async function append(store: UploadStore, upload: Upload, reader: HappyReader, options: AppendOptions): Promise<Upload> {
+async function append(store: BodyStore, upload: Upload, reader: HappyReader, options: AppendOptions): Promise<Upload> {
   try {
     return moved(upload, await store.append(upload, reader, options))
   } finally {
@@ -128,9 +163,9 @@ function moved(upload: Upload, offset: number): Upload {
 function progressOf(context: UploadContext, upload: Upload, body: IncomingBody): ((offset: number) => void) | undefined {
   const { hooks: { onProgress }, progressIntervalMs, acknowledged } = context
   if (!onProgress && !body.progress) return undefined
-  let told = { atMs: Date.now(), offset: upload.offset }
+  let told = { atMs: performance.now(), offset: upload.offset }
   return (offset) => {
-    const atMs = Date.now()
+    const atMs = performance.now()
     if (atMs - told.atMs < progressIntervalMs || offset === told.offset) return
     told = { atMs, offset }
     if (onProgress) callHook(() => onProgress({ ...upload, offset })).catch(publishError)

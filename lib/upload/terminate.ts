@@ -25,10 +25,11 @@ export function terminateUpload(context: UploadContext, id: string, signal: Abor
   })
 }
 
-/** Removes an upload whose lock the caller holds. */
+/** Removes an upload whose lock the caller holds. Of one that was moved away only the record expires, which concerns no hook. */
 export async function remove(context: UploadContext, upload: Upload, reason: 'terminated' | 'expired'): Promise<void> {
   const { onTerminate } = context.hooks
-  if (onTerminate) await callHook(() => onTerminate(upload, reason))
+  const isRecord = reason === 'expired' && upload.movedAt !== undefined
+  if (onTerminate && !isRecord) await callHook(() => onTerminate(upload, reason))
   await context.store.terminate(upload)
   if (upload.partial) context.pendingParts.clear() // those that it was a part of are to notice
   publish(reason === 'expired' ? 'expire' : 'terminate', upload)

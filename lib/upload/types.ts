@@ -71,6 +71,8 @@ export interface Upload {
   readonly createdAt: Date
   /** When its bytes last changed. */
   readonly updatedAt: Date
+  /** When the application moved its bytes out of the store: it is complete, and can no longer be read. */
+  readonly movedAt?: Date | undefined
 }
 
 /** What a store is given to make an {@link Upload}, which has to say the same again. */

@@ -9,9 +9,9 @@
 import { createHash, type Hash } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { HappyReader, type HappyReaderOptions } from '../happy-reader.ts'
-import type { ExpectedChecksum, UploadContext } from './context.ts'
+import type { ExpectedChecksum } from './context.ts'
 import { UploadError } from './errors.ts'
-import type { Upload } from './types.ts'
+import type { Upload, UploadStore } from './types.ts'
 
 /**
  * A reader that hashes what it hands on. There is no stream behind it, as that would hold bytes of its own.
@@ -40,7 +40,7 @@ export class HashingReader extends HappyReader {
  * Resolves with the offset, old or new, and with what was wrong with the checksum, if the body was whole.
  */
 export async function appendVerified(
-  context: UploadContext,
+  store: Pick<UploadStore, 'appendVerified'>,
   upload: Upload,
   body: HashingReader,
   checksum: ExpectedChecksum,
@@ -60,7 +60,7 @@ export async function appendVerified(
     }
   }
   try {
-    return { offset: await context.store.appendVerified!(upload, body, verify, { signal }), mismatch }
+    return { offset: await store.appendVerified!(upload, body, verify, { signal }), mismatch }
   } finally {
     body.destroy() // a store that failed has not read to the end
   }

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+
+/** Finished uploads whose bytes leave the store: where they are at every moment, and what is said of them then. */
+
+import assert from 'node:assert/strict'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import fileSystem from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { test, type TestContext } from 'node:test'
+import { FileStore, type StoredUpload } from '../lib/file-store.ts'
+import { MountedFolder } from './fault/mounted-folder.ts'
+import { filesIn } from './support/files.ts'
+import { temporaryFolder } from './support/temporary.ts'
+
+const SYNCS = ['none', 'finish', 'append'] as const
+
+/** An upload of `hello` that its application is about to finish. */
+async function finishing(store: FileStore): Promise<StoredUpload> {
+  const upload = await store.create({ id: 'a', length: 5, metadata: new Map([['filename', 'hello.txt']]) })
+  await store.append(upload, Readable.from([Buffer.from('hello')], { objectMode: false }))
+  await store.setState(await find(store), 'finishing')
+  return find(store)
+}
+
+async function find(store: FileStore): Promise<StoredUpload> {
+  return (await store.find('a')) ?? assert.fail('there is no such upload')
+}
+
+/** Has every rename of data to another folder fail as it does between two file systems. */
+function separate(t: TestContext): void {
+  const { rename } = fileSystem
+  t.mock.method(fileSystem, 'rename', async (from: string, to: string) => {
+    if (from.endsWith('/a')) throw Object.assign(new Error('EXDEV'), { code: 'EXDEV' })
+    return rename(from, to)
+  })
+  syncBuiltinESMExports()
+  t.after(() => syncBuiltinESMExports())
+}
+
+for (const sync of SYNCS) {
+  for (const where of ['on one file system', 'across two'] as const) {
+    test(`moveTo takes the bytes away and leaves a record that is finished, ${where}, with sync ${sync}`, async (t) => {
+      if (where === 'across two') separate(t)
+      const store = new FileStore(temporaryFolder(t), { sync })
+      const folder = temporaryFolder(t)
+      const path = join(folder, 'hello')
+      const upload = await finishing(store)
+      assert.equal(upload.movedAt, undefined)
+      await store.moveTo(upload, path)
+      assert.equal(readFileSync(path, 'utf8'), 'hello')
+      assert.deepEqual([filesIn(store.directory), filesIn(folder)], [['a.info'], ['hello']])
+      await store.setState(await find(store), 'finished')
+      for (const each of [store, new FileStore(store.directory)]) {
+        const { state, offset, length, metadata, movedAt } = await find(each)
+        assert.deepEqual({ state, offset, length, metadata }, { state: 'finished', offset: 5, length: 5, metadata: new Map([['filename', 'hello.txt']]) })
+        assert.ok(movedAt instanceof Date && Math.abs(Date.now() - movedAt.getTime()) < 60_000)
+      }
+      await store.moveTo(await find(store), join(folder, 'again')) // nothing is left to move
+      assert.deepEqual(filesIn(folder), ['hello'])
+      await store.terminate(await find(store))
+      assert.deepEqual([filesIn(store.directory), await store.find('a')], [[], undefined])
+      assert.equal(readFileSync(path, 'utf8'), 'hello', 'what was moved is not removed with the record')
+    })
+  }
+}
+
+for (const where of ['on one file system', 'across two'] as const) {
+  test(`a crash at any moment of moveTo leaves the bytes whole in one place at least, and the next call completes it, ${where}`, async (t) => {
+    for (let moment = 1, isDone = false; !isDone; moment++) {
+      const store = new FileStore(temporaryFolder(t), { sync: 'finish' })
+      const folder = temporaryFolder(t)
+      const path = join(folder, 'hello')
+      const upload = await finishing(store)
+      if (where === 'across two') separate(t)
+      let calls = 0
+      for (const name of ['rename', 'copyFile', 'open', 'rm'] as const) {
+        const real = fileSystem[name] as (...args: unknown[]) => Promise<unknown>
+        t.mock.method(fileSystem, name, async (...args: unknown[]) => {
+          if (++calls >= moment) throw new Error('the process has died') // and does nothing more, not even tidy up
+          return real(...args)
+        })
+      }
+      syncBuiltinESMExports()
+      isDone = await store.moveTo(upload, path).then(() => true, () => false)
+      t.mock.restoreAll()
+      syncBuiltinESMExports()
+      if (isDone) assert.ok(calls >= (where === 'across two' ? 9 : 6), `it made ${calls} calls`)
+      const contents = [join(store.directory, 'a'), path].filter((each) => existsSync(each)).map((each) => readFileSync(each, 'utf8'))
+      assert.ok(contents.length > 0 && contents.every((content) => content === 'hello'), `after call ${moment}: ${contents}`)
+      if (where === 'across two') separate(t)
+      const restarted = new FileStore(store.directory)
+      const found = await find(restarted)
+      assert.deepEqual([found.state, found.offset], ['finishing', 5])
+      await restarted.moveTo(found, path)
+      t.mock.restoreAll()
+      syncBuiltinESMExports()
+      assert.equal(readFileSync(path, 'utf8'), 'hello')
+      assert.deepEqual(filesIn(store.directory).filter((name) => !name.endsWith('.tmp')), ['a.info'])
+      assert.deepEqual(filesIn(folder), ['hello'])
+    }
+  })
+}
+
+test('moveTo to a disk that is full rejects, the bytes stay, and it can be called again', async (t) => {
+  const disk = MountedFolder.mount(t, { bytes: 4 * 1024 ** 2, names: 100 })
+  if (!disk) return
+  mkdirSync(disk.uploads)
+  const store = new FileStore(temporaryFolder(t))
+  const content = Buffer.alloc(1024 ** 2, 'x')
+  const upload = await store.create({ id: 'a', length: content.length })
+  await store.append(upload, Readable.from([content], { objectMode: false }))
+  await store.setState(await find(store), 'finishing')
+  const path = join(disk.uploads, 'x')
+  disk.fillBytes(64 * 1024)
+  await assert.rejects(store.moveTo(await find(store), path), { code: 'STORE_FULL' })
+  assert.deepEqual(filesIn(disk.uploads), [])
+  const { movedAt, offset } = await find(store)
+  assert.deepEqual([movedAt, offset], [undefined, content.length])
+  disk.clear()
+  await store.moveTo(await find(store), path)
+  assert.ok(readFileSync(path).equals(content))
+  assert.deepEqual(filesIn(store.directory), ['a.info'])
+})
+
+test('moveTo refuses what is not complete, what others are made of, and a path in the store', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const path = join(temporaryFolder(t), 'a')
+  const upload = await store.create({ id: 'a', length: 5 })
+  const misuse = (name: string, message: RegExp) => ({ name, message })
+  await assert.rejects(store.moveTo(upload, path), misuse('TypeError', /^Cannot move the upload a as it must be finishing or finished/))
+  for (const state of ['rejected', 'deactivated'] as const) await assert.rejects(store.moveTo({ ...upload, state }, path), misuse('TypeError', /is rejected|is deactivated/))
+  await store.append(upload, Readable.from([Buffer.from('hello')], { objectMode: false }))
+  await store.setState(await find(store), 'finishing')
+  await assert.rejects(store.moveTo({ ...(await find(store)), partial: true }, path), misuse('TypeError', /a part/))
+  for (const inside of [join(store.directory, 'b'), join(store.directory, 'x', '..', 'c'), join(store.directory, 'a')]) {
+    await assert.rejects(store.moveTo(await find(store), inside), misuse('TypeError', /outside of the store/))
+  }
+  await assert.rejects(store.moveTo(await find(store), join(path, 'no', 'folder')), { code: 'ENOENT' })
+  await assert.rejects(store.moveTo({ ...(await find(store)), id: '../a' }, path), misuse('TypeError', /^Cannot name an upload/))
+  assert.deepEqual(filesIn(store.directory), ['a', 'a.info'])
+  assert.equal((await find(store)).movedAt, undefined)
+})
+
+test('moveTo of bytes that are lost rejects, and makes no record of a move', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await finishing(store)
+  rmSync(join(store.directory, 'a'))
+  await assert.rejects(store.moveTo(upload, join(temporaryFolder(t), 'a')), { code: 'UPLOAD_CORRUPT' })
+  rmSync(join(store.directory, 'a.info'))
+  await assert.rejects(store.moveTo(upload, join(temporaryFolder(t), 'a')), { code: 'UPLOAD_CORRUPT' })
+  assert.deepEqual(filesIn(store.directory), [])
+})
+
+test('moveTo replaces a file, and a link as such: what that points to is not written', async (t) => {
+  separate(t)
+  const store = new FileStore(temporaryFolder(t))
+  const folder = temporaryFolder(t)
+  writeFileSync(join(folder, 'precious'), 'precious')
+  symlinkSync('precious', join(folder, 'target'))
+  symlinkSync('precious', join(folder, '.a.tmp'))
+  await store.moveTo(await finishing(store), join(folder, 'target'))
+  assert.equal(readFileSync(join(folder, 'precious'), 'utf8'), 'precious')
+  assert.equal(readFileSync(join(folder, 'target'), 'utf8'), 'hello')
+  assert.deepEqual(filesIn(folder), ['precious', 'target'])
+})
+
+test('an upload whose data are gone while it is being finished was taken by its application; one that is finished is damaged', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  await finishing(store)
+  rmSync(join(store.directory, 'a'))
+  const taken = await find(store)
+  assert.ok(taken.movedAt instanceof Date)
+  await store.setState(taken, 'finished')
+  assert.equal((await find(new FileStore(store.directory))).state, 'finished')
+
+  const other = new FileStore(temporaryFolder(t))
+  await other.setState(await finishing(other), 'finished')
+  rmSync(join(other.directory, 'a'))
+  await assert.rejects(other.find('a'), { code: 'UPLOAD_CORRUPT' })
+})
+
+test('files and the directory have the permissions that were asked for, and only their owner has any by default', async (t) => {
+  const umask = process.umask(0)
+  t.after(() => process.umask(umask))
+  const modeOf = (path: string): number => statSync(path).mode & 0o777
+  for (const [options, file, directory] of [[{}, 0o600, 0o700], [{ fileMode: 0o640, directoryMode: 0o750 }, 0o640, 0o750]] as const) {
+    const store = new FileStore(join(temporaryFolder(t), 'new'), options)
+    await finishing(store)
+    assert.deepEqual([modeOf(join(store.directory, 'a')), modeOf(join(store.directory, 'a.info')), modeOf(store.directory)], [file, file, directory])
+  }
+  const folder = temporaryFolder(t)
+  for (const fileMode of [0o400, 0, 0o1600, -1, 0.5, NaN, '600' as never]) {
+    assert.throws(() => new FileStore(folder, { fileMode }), { name: 'RangeError', message: /fileMode must be permissions from 0o600 to 0o777/ })
+  }
+  for (const directoryMode of [0o600, 0o1777]) assert.throws(() => new FileStore(folder, { directoryMode }), { name: 'RangeError' })
+})
+
+test('a sidecar whose answer, metadata or dates cannot be sent is damaged', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await store.create({ id: 'a', length: 0, metadata: new Map([['k', 'v']]), encodedMetadata: 'k dg==', encodedParts: 'final;/files/b' })
+  await store.setState(upload, 'finished', { status: 200, headers: { 'X-Good': 'yes' }, body: '' })
+  const path = join(store.directory, 'a.info')
+  const sidecar = readFileSync(path, 'utf8')
+  assert.equal((await find(new FileStore(store.directory))).outcome?.headers['X-Good'], 'yes')
+  for (const [from, to] of [
+    ['"X-Good"', '"X Good"'], ['"X-Good"', '""'], ['"yes"', '"y\\r\\nSet-Cookie: a"'], ['"yes"', '"\\u2026"'], ['"status":200', '"status":99'], ['"status":200', '"status":100'],
+    ['"k dg=="', '"k dg==\\n"'], ['"k dg=="', '"\\u2026 dg=="'], ['"final;/files/b"', '"final;\\u0000"'], ['"state"', '"movedAt":"never","state"'],
+  ] as const) {
+    const changed = sidecar.replace(from, to)
+    assert.notEqual(changed, sidecar, from)
+    writeFileSync(path, changed)
+    await assert.rejects(new FileStore(store.directory).find('a'), { code: 'UPLOAD_CORRUPT' }, `${from} ${to}`)
+  }
+})
