@@ -36,13 +36,13 @@ after(() => browser?.close())
 
 /** How each client uploads a file; resolves with the address once it has reported success, and rejects with its error. */
 const CLIENTS = {
-  'tus-js-client 4': { upload: (t, endpoint) => uploadWithTusJsClient(Upload4, endpoint) },
-  'tus-js-client 5': { upload: (t, endpoint) => uploadWithTusJsClient(Upload5, endpoint) },
-  'Uppy': { upload: uploadWithUppy },
+  'tus-js-client 4': { upload: (t, endpoint, options) => uploadWithTusJsClient(Upload4, endpoint, options), inOtherWays: true },
+  'tus-js-client 5': { upload: (t, endpoint, options) => uploadWithTusJsClient(Upload5, endpoint, options), inOtherWays: true },
+  'Uppy': { upload: uploadWithUppy, inOtherWays: true },
   'tuspy': { upload: uploadWithPython, skip: whyNoTuspy() },
 }
 
-for (const [client, { upload, skip }] of Object.entries(CLIENTS)) {
+for (const [client, { upload, skip, inOtherWays = false }] of Object.entries(CLIENTS)) {
   const options = { ...LIMITS, skip }
 
   test(`${client} sends a file once that onFinish moves away, and its record says complete and gone`, options, async (t) => {
@@ -98,6 +98,29 @@ for (const [client, { upload, skip }] of Object.entries(CLIENTS)) {
     assertRunAgain(server)
     await assertCompleteAndGone(url)
   })
+
+  if (!inOtherWays) continue
+
+  test(`${client} sends a file once, in the request that creates it, that onFinish moves away`, options, async (t) => {
+    const server = await startServer(t, 'move')
+
+    const url = await upload(t, server.endpoint, { uploadDataDuringCreation: true })
+
+    assertTakenOnce(server, url)
+    assert.equal(server.runs.length, 1)
+    assert.ok(!server.requests.includes('PATCH'))
+    await assertCompleteAndGone(url)
+  })
+
+  test(`${client} sends a file once, in three parallel parts, whose concatenation onFinish moves away`, options, async (t) => {
+    const server = await startServer(t, 'move')
+
+    const url = await upload(t, server.endpoint, { parallelUploads: 3 })
+
+    assertTakenOnce(server, url, { creations: 3 + 1 })
+    assert.equal(server.runs.length, 1)
+    await assertCompleteAndGone(url)
+  })
 }
 
 /** What was taken away is what was sent. */
@@ -108,8 +131,8 @@ function assertTakenOnce(server, url, options) {
   assert.equal(sha256(readFileSync(join(server.taken, id))), sha256(SOURCE))
 }
 
-function assertSentOnce({ requests, proxy }, { bytes = true } = {}) {
-  assert.equal(requests.filter((method) => method === 'POST').length, 1, `${requests}`)
+function assertSentOnce({ requests, proxy }, { creations = 1, bytes = true } = {}) {
+  assert.equal(requests.filter((method) => method === 'POST').length, creations, `${requests}`)
   if (bytes) assert.deepEqual(proxy.made, [], `the file must be sent once: ${requests}`)
 }
 
@@ -152,20 +175,21 @@ async function startServer(t, way) {
   return Object.assign(server, { proxy, endpoint, restart })
 }
 
-function uploadWithTusJsClient(Upload, endpoint) {
+function uploadWithTusJsClient(Upload, endpoint, options) {
   return new Promise((resolve, reject) => {
-    const upload = new Upload(SOURCE, { endpoint, retryDelays: RETRY_DELAYS, onSuccess: () => resolve(upload.url), onError: reject })
+    const onSuccess = () => resolve(upload.url)
+    const upload = new Upload(SOURCE, { endpoint, retryDelays: RETRY_DELAYS, ...options, onSuccess, onError: reject })
     upload.start()
   })
 }
 
-async function uploadWithUppy(t, endpoint) {
+async function uploadWithUppy(t, endpoint, options) {
   const context = await browser.newContext()
   t.after(() => context.close())
   const page = await context.newPage()
   await page.goto(`http://127.0.0.1:${await servePage(t)}/`)
   await page.setInputFiles('input', { name: 'source.bin', mimeType: 'application/octet-stream', buffer: SOURCE })
-  return page.evaluate((options) => uploadChosenFile(options), { endpoint, retryDelays: RETRY_DELAYS })
+  return page.evaluate((options) => uploadChosenFile(options), { endpoint, retryDelays: RETRY_DELAYS, ...options })
 }
 
 async function uploadWithPython(t, endpoint) {
