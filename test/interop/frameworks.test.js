@@ -7,22 +7,26 @@
  */
 
 import assert from 'node:assert/strict'
-import { fork } from 'node:child_process'
+import { execFile, fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { test } from 'node:test'
+import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { FileStore, uploadHandler } from '../../dist/index.js'
 import { mistakes } from './frameworks/mistakes.js'
 import { assertArrived, dataOf, filesOf, finish, HEADS_BYTES, MB, offsetsOf, startProxy, startUpload, temporaryFolder } from './uploading.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const HERE = fileURLToPath(new URL('.', import.meta.url))
+const NEXT = join(HERE, 'node_modules', 'next', 'dist', 'bin', 'next')
+const ENVIRONMENT = { ...process.env, NODE_ENV: 'production', NEXT_TELEMETRY_DISABLED: '1' }
 const SOURCE = randomBytes(5 * MB)
 const PATH = '/api/files/'
 const LIMITS = { timeout: 30_000 }
@@ -31,13 +35,25 @@ const TUS = { 'Tus-Resumable': '1.0.0' }
 const APPEND = { ...TUS, 'Content-Type': 'application/offset+octet-stream' }
 const RUFH = { 'Upload-Draft-Interop-Version': '8', 'Upload-Complete': '?1' }
 
-const { beginning, frameworks, expect } = readPrograms()
+const NEST = 'NestJS 12 on Express'
+/** Next gets no upload, so it has no parser that could take one. */
+const CUSTOM_SERVER = 'Next.js 16'
+/** `next start` has a server of its own, and ends the process itself. */
+const PAGES_API = 'Next.js 16 in `pages/api`'
+
+const { beginning, recipes, expect } = readPrograms()
+/** A project of Next.js that is built once. */
+const built = mkdtempSync(join(tmpdir(), 'longhaul-interop-next-'))
+
+before(buildNext, { timeout: 120_000 })
+after(() => rmSync(built, { recursive: true, force: true }))
 
 test('the document shows a program for each of the frameworks that are dependencies of this folder', () => {
-  assert.deepEqual(Object.keys(frameworks), ['Express', 'Fastify', 'Koa', 'NestJS', 'Hono'])
+  const names = ['Express 5', 'Express 4', 'Fastify 5', 'Koa 3', NEST, 'Hono 4 on Node', 'h3 2', 'h3 1', CUSTOM_SERVER, PAGES_API]
+  assert.deepEqual([...recipes.keys()], names)
 })
 
-for (const [name, program] of Object.entries(frameworks)) {
+for (const [name, program] of recipes) {
   test(`${name}: an upload that is cut, and later hangs and is aborted, arrives whole, and other routes read their bodies`, LIMITS, async (t) => {
     const { dir, port, limits } = await start(t, beginning + program)
     const cuts = [{ atBytes: MB, by: 'FIN' }, { atBytes: 3 * MB, by: 'silence' }]
@@ -66,7 +82,8 @@ for (const [name, program] of Object.entries(frameworks)) {
     const root = `http://127.0.0.1:${port}${PATH}`
 
     assert.equal((await fetch(root, { method: 'OPTIONS' })).headers.get('Tus-Version'), '1.0.0')
-    const created = await fetch(root, { method: 'POST', headers: { ...APPEND, 'Upload-Length': '11' }, body: 'hello ' })
+    const creation = { method: 'POST', headers: { ...APPEND, 'Upload-Length': '11' }, body: 'hello ' }
+    const created = await fetch(root, { ...creation, redirect: 'error' }) // not all clients follow redirects
     assert.deepEqual([created.status, created.headers.get('Upload-Offset')], [201, '6'])
     const url = new URL(created.headers.get('Location'), root)
     assert.equal(url.pathname.slice(0, PATH.length), PATH)
@@ -88,18 +105,10 @@ for (const [name, program] of Object.entries(frameworks)) {
   test(`${name}: at SIGTERM, what has come over Resumable Uploads for HTTP is stored and answered, the program ends, and the next goes on`, LIMITS, async (t) => {
     const { folder, dir, port, stop } = await start(t, beginning + program)
     const sent = SOURCE.subarray(0, 100_000)
-    const req = request({ port, path: PATH, method: 'POST', headers: { ...RUFH, 'Content-Length': SOURCE.length } })
-    req.on('error', () => {}) // its connection is closed after the answer
-    req.flushHeaders()
-    const [{ statusCode, headers: { location } }] = await once(req, 'information')
-    assert.equal(statusCode, 104)
-    await new Promise((resolve) => req.write(sent, resolve))
-    const answered = once(req, 'response')
+    const { location, answered } = await uploadPart(port, sent)
     const ended = stop()
-    const [answer] = await answered
-    assert.equal(answer.statusCode, 503)
-    req.destroy()
-    assert.deepEqual(await ended, [0, null])
+    assert.equal(await answered, 503)
+    assert.deepEqual(await ended, [name === PAGES_API ? 143 : 0, null])
     const { pathname } = new URL(location, `http://127.0.0.1:${port}`)
     assert.ok(dataOf(dir, { url: `http://127.0.0.1${pathname}` }).equals(sent))
 
@@ -110,7 +119,7 @@ for (const [name, program] of Object.entries(frameworks)) {
     assertArrived(dir, { url }, SOURCE)
   })
 
-  test(`${name}: with the listener for Expect, a refusal comes before the body is asked for, and other routes are asked as ever`, LIMITS, async (t) => {
+  if (name !== PAGES_API) test(`${name}: with the listener for Expect, a refusal comes before the body is asked for, and other routes are asked as ever`, LIMITS, async (t) => {
     const { dir, port } = await start(t, beginning + program + expect)
     const refused = await expectContinue(port, PATH, { ...APPEND, 'Upload-Length': '1', 'Content-Length': '11' }, 'hello world')
     assert.deepEqual([refused.continued, refused.status], [false, 413])
@@ -121,9 +130,9 @@ for (const [name, program] of Object.entries(frameworks)) {
     assert.deepEqual([note.continued, note.body], [true, '{"text":"ab"}'])
   })
 
-  test(`${name}: behind a parser that takes every body, uploads are refused with 500 and the reason, and nothing is stored`, LIMITS, async (t) => {
+  if (name !== CUSTOM_SERVER) test(`${name}: behind a parser that takes every body, uploads are refused with 500 and the reason, and nothing is stored`, LIMITS, async (t) => {
     const dir = temporaryFolder(t)
-    const port = await listen(t, await mistakes[name](uploadHandler({ store: new FileStore(dir), path: PATH })))
+    const port = await listen(t, await mistakes[name](uploadHandler({ store: new FileStore(dir), path: PATH }), built))
     const root = `http://127.0.0.1:${port}${PATH}`
 
     const refused = await fetch(root, { method: 'POST', headers: { ...APPEND, 'Upload-Length': '11' }, body: 'hello world' })
@@ -139,23 +148,58 @@ for (const [name, program] of Object.entries(frameworks)) {
   })
 }
 
+test(`${NEST}: its shutdown hooks run after the uploads are saved and answered`, LIMITS, async (t) => {
+  const { folder, port, stop } = await start(t, beginning + recipes.get(NEST) + `
+    import { writeFileSync } from 'node:fs'
+    import { NotesController } from './app.module.js'
+    const ran = []
+    const notes = app.get(NotesController)
+    notes.onModuleDestroy = () => ran.push(['onModuleDestroy', group.state])
+    notes.onApplicationShutdown = (signal) => ran.push(['onApplicationShutdown', group.state, signal])
+    process.on('exit', () => writeFileSync('ran.json', JSON.stringify(ran)))
+  `)
+  const { answered } = await uploadPart(port, SOURCE.subarray(0, 100_000))
+  const ended = stop()
+  assert.equal(await answered, 503)
+  assert.deepEqual(await ended, [0, null])
+  const ran = JSON.parse(readFileSync(join(folder, 'ran.json'), 'utf8'))
+  assert.deepEqual(ran, [['onModuleDestroy', 'closed'], ['onApplicationShutdown', 'closed', 'SIGTERM']])
+})
+
 /** The blocks of the document: how each program begins, how it goes on in each framework, and what any may add. */
 function readPrograms() {
   const document = readFileSync(join(ROOT, 'lib', 'FRAMEWORKS.md'), 'utf8')
-  const [[, beginning], ...sections] = document.split(/^## /m).map((section) => {
+  const [[, beginning], ...sections] = document.split(/^## /m).flatMap((section) => {
     const blocks = Array.from(section.matchAll(/^```js\n([^]*?)^```$/gm), ([, code]) => code)
-    assert.equal(blocks.length, 1, section)
-    return [/^\w+/.exec(section)?.[0], blocks[0]]
+    const [title] = /^.+/.exec(section)
+    assert.equal(blocks.length, title === '`Request` and `Response`' ? 0 : 1, section)
+    return blocks.map((block) => [title, block])
   })
   const [, expect] = sections.pop()
-  return { beginning, frameworks: Object.fromEntries(sections), expect }
+  const recipes = sections.flatMap(([title, program]) => {
+    if (title === 'h3 1') return [[title, program.replace("'h3'", "'h3-1'")]]
+    if (title !== 'Express 5 and 4') return [[title, program]]
+    return [['Express 5', program], ['Express 4', program.replace("'express'", "'express-4'")]]
+  })
+  return { beginning, recipes: new Map(recipes), expect }
 }
 
-/** Runs a program in a folder in which it finds the package, the frameworks and, for NestJS, its module. */
+/** Builds a project of Next.js with the page of the document, beside a route of the app router. */
+async function buildNext() {
+  fillProject(built)
+  cpSync(join(HERE, 'frameworks', 'next'), built, { recursive: true })
+  mkdirSync(join(built, 'pages', 'api', 'files'))
+  writeFileSync(join(built, 'pages', 'api', 'files', '[[...path]].js'), beginning + recipes.get(PAGES_API))
+  await promisify(execFile)(process.execPath, [NEXT, 'build', '--webpack'], { cwd: built, env: ENVIRONMENT }) // Turbopack wants no links
+}
+
+/** Runs a program in a folder in which it finds the package, the frameworks and what they need. */
 async function start(t, program, folder = makeProject(t)) {
   writeFileSync(join(folder, 'main.js'), program)
   const anyPort = new URL('./frameworks/any-port.js', import.meta.url).href
-  const child = fork(join(folder, 'main.js'), { cwd: folder, execArgv: ['--import', anyPort], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  const [main, ...args] = program === beginning + recipes.get(PAGES_API) ? [NEXT, 'start'] : [join(folder, 'main.js')]
+  const options = { cwd: folder, env: ENVIRONMENT, execArgv: ['--import', anyPort], stdio: ['ignore', 'ignore', 'inherit', 'ipc'] }
+  const child = fork(main, args, options)
   t.after(() => child.kill('SIGKILL'))
   const exit = once(child, 'exit')
   const [port] = await Promise.race([once(child, 'message'), exit.then(([code]) => Promise.reject(new Error(`The program ended with ${code}`)))])
@@ -173,12 +217,18 @@ async function start(t, program, folder = makeProject(t)) {
 
 function makeProject(t) {
   const folder = temporaryFolder(t)
+  fillProject(folder)
+  symlinkSync(join(built, '.next'), join(folder, '.next'))
+  copyFileSync(join(built, 'next.config.js'), join(folder, 'next.config.js'))
+  return folder
+}
+
+function fillProject(folder) {
   mkdirSync(join(folder, 'node_modules'))
   symlinkSync(ROOT, join(folder, 'node_modules', 'longhaul'))
   for (const name of readdirSync(join(HERE, 'node_modules'))) symlinkSync(join(HERE, 'node_modules', name), join(folder, 'node_modules', name))
   copyFileSync(join(HERE, 'frameworks', 'app.module.js'), join(folder, 'app.module.js'))
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-  return folder
 }
 
 async function listen(t, server) {
@@ -195,6 +245,21 @@ async function postNote(port) {
   const answer = await fetch(`http://127.0.0.1:${port}/api/notes`, { method: 'POST', headers, body: JSON.stringify({ text: 'remember' }) })
   assert.ok(answer.ok)
   return answer.json()
+}
+
+/** Begins an upload, sends this part of `SOURCE`, and goes on no further. `answered` resolves with the final status. */
+async function uploadPart(port, part) {
+  const req = request({ port, path: PATH, method: 'POST', headers: { ...RUFH, 'Content-Length': SOURCE.length } })
+  req.on('error', () => {}) // its connection is closed after the answer
+  req.flushHeaders()
+  const [{ statusCode, headers: { location } }] = await once(req, 'information')
+  assert.equal(statusCode, 104)
+  await new Promise((resolve) => req.write(part, resolve))
+  const answered = once(req, 'response').then(([answer]) => {
+    req.destroy()
+    return answer.statusCode
+  })
+  return { location, answered }
 }
 
 /** Posts a body that waits for `100 Continue`. */

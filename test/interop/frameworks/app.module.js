@@ -5,7 +5,7 @@
 import 'reflect-metadata'
 import { Body, Controller, Module, Post } from '@nestjs/common'
 
-class NotesController {
+export class NotesController {
   create(note) {
     return note
   }
