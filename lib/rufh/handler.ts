@@ -17,7 +17,7 @@ import { APPEND_MEDIA_TYPE } from './description.ts'
 import { completenessField, readFields, VERSION_FIELD } from './fields.ts'
 import { checkVersions, CURRENT, DEFAULT_VERSIONS, dialectOf, type InteropVersion } from './interop.ts'
 import { limitField } from './limits.ts'
-import { append, cancel, create, inspect, type RufhContext } from './operations.ts'
+import { append, cancel, create, inspect, stateFields, type RufhContext } from './operations.ts'
 import { PROBLEM_MEDIA_TYPE, problemOf } from './problem.ts'
 
 /** What only this protocol has options for. */
@@ -110,6 +110,7 @@ export function rufh(options: RufhOptions): ProtocolFactory {
       methodOf: (req) => req.method,
       methodsOf: (kind) => (kind === 'creation' ? CREATION_METHODS : UPLOAD_METHODS),
       discovery: () => ({ 'Accept-Patch': APPEND_MEDIA_TYPE, ...limitField(context, context.limits, CURRENT) }),
+      downloadFields: ({ req }, upload) => stateFields(context, readFields(req, versions), upload),
       refuse: (exchange, error) => refuse(context, exchange, error),
       serve: (exchange, target) => {
         if (target.kind === 'creation') return create(context, exchange)

@@ -105,7 +105,7 @@ export async function cancel(context: RufhContext, exchange: Exchange, id: strin
 }
 
 /** Offset, completeness, length and limits, as far as they are known. */
-function stateFields(context: RufhContext, { dialect }: Pick<RequestFields, 'dialect'>, upload: Upload): Headers {
+export function stateFields(context: RufhContext, { dialect }: Pick<RequestFields, 'dialect'>, upload: Upload): Headers {
   const { offset, length, state } = upload
   return {
     'Upload-Offset': String(offset),

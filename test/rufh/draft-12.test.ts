@@ -4,6 +4,7 @@
 
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
+import { tusHandler } from '../../lib/tus/handler.ts'
 import { contentOf, pattern, snapshot } from '../tus/support.ts'
 import { limitsOf, stateOf } from './state-of.ts'
 import { ask, begin, overBoth, PU, serve, type Answer, type Call, type Site, type SiteOptions } from './support.ts'
@@ -84,6 +85,36 @@ for (const spoken of [undefined, 7, 10, 100]) {
     assert.equal((await ask(site, 'DELETE', path, speaks(spoken))).status, 204)
   })
 }
+
+overBoth('R105 · with download, every answer about a finished upload says where it stands, to clients that name no version', async (t, version) => {
+  const site = await serve(t, version, { download: {}, maxSize: 100 })
+  const path = await complete(site, undefined)
+  const { headers } = await ask(site, 'HEAD', path)
+  const [etag = '', modified = ''] = ['etag', 'last-modified'].map((name) => headers.get(name))
+  const rows: readonly (readonly [status: number, method: string, headers: Call['headers'], body: string])[] = [
+    [200, 'HEAD', {}, ''],
+    [200, 'GET', {}, 'helloworld'],
+    [206, 'GET', { Range: 'bytes=5-' }, 'world'],
+    [304, 'GET', { 'If-None-Match': etag }, ''],
+    [304, 'HEAD', { 'If-Modified-Since': modified }, ''],
+    [412, 'GET', { 'If-Match': '"other"' }, ''],
+    [416, 'GET', { Range: 'bytes=10-' }, ''],
+  ]
+  for (const [status, method, conditions, body] of rows) {
+    const answer = await ask(site, method, path, conditions)
+    assert.deepEqual(stateOf(answer), { status, offset: '10', complete: '?1', length: '10' })
+    assert.deepEqual(limitsOf(answer), { 'max-size': 100 })
+    assert.equal(answer.body, body)
+  }
+})
+
+overBoth('R105 · a handler of tus alone says nothing of it in its downloads', async (t, version) => {
+  const folder = (await serve(t, version)).folder
+  const path = await complete(await serve(t, version, { folder }), 9)
+  const site = await serve(t, version, { folder, download: {}, handler: tusHandler })
+  const { status, headers } = await ask(site, 'GET', path)
+  assert.deepEqual(stateOf({ status, headers }), { status: 200 })
+})
 
 overBoth('R106 · a refusal over a limit tells the limits, also where the length is inconsistent besides', async (t, version) => {
   const site = await serve(t, version, { maxSize: 20, maxAppendSize: 12, minSize: 2, minAppendSize: 3 })
