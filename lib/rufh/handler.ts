@@ -122,8 +122,13 @@ export function rufh(options: RufhOptions): ProtocolFactory {
   }
 }
 
-/** Statuses other than those of the table: 460 is of tus, and 413 would ask for smaller requests. */
-const STATUSES: ReadonlyMap<UploadErrorCode, number> = new Map([['CHECKSUM_MISMATCH', 400], ['TOO_LARGE', 400]])
+/**
+ * Statuses other than those of the table. 460 is of tus, and 413 would ask for smaller requests. A client retries
+ * 409, 413, 429 and those from 500 (draft -12 section "Retry"), so what a retry mends has one of these.
+ */
+const STATUSES: ReadonlyMap<UploadErrorCode, number> = new Map([
+  ['CHECKSUM_MISMATCH', 400], ['TOO_LARGE', 400], ['IDLE', 503], ['LOCKED', 503],
+])
 
 /** Whether a request may have violated a limit, and the limits are known that hold for it. */
 function tellsLimits({ code, upload, maxSize }: UploadError, status: number): boolean {

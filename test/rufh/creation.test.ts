@@ -312,12 +312,12 @@ for (const [client, headers] of [['that was told its address', I8], ['that was n
     }
   })
 
-  overBoth(`R43 · a creation ${client}, and that falls silent, is 408 with the address and the offset`, async (t, version) => {
+  overBoth(`R43 · a creation ${client}, and that falls silent, is 503 with the address and the offset`, async (t, version) => {
     const site = await serve(t, version, { idleTimeoutMs: 50 })
     const exchange = await beginCreation(site, { ...headers, 'Upload-Complete': '?1' }, 10)
     await exchange.write('hello')
     const answer = await exchange.answer
-    assert.deepEqual(stateOf(answer), { status: 408, offset: '5', complete: '?0' })
+    assert.deepEqual(stateOf(answer), { status: 503, offset: '5', complete: '?0' })
     exchange.cut('fin')
     await site.settled()
     const upload = locationOf(answer)

@@ -4,10 +4,11 @@
 
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
+import { KeyedLock } from '../../lib/keyed-lock.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
-import { contentOf, pattern, snapshot } from '../tus/support.ts'
+import { contentOf, pattern, snapshot, stored } from '../tus/support.ts'
 import { limitsOf, stateOf } from './state-of.ts'
-import { ask, begin, overBoth, PU, serve, type Answer, type Call, type Site, type SiteOptions } from './support.ts'
+import { ask, begin, overBoth, PU, serve, type Answer, type Call, type Site, type SiteOptions, type Version } from './support.ts'
 
 const COMPLETED = 'https://iana.org/assignments/http-problem-types#completed-upload'
 const MORE = { 'Upload-Complete': '?0' }
@@ -237,6 +238,47 @@ for (const [what, status, end, options, headers = {}] of results) {
     const asked = await ask(site, 'HEAD', path, speaks(9))
     if (end === '?1') assert.equal(asked.headers.get('upload-complete'), '?1')
     else assert.notEqual(asked.headers.get('upload-complete'), '?1')
+  })
+}
+
+/** Requests that a repetition would serve. */
+const transient: readonly (readonly [what: string, status: number, act: (t: Parameters<typeof serve>[0], version: Version) => Promise<Answer>])[] = [
+  ['a body that falls silent', 503, async (t, version) => {
+    const site = await serve(t, version, { idleTimeoutMs: 50 })
+    const path = await make(site, 9, 'hello')
+    const exchange = await begin(site, { method: 'PATCH', path, headers: { ...speaks(9), ...PU, 'Upload-Offset': '5', ...ALL } }, 5)
+    await exchange.write('wor')
+    const answer = await exchange.answer
+    assert.equal(answer.headers.get('upload-offset'), '8')
+    return answer
+  }],
+  ['an upload that another request does not let go', 503, async (t, version) => {
+    const locker = new KeyedLock()
+    const site = await serve(t, version, { locker, lockTimeoutMs: 50, onCreate: () => ({ id: 'held' }) })
+    const path = await make(site, 9, 'hello')
+    const lock = await locker.acquire('held')
+    t.after(() => lock.release())
+    return append(site, path, 9, 5, ALL, 'world')
+  }],
+  ['a server without a place for it', 503, async (t, version) => {
+    const site = await serve(t, version, { maxConcurrent: 0 })
+    return append(site, await make(site, 9), 9, 0, ALL, 'world')
+  }],
+  ['an upload that a newer request has taken', 409, async (t, version) => {
+    const site = await serve(t, version)
+    const path = await make(site, 9, 'hello')
+    const older = await begin(site, { method: 'PATCH', path, headers: { ...speaks(9), ...PU, 'Upload-Offset': '5', ...ALL } }, 5)
+    await older.write('w')
+    await stored(site, path, 6)
+    await ask(site, 'HEAD', path, speaks(9))
+    return older.answer
+  }],
+]
+
+for (const [what, status, act] of transient) {
+  overBoth(`R112 · ${what} is ${status}, which clients retry, and not complete`, async (t, version) => {
+    const answer = await act(t, version)
+    assert.deepEqual([answer.status, answer.headers.get('upload-complete')], [status, '?0'])
   })
 }
 
