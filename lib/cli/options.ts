@@ -67,7 +67,7 @@ Serves resumable uploads (tus 1.0.0, Resumable Uploads for HTTP) and stores them
   --lock KIND          file: other processes may use the directory too; or memory  (file)
   --download           offers finished uploads at their addresses
   --cors ORIGIN        lets pages of this origin in; may be repeated; '*' for any
-  --interop-versions N,N  of the draft of Resumable Uploads for HTTP that clients may speak, 3 to 8  (8)
+  --interop-versions N,N  of the draft of Resumable Uploads for HTTP that clients may speak, 3 to 99  (8,9)
   --log FORMAT         of the lines about uploads: text, json or none  (text)
   --no-page            without the page at / that uploads files
   --help, --version
@@ -131,7 +131,7 @@ function read(words: readonly string[]): Command {
     expiresMs: values.expires === undefined ? undefined : value('expires', values.expires, parsePositive, 'a time such as 24h'),
     lock: value('lock', values.lock ?? 'file', (word) => LOCKS.find((lock) => lock === word), 'file or memory'),
     download: values.download ?? false,
-    interopVersions: value('interop-versions', values['interop-versions'] ?? '8', parseVersions, 'numbers from 3 to 8, such as 3,6,8'),
+    interopVersions: value('interop-versions', values['interop-versions'] ?? '8,9', parseVersions, 'numbers from 3 to 99, such as 3,6,8,9'),
     allowedHosts: (values['allowed-host'] ?? []).map(readAllowedHost),
     maxConcurrent: values['max-concurrent'] === undefined ? undefined : readMaxConcurrent(values['max-concurrent']),
     log: value('log', values.log ?? 'text', (word) => LOGS.find((log) => log === word), 'text, json or none'),
@@ -163,7 +163,7 @@ function readMaxConcurrent(word: string): number {
 }
 
 function parseVersions(word: string): readonly InteropVersion[] | undefined {
-  const versions = word.split(',').map((each) => (/^[0-9]$/.test(each) ? dialectOf(Number(each))?.version : undefined))
+  const versions = word.split(',').map((each) => dialectOf(/^[1-9][0-9]?$/.test(each) ? Number(each) : undefined)?.version)
   return versions.every((version) => version !== undefined) ? versions : undefined
 }
 

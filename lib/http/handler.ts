@@ -131,9 +131,9 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
     shutdownSignal: followOnce(options.signal),
   }
 
-  /** Downloads are plain HTTP; no protocol for uploads has them. */
+  /** Downloads are plain HTTP; no protocol for uploads has them. But one may say there where the upload stands. */
   const serve = async (exchange: Exchange, id: string): Promise<void> => {
-    const { req, res, watchdog } = exchange
+    const { req, res, watchdog, protocol } = exchange
     await authorize(context, 'read', id, req)
     const upload = await findReadable(context, id)
     if (exchange.answered) return
@@ -145,7 +145,7 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
       await counted(context, () => serveUpload(req, res, upload, {
         read: (range) => store.read!(upload, range),
         inline: download?.inline ?? INLINE_MEDIA_TYPES,
-        headers: { ...exchange.protocol.headers, ...exchange.headers },
+        headers: { ...protocol.headers, ...protocol.downloadFields?.(exchange, upload), ...exchange.headers },
         signal: stalled,
       }))
     } catch (error) {
@@ -201,8 +201,9 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
       try {
         return await serve(exchange, target.id)
       } catch (error) {
-        // As a download, what is not finished is not there, and not empty. But a HEAD may ask how far it has come.
-        const refused = error instanceof UploadError && ['NOT_FOUND', 'REFUSED', 'MOVED'].includes(error.code)
+        // As a download, what is not finished is not there, and not empty. But a HEAD may ask how far it has come,
+        // or what became of it: the protocol refuses what it does not know itself.
+        const refused = error instanceof UploadError && (error.status < 500 || error.code === 'REFUSED')
         if (!(refused && method === 'HEAD' && protocol.claims(req, target))) throw error
       }
     }

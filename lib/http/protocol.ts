@@ -9,6 +9,7 @@
 import type { UploadContext } from '../upload/context.ts'
 import type { UploadError } from '../upload/errors.ts'
 import type { UploadRequest } from '../upload/hooks.ts'
+import type { Upload } from '../upload/types.ts'
 import type { Exchange } from './exchange.ts'
 import type { Target } from './request-target.ts'
 
@@ -39,6 +40,8 @@ export interface Protocol {
   /** The fields of requests and of responses that pages of other origins may use. */
   readonly requestFields: readonly string[]
   readonly responseFields: readonly string[]
+  /** What an answer with the bytes of an upload says of it besides. Default: nothing. */
+  downloadFields?(exchange: Exchange, upload: Upload): Headers
   /** Serves a request of one of its methods but OPTIONS; throws an `UploadError` to refuse. */
   serve(exchange: Exchange, target: Exclude<Target, { readonly kind: 'none' }>): Promise<void>
   /** How it puts an error. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload, interop version 8) over `node:http`.
+ * Resumable Uploads for HTTP (draft-ietf-httpbis-resumable-upload, interop version 9) over `node:http`.
  *
  * This file finds out which operation a request asks for, and puts errors as the draft wants them. The
  * operations are in `operations.ts`; what the fields mean is in small modules beside it.
@@ -12,12 +12,12 @@
 import { header, mediaTypeOf, type Exchange } from '../http/exchange.ts'
 import { createHandler, type HandlerOptions, type UploadHandler } from '../http/handler.ts'
 import type { ProtocolFactory, Refusal } from '../http/protocol.ts'
-import type { UploadError } from '../upload/errors.ts'
+import type { UploadError, UploadErrorCode } from '../upload/errors.ts'
 import { APPEND_MEDIA_TYPE } from './description.ts'
 import { completenessField, readFields, VERSION_FIELD } from './fields.ts'
-import { CURRENT, dialectOf, type InteropVersion } from './interop.ts'
+import { checkVersions, CURRENT, DEFAULT_VERSIONS, dialectOf, type InteropVersion } from './interop.ts'
 import { limitField } from './limits.ts'
-import { append, cancel, create, inspect, type RufhContext } from './operations.ts'
+import { append, cancel, create, inspect, stateFields, type RufhContext } from './operations.ts'
 import { PROBLEM_MEDIA_TYPE, problemOf } from './problem.ts'
 
 /** What only this protocol has options for. */
@@ -27,8 +27,10 @@ export interface RufhOptions {
   /** The least that a request may append that does not complete its upload, in bytes. Default: 0. */
   readonly minAppendSize?: number | undefined
   /**
-   * The versions of the draft whose clients are told that uploads can be resumed: iOS 17 speaks 3, iOS 18 and
-   * 26 speak 6. Default: 8 alone, as what differs in the others is gone from the standard.
+   * The versions of the draft whose clients are told that uploads can be resumed, as whole numbers from 3 to 99:
+   * iOS 17 speaks 3, iOS 18 and 26 speak 6. One above 9 is served as 9, and its clients are sent the number they
+   * named. Requests without a version, or in one that is not listed, are served as 9 and get no 104. An empty list
+   * serves nobody with 104; a number that is listed twice counts once. Default: 8 and 9.
    */
   readonly interopVersions?: readonly InteropVersion[] | undefined
 }
@@ -79,15 +81,14 @@ export function rufhHandler(options: RufhHandlerOptions): UploadHandler {
  * `Upload-Complete`, or is for an upload: it need say no more, but for a PATCH, which needs the media type or
  * a version of the draft.
  *
- * @throws {RangeError} if an option is out of bounds.
+ * @throws {TypeError} if `interopVersions` is not an array of numbers, {@link RangeError} if an option is out of
+ * bounds.
  */
 export function rufh(options: RufhOptions): ProtocolFactory {
-  const { minSize = 0, minAppendSize = 0, interopVersions: versions = [CURRENT.version] } = options
+  const { minSize = 0, minAppendSize = 0 } = options
+  const versions = checkVersions(options.interopVersions ?? DEFAULT_VERSIONS)
   for (const [name, value] of Object.entries({ minSize, minAppendSize })) {
     if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`Cannot limit uploads as ${name} must be a whole number, not negative: received ${value}`)
-  }
-  for (const version of versions) {
-    if (!dialectOf(version)) throw new RangeError(`Cannot speak a version of the draft as interopVersions must be of 3 to 8: received ${version}`)
   }
   const completeness = [...new Set([CURRENT, ...versions.map((version) => dialectOf(version)!)].map((dialect) => dialect.completeness.name))]
   return (uploads) => {
@@ -109,6 +110,7 @@ export function rufh(options: RufhOptions): ProtocolFactory {
       methodOf: (req) => req.method,
       methodsOf: (kind) => (kind === 'creation' ? CREATION_METHODS : UPLOAD_METHODS),
       discovery: () => ({ 'Accept-Patch': APPEND_MEDIA_TYPE, ...limitField(context, context.limits, CURRENT) }),
+      downloadFields: ({ req }, upload) => stateFields(context, readFields(req, versions), upload),
       refuse: (exchange, error) => refuse(context, exchange, error),
       serve: (exchange, target) => {
         if (target.kind === 'creation') return create(context, exchange)
@@ -120,17 +122,31 @@ export function rufh(options: RufhOptions): ProtocolFactory {
   }
 }
 
+/**
+ * Statuses other than those of the table. 460 is of tus, and 413 would ask for smaller requests. A client retries
+ * 409, 413, 429 and those from 500 (draft -12 section "Retry"), so what a retry mends has one of these.
+ */
+const STATUSES: ReadonlyMap<UploadErrorCode, number> = new Map([
+  ['CHECKSUM_MISMATCH', 400], ['TOO_LARGE', 400], ['IDLE', 503], ['LOCKED', 503],
+])
+
+/** Whether a request may have violated a limit, and the limits are known that hold for it. */
+function tellsLimits({ code, upload, maxSize }: UploadError, status: number): boolean {
+  if (code === 'LENGTH_CONFLICT' || code === 'TOO_LARGE') return upload !== undefined || maxSize !== undefined
+  return code === 'TOO_SMALL' || status === 413
+}
+
 /** Puts an error as the draft wants it: what is wrong with an offset or a length in JSON, and where the upload stands. */
 function refuse(context: RufhContext, { req, method }: Exchange, error: UploadError): Refusal {
   const { dialect, offset } = readFields(req, context.versions)
   const { code, upload } = error
-  const status = code === 'CHECKSUM_MISMATCH' || code === 'TOO_LARGE' ? 400 : error.status // 460 is of tus, and 413 would ask for smaller requests
+  const status = STATUSES.get(code) ?? error.status
   const problem = problemOf(error, offset)
   const processed = code === 'REFUSED' && upload?.state === 'rejected' // the answer is about the upload, all of which is there
   const headers = {
     ...(problem === undefined ? {} : { 'Content-Type': PROBLEM_MEDIA_TYPE }),
     ...(upload && !processed ? { 'Upload-Offset': String(upload.offset) } : {}),
-    ...(status === 413 || code === 'TOO_SMALL' ? limitField(context, context.limits, dialect, upload, error.maxSize) : {}),
+    ...(tellsLimits(error, status) ? limitField(context, context.limits, dialect, upload, error.maxSize) : {}),
     ...(processed || !['HEAD', 'GET', 'DELETE'].includes(method ?? '') ? completenessField(dialect, processed) : {}),
   }
   return { status, headers, ...(problem === undefined ? {} : { text: problem }) }

@@ -18,7 +18,7 @@ import { createUpload } from '../upload/create.ts'
 import { wantedDigest } from '../upload/digest.ts'
 import { UploadError } from '../upload/errors.ts'
 import { rejectionOf } from '../upload/find.ts'
-import { authorize } from '../upload/hooks.ts'
+import { authorize, type UploadRequest } from '../upload/hooks.ts'
 import { inspectUpload, peekUpload } from '../upload/inspect.ts'
 import type { Received } from '../upload/receive.ts'
 import { terminateUpload } from '../upload/terminate.ts'
@@ -46,7 +46,7 @@ export async function create(context: RufhContext, exchange: Exchange): Promise<
   if (complete === undefined) throw new UploadError('BAD_REQUEST', 'Upload-Complete must be ?0 or ?1')
   const location = (upload: Pick<Upload, 'id'>): Headers => ({ Location: locationOf(exchange.addresses, req, upload.id) })
   const body = receivable(context, exchange, fields, location)
-  const length = totalLength(fields, 0, body)
+  const length = totalLength(fields, 0, body, context.maxSize)
   if (length === undefined ? context.limits.minSize > 0 || !context.store.setLength : length < context.limits.minSize) {
     throw new UploadError('TOO_SMALL', length === undefined ? 'Upload-Length is needed here' : undefined)
   }
@@ -64,11 +64,13 @@ export async function create(context: RufhContext, exchange: Exchange): Promise<
 /** Draft section "Offset Retrieval". */
 export async function inspect(context: RufhContext, exchange: Exchange, id: string): Promise<void> {
   const { req } = exchange
+  const fields = readFields(req, context.versions)
+  assertNoState(fields, req)
   await authorize(context, 'inspect', id, req)
   const isMarked = header(req, VERSION_FIELD.toLowerCase()) !== undefined
   // Anybody may ask with a plain GET or HEAD, which is safe (RFC 9110 section 9.2.1): it must not end an append.
   const upload = isMarked ? await inspectUpload(context, id, exchange, 'later') : await peekUpload(context, id, exchange)
-  await respond(exchange, 204, stateFields(context, readFields(req, context.versions), upload))
+  await respond(exchange, 204, stateFields(context, fields, upload))
 }
 
 /** Draft section "Upload Append". */
@@ -85,19 +87,25 @@ export async function append(context: RufhContext, exchange: Exchange, id: strin
   const body = receivable(context, exchange, asked)
   const length = totalLength(asked, offset, body)
   await authorize(context, 'append', id, req)
-  const received = await appendToUpload(context, id, { offset, length, minBytes: context.limits.minAppendSize, end: endOf(complete) }, body, signal)
+  const claims = { offset, length, minBytes: context.limits.minAppendSize, end: endOf(complete) }
+  const received = await appendToUpload(context, id, claims, body, signal).catch((error: UploadError) => {
+    if (error.code !== 'COMPLETED' || !dialect.replays) throw error
+    // Its client may have lost the final response. Nothing can be added to what is complete.
+    return appendToUpload(context, id, { ...claims, end: 'here' }, body, signal)
+  })
   await answer(context, exchange, asked, received, dialect.appended, {})
 }
 
 /** Draft section "Upload Cancellation". */
 export async function cancel(context: RufhContext, exchange: Exchange, id: string): Promise<void> {
+  assertNoState(readFields(exchange.req, context.versions), exchange.req)
   await authorize(context, 'terminate', id, exchange.req)
   await terminateUpload(context, id, exchange.signal)
   await respond(exchange, 204, {})
 }
 
 /** Offset, completeness, length and limits, as far as they are known. */
-function stateFields(context: RufhContext, { dialect }: Pick<RequestFields, 'dialect'>, upload: Upload): Headers {
+export function stateFields(context: RufhContext, { dialect }: Pick<RequestFields, 'dialect'>, upload: Upload): Headers {
   const { offset, length, state } = upload
   return {
     'Upload-Offset': String(offset),
@@ -107,17 +115,29 @@ function stateFields(context: RufhContext, { dialect }: Pick<RequestFields, 'dia
   }
 }
 
+/** Up to version 6, a request for the state or to cancel must not give a state (draft -05 sections 5 and 7). */
+function assertNoState({ dialect }: RequestFields, req: UploadRequest): void {
+  if (!dialect.refusesState) return
+  for (const name of ['Upload-Offset', dialect.completeness.name]) {
+    if (header(req, name.toLowerCase()) === undefined) continue
+    throw new UploadError('BAD_REQUEST', `${name} must not be in a request of this method`)
+  }
+}
+
 function endOf(complete: boolean): End {
   return complete ? 'here' : 'later'
 }
 
 /**
  * The length that a request tells: its own, and, if its content is the rest, the sum of what was there
- * and that.
+ * and that. `maxSize` is for its refusal, if there is no upload yet.
  */
-function totalLength({ complete, length }: RequestFields, offset: number, body: IncomingBody): number | undefined {
+function totalLength(fields: RequestFields, offset: number, body: IncomingBody, maxSize?: number): number | undefined {
+  const { complete, length } = fields
   const sum = complete && body.length !== undefined ? offset + body.length : undefined
-  if (sum !== undefined && length !== undefined && sum !== length) throw new UploadError('LENGTH_CONFLICT')
+  if (sum !== undefined && length !== undefined && sum !== length) {
+    throw new UploadError('LENGTH_CONFLICT', undefined, undefined, maxSize === undefined ? {} : { maxSize })
+  }
   return length ?? sum
 }
 

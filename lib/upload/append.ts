@@ -78,7 +78,7 @@ export function appendToUpload(
 /** The upload as it will be if its length is what the client says now. */
 function withLength(context: UploadContext, upload: Upload, length: number | undefined): Upload {
   if (length === undefined || length === upload.length) return upload
-  if (upload.length !== undefined || length < upload.offset) throw new UploadError('LENGTH_CONFLICT')
+  if (upload.length !== undefined || length < upload.offset) throw new UploadError('LENGTH_CONFLICT', undefined, undefined, { upload })
   if (length > (upload.maxSize ?? context.maxSize)) throw new UploadError('MAX_SIZE_EXCEEDED', undefined, undefined, { upload })
   return { ...upload, length }
 }

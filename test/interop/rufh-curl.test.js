@@ -20,7 +20,8 @@ import { npmStart } from './npm-start.js'
 import { assertArrived, HEADS_BYTES, MB, startProxy, temporaryFolder } from './uploading.js'
 
 const SOURCE = randomBytes(20 * MB)
-const RESUMABLE = ['-H', 'Upload-Complete: ?1', '-H', 'Upload-Draft-Interop-Version: 8']
+const DRAFT = ['-H', 'Upload-Draft-Interop-Version: 9']
+const RESUMABLE = ['-H', 'Upload-Complete: ?1', ...DRAFT]
 
 /** The program speaks HTTP/1.1 alone, so HTTP/2 has a server that is made here. */
 const VERSIONS = [
@@ -65,7 +66,7 @@ for (const { http, flags, missing, start } of VERSIONS) {
       assert.equal(answer.status, 200)
       assert.equal(answer.headers['upload-complete'], '?1')
       assert.equal(answer.headers['location'], upgrade.headers['location'])
-      assert.equal(upgrade.headers['upload-draft-interop-version'], '8')
+      assert.equal(upgrade.headers['upload-draft-interop-version'], '9')
       assert.deepEqual(headsOf(readFileSync(dump, 'utf8')), headsOf(stdout))
       assert.match(stderr, /^< HTTP\/[0-9.]+ 104\b/m)
       assertArrived(dir, { url: new URL(upgrade.headers['location'], endpoint) }, SOURCE)
@@ -110,7 +111,7 @@ for (const { http, flags, missing, start } of VERSIONS) {
 
 /** Asks how much of the upload is there, and sends what is missing: all that resuming takes. */
 async function sendRest(t, { flags, rest, url }) {
-  const asked = await curl(t, [...flags, '--head', '-H', 'Upload-Draft-Interop-Version: 8', url]).ended
+  const asked = await curl(t, [...flags, '--head', ...DRAFT, url]).ended
   const [state] = headsOf(asked.stdout)
   assert.deepEqual([state?.status, state?.headers['upload-complete']], [204, '?0'], asked.stderr)
   const offset = Number(state.headers['upload-offset'])

@@ -579,7 +579,7 @@ overBoth('R78 · an append that falls silent is told how much of it is stored', 
   const exchange = await beginAppend(site, path, 5, true, 100, 'wor')
   const answer = await exchange.answer
   exchange.cut('fin')
-  assert.equal(answer.status, 408)
+  assert.equal(answer.status, 503)
   assert.equal(answer.headers.get('upload-offset'), '8')
   assert.equal(answer.headers.get('upload-complete'), '?0')
   assert.equal(contentOf(site, path).toString(), 'hellowor')

@@ -8,9 +8,9 @@ import { completenessField, readFields, VERSION_FIELD, type RequestFields } from
 import { CURRENT, dialectOf, type Dialect, type InteropVersion } from '../../lib/rufh/interop.ts'
 import type { UploadRequest } from '../../lib/upload/hooks.ts'
 
-const ALL: readonly InteropVersion[] = [3, 4, 5, 6, 7, 8]
+const ALL: readonly InteropVersion[] = [3, 4, 5, 6, 7, 8, 9, 10, 99]
 
-function fieldsOf(headers: IncomingHttpHeaders, served: readonly InteropVersion[] = [8]): RequestFields {
+function fieldsOf(headers: IncomingHttpHeaders, served: readonly InteropVersion[] = [9]): RequestFields {
   return readFields({ headers } as UploadRequest, served)
 }
 
@@ -25,19 +25,19 @@ test('a request that says nothing is of the current version, and its client is n
 })
 
 test('a request is read as what it says', () => {
-  const headers = { 'upload-draft-interop-version': '8', 'upload-complete': '?0', 'upload-offset': '5', 'upload-length': '100' }
+  const headers = { 'upload-draft-interop-version': '9', 'upload-complete': '?0', 'upload-offset': '5', 'upload-length': '100' }
   assert.deepEqual(fieldsOf(headers), { dialect: CURRENT, interim: true, complete: false, offset: 5, length: 100 })
 })
 
-for (const text of ['7', '9', '08x', 'abc', '"8"', '8, 8', '8, 7', '8.0', '-8', '?1', '', ' ']) {
+for (const text of ['7', '8', '10', '09x', 'abc', '"9"', '9, 9', '9, 7', '9.0', '-9', '?1', '', ' ']) {
   test(`R32 · the version ${JSON.stringify(text)} is not served: the request is read as of the current one, without 104`, () => {
     const { dialect, interim, complete } = fieldsOf({ 'upload-draft-interop-version': text, 'upload-complete': '?1' })
     assert.deepEqual([dialect, interim, complete], [CURRENT, false, true])
   })
 }
 
-for (const text of ['8', ' 8', '8 ', '8;draft=12', '0008']) {
-  test(`the version ${JSON.stringify(text)} is 8`, () => assert.equal(fieldsOf({ 'upload-draft-interop-version': text }).interim, true))
+for (const text of ['9', ' 9', '9 ', '9;draft=12', '0009']) {
+  test(`the version ${JSON.stringify(text)} is 9`, () => assert.equal(fieldsOf({ 'upload-draft-interop-version': text }).interim, true))
 }
 
 for (const version of ALL) {
@@ -83,7 +83,7 @@ for (const [text, complete] of [['?0;x', false], ['?1;a=b', true], [' ?1 ', true
 }
 
 test('whatever the fields, they are read as numbers of bytes that are exact, booleans, or nothing', () => {
-  const value = fc.option(fc.oneof(fc.string({ unit: 'binary' }), fc.integer().map(String), fc.bigInt().map(String), fc.constantFrom('?0', '?1', '3', '8')), { nil: undefined })
+  const value = fc.option(fc.oneof(fc.string({ unit: 'binary' }), fc.integer().map(String), fc.bigInt().map(String), fc.constantFrom('?0', '?1', '3', '8', '9', '10')), { nil: undefined })
   const headers = fc.dictionary(fc.constantFrom('upload-offset', 'upload-length', 'upload-complete', 'upload-incomplete', 'upload-draft-interop-version'), value)
   fc.assert(
     fc.property(headers, fc.subarray([...ALL]), (fields, served) => {
@@ -106,8 +106,8 @@ test('whatever is written of completeness is read the same in every dialect', ()
 })
 
 test('completeness is written as the dialect has it', () => {
-  assert.deepEqual(completenessField(dialect(8), true), { 'Upload-Complete': '?1' })
-  assert.deepEqual(completenessField(dialect(8), false), { 'Upload-Complete': '?0' })
+  assert.deepEqual(completenessField(dialect(9), true), { 'Upload-Complete': '?1' })
+  assert.deepEqual(completenessField(dialect(9), false), { 'Upload-Complete': '?0' })
   assert.deepEqual(completenessField(dialect(3), true), { 'Upload-Incomplete': '?0' })
   assert.deepEqual(completenessField(dialect(3), false), { 'Upload-Incomplete': '?1' })
 })

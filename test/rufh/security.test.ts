@@ -310,7 +310,7 @@ overBoth('R96 · a slow upload that falls silent is ended in time: its bytes are
   assert.equal((await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?1' }, 'hello')).status, 503)
   silent.fallSilent()
   const { status, headers } = await silent.exchange.answer
-  assert.deepEqual([status, headers.get('upload-complete')], [408, '?0'])
+  assert.deepEqual([status, headers.get('upload-complete')], [503, '?0'])
   assert.ok((await offsetOf(site, silent.path)) >= 1)
   const stillGoing = await Promise.race([Promise.race(others.map(({ exchange }) => exchange.answer)), ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?1' }, 'hello')])
   assert.deepEqual([stillGoing.status, stillGoing.headers.get('upload-complete')], [200, '?1'], 'a place is free, and no other upload has ended')

@@ -271,8 +271,8 @@ takes<InterruptReason>('SLOW')
 // @ts-expect-error It has no such reason.
 new UploadError('SLOW')
 takes<InteropVersion>(8)
-// @ts-expect-error That version is not spoken.
-takes<InteropVersion>(1)
+// @ts-expect-error A version is a number.
+takes<InteropVersion>('8')
 
 const options: HandlerOptions = { store, ...hooks, signal: group.signal, download: { inline: ['image/png'] } }
 // @ts-expect-error Uploads are kept somewhere.
@@ -283,9 +283,9 @@ takes<TusOptions>({ maxMetadataSize: '1 KB' })
 takes<TusHandlerOptions>({ ...options, maxMetadataSize: 1 })
 // @ts-expect-error Uploads are kept somewhere.
 takes<TusHandlerOptions>({ maxMetadataSize: 1 })
-takes<RufhOptions>({ interopVersions: [3, 6, 8] })
-// @ts-expect-error That version is not spoken.
-takes<RufhOptions>({ interopVersions: [1] })
+takes<RufhOptions>({ interopVersions: [3, 6, 8, 9, 10] })
+// @ts-expect-error Versions are numbers.
+takes<RufhOptions>({ interopVersions: ['9'] })
 takes<RufhHandlerOptions>({ ...options, minSize: 1 })
 // @ts-expect-error Uploads are kept somewhere.
 takes<RufhHandlerOptions>({ minSize: 1 })
