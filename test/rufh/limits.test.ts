@@ -184,7 +184,7 @@ async function serveClocked(t: TestContext, version: Version, options: SiteOptio
 for (const from of ['creation', 'activity'] as const) {
   overBoth(`R21 · over the life of an upload no limit becomes narrower, and its end moves no closer (from ${from})`, async (t, version) => {
     const expiration = { afterMs: HOUR, from }
-    const { site, pass } = await serveClocked(t, version, { expiration, maxSize: 1000, maxAppendSize: 100, minSize: 10, minAppendSize: 2 })
+    const { site, pass } = await serveClocked(t, version, { expiration, maxSize: 1000, maxAppendSize: 100, minSize: 10, minAppendSize: 2, progressIntervalMs: Infinity })
     const begunMs = Date.now()
     let last: ReadonlyMap<string, number> = new Map()
     let endsMs = 0
