@@ -69,10 +69,10 @@ export async function append(context: UploadContext, exchange: Exchange, id: str
   const { req, signal } = exchange
   if (mediaTypeOf(req) !== APPEND_MEDIA_TYPE) throw new UploadError('UNSUPPORTED_MEDIA_TYPE', `The content type must be ${APPEND_MEDIA_TYPE}`)
   refuseWhatIsNotOffered(context, req)
-  refuseHeader(req, 'Upload-Defer-Length')
   const offset = parseByteCount(header(req, 'upload-offset') ?? '')
   if (offset === undefined) throw new UploadError('BAD_REQUEST', 'Upload-Offset must be a whole number of bytes')
-  const length = header(req, 'upload-length') === undefined ? undefined : readLength(req)
+  const saysLength = header(req, 'upload-length') !== undefined || header(req, 'upload-defer-length') !== undefined
+  const length = saysLength ? (readLength(req) ?? 'later') : undefined
   const body = incomingBody(exchange, { checksum: expectedChecksum(req) })
   await authorize(context, 'append', id, req)
   const received = await appendToUpload(context, id, { offset, length, end: 'at-length' }, body, signal)
