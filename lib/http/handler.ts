@@ -179,7 +179,7 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
       },
     }
     try {
-      if (turn === 'refused') return await respond(exchange, 503, { 'Retry-After': '1' }) // no text: it might never be read
+      if (turn === 'refused') throw new UploadError('BUSY', '') // no text: it might never be read
       watchdog.start()
       assertFraming(req)
       if (cors) exchange.headers = await corsHeaders(cors, header(req, 'origin'), responseFields)

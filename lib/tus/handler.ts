@@ -16,6 +16,7 @@ import { UploadError } from '../upload/errors.ts'
 import { effectiveMethod } from './effective-method.ts'
 import { append, create, inspect, terminate } from './operations.ts'
 import { discoveryHeaders, methodsOf, REQUEST_FIELDS, RESPONSE_FIELDS, TUS_VERSION } from './protocol.ts'
+import { refuse } from './refusal.ts'
 
 /** What only tus has options for. */
 export interface TusOptions {
@@ -86,7 +87,7 @@ export function tus(options: TusOptions): ProtocolFactory {
     methodOf: (req) => effectiveMethod(req.method ?? '', header(req, 'x-http-method-override')),
     methodsOf: (kind) => methodsOf(kind, download !== undefined),
     discovery: () => discoveryHeaders({ store: context.store, expires: context.expiration !== undefined }, context.maxSize),
-    refuse: (_exchange, error) => (error.code === 'UNSUPPORTED_VERSION' ? { headers: { 'Tus-Version': TUS_VERSION } } : {}),
+    refuse,
     serve: (exchange, target) => {
       const { req, method } = exchange
       if (header(req, 'tus-resumable') !== TUS_VERSION) throw new UploadError('UNSUPPORTED_VERSION')

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * Refusals that tus clients try again.
+ *
+ * tus does not say which answers a client should try again, so its clients have settled it. tus-js-client
+ * and Uppy give up on every 4xx but 409 and 423 (Uppy: and 429). When they resume, any answer to HEAD that is neither 2xx
+ * nor 423 makes them send the file from its start, to a new upload. tuspy forgets the address after such a 4xx. So what
+ * passes by itself is 423 wherever another status would end an upload that could go on.
+ *
+ * @module
+ */
+
+import { header, type Exchange } from '../http/exchange.ts'
+import type { Refusal } from '../http/protocol.ts'
+import { UploadError, type UploadErrorCode } from '../upload/errors.ts'
+import { TUS_VERSION } from './protocol.ts'
+
+const RETRY = { status: 423, headers: { 'Retry-After': '1' } }
+
+/** What may have passed when a client asks again; not `UPLOAD_CORRUPT`, whose client has to start over. */
+const PASSING: readonly UploadErrorCode[] = [
+  'OFFSET_CONFLICT', 'TAKEN_OVER', 'LOCKED', 'INTERNAL', 'BUSY', 'LOCK_LOST', 'OVERDUE', 'SHUTTING_DOWN', 'STORE_FULL',
+]
+
+/** How tus puts an error. Only a HEAD of tus itself is told 423: that of a download says what is the matter. */
+export function refuse({ req, method }: Pick<Exchange, 'req' | 'method'>, error: UploadError): Refusal {
+  if (error.code === 'UNSUPPORTED_VERSION') return { headers: { 'Tus-Version': TUS_VERSION } }
+  return method === 'HEAD' && header(req, 'tus-resumable') !== undefined && passes(error) ? RETRY : {}
+}
+
+/** The error for a body that was interrupted: what came of it is stored, and the client should send the rest. */
+export function interruption(error: UploadError): UploadError {
+  if (error.status === 409 || error.status >= 500) return error
+  return new UploadError(error.code, error.message, error.cause, RETRY)
+}
+
+function passes({ code, status, upload }: UploadError): boolean {
+  if (code !== 'REFUSED') return PASSING.includes(code)
+  return upload?.state !== 'rejected' && (status === 429 || status >= 500) // a hook that will decide otherwise later
+}
