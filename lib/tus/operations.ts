@@ -7,8 +7,8 @@
  */
 
 import { parseByteCount } from '../http/byte-count.ts'
-import { hasBody, header, mediaTypeOf, refuseHeader, respond, type Exchange } from '../http/exchange.ts'
-import { incomingBody } from '../http/incoming-body.ts'
+import { header, mediaTypeOf, refuseHeader, respond, type Exchange } from '../http/exchange.ts'
+import { hasContent, incomingBody } from '../http/incoming-body.ts'
 import { idAt, locationOf } from '../http/location.ts'
 import type { Headers } from '../http/protocol.ts'
 import { appendToUpload } from '../upload/append.ts'
@@ -40,9 +40,11 @@ export async function create(context: UploadContext, exchange: Exchange, maxMeta
     ...concatenation,
   }
   const mediaTypeFits = mediaTypeOf(req) === APPEND_MEDIA_TYPE
-  if (hasBody(req) && concatenation.parts) throw new UploadError('BAD_REQUEST', 'A concatenation must not have a body')
-  if (hasBody(req) && !mediaTypeFits) throw new UploadError('UNSUPPORTED_MEDIA_TYPE', `The content type of a body must be ${APPEND_MEDIA_TYPE}`)
   const withBody = mediaTypeFits && !concatenation.parts
+  if (!withBody && (await hasContent(exchange, context))) {
+    if (concatenation.parts) throw new UploadError('BAD_REQUEST', 'A concatenation must not have a body')
+    throw new UploadError('UNSUPPORTED_MEDIA_TYPE', `The content type of a body must be ${APPEND_MEDIA_TYPE}`)
+  }
   const created = (upload: Pick<Upload, 'id' | 'offset'>): Headers => ({
     Location: locationOf(exchange.addresses, req, upload.id),
     ...(withBody ? { 'Upload-Offset': String(upload.offset) } : {}),

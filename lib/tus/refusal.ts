@@ -23,16 +23,16 @@ const PASSING: readonly UploadErrorCode[] = [
   'OFFSET_CONFLICT', 'TAKEN_OVER', 'LOCKED', 'INTERNAL', 'BUSY', 'LOCK_LOST', 'OVERDUE', 'SHUTTING_DOWN', 'STORE_FULL',
 ]
 
-/** How tus puts an error. Only a HEAD of tus itself is told 423: that of a download says what is the matter. */
+/** How tus puts an error. A HEAD of a download says what is the matter, as any client of HTTP may ask for it. */
 export function refuse({ req, method }: Pick<Exchange, 'req' | 'method'>, error: UploadError): Refusal {
   if (error.code === 'UNSUPPORTED_VERSION') return { headers: { 'Tus-Version': TUS_VERSION } }
-  return method === 'HEAD' && header(req, 'tus-resumable') !== undefined && passes(error) ? RETRY : {}
+  const isHead = method === 'HEAD' && header(req, 'tus-resumable') !== undefined
+  return error.code === 'IDLE' || (isHead && passes(error)) ? RETRY : {}
 }
 
-/** The error for a body that was interrupted: what came of it is stored, and the client should send the rest. */
+/** The error for a body that was interrupted. One that ended too early is stored as far as it came: the client should send the rest. */
 export function interruption(error: UploadError): UploadError {
-  if (error.status === 409 || error.status >= 500) return error
-  return new UploadError(error.code, error.message, error.cause, RETRY)
+  return error.code === 'BAD_REQUEST' ? new UploadError(error.code, error.message, error.cause, RETRY) : error
 }
 
 function passes({ code, status, upload }: UploadError): boolean {
