@@ -25,7 +25,7 @@ import type { Upload } from '../upload/types.ts'
 import { announcesChecksum } from './checksum.ts'
 import { parseConcatenation } from './concatenation.ts'
 import { expectedChecksum } from './expected-checksum.ts'
-import { formatMetadata, parseMetadata } from './metadata.ts'
+import { formatMetadata, parseMetadata, trimMetadata } from './metadata.ts'
 import { APPEND_MEDIA_TYPE, concatenates, defersLength, verifiesChecksums } from './protocol.ts'
 import { interruption } from './refusal.ts'
 
@@ -159,7 +159,7 @@ function readMetadata(req: UploadRequest, maxSize: number): Pick<Upload, 'encode
   if (encodedMetadata.length > maxSize) throw new UploadError('METADATA_TOO_LARGE')
   const metadata = parseMetadata(encodedMetadata)
   if (!metadata) throw new UploadError('BAD_REQUEST', 'Upload-Metadata must be pairs of a unique key and a base64 value, separated by commas')
-  return { encodedMetadata, metadata }
+  return { encodedMetadata: trimMetadata(encodedMetadata), metadata }
 }
 
 function readConcatenation({ req, addresses }: Exchange): Pick<Upload, 'partial' | 'parts' | 'encodedParts'> {
