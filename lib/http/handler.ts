@@ -12,7 +12,7 @@
 import { setMaxListeners } from 'node:events'
 import { delayedSignal, type DelayedSignal } from '../delayed-signal.ts'
 import { INLINE_MEDIA_TYPES } from '../download/media-type.ts'
-import { serveUpload } from '../download/serve-upload.ts'
+import { DOWNLOAD_FIELDS, serveUpload } from '../download/serve-upload.ts'
 import { stallSignal } from '../download/stall-signal.ts'
 import { requestSignal } from '../request-signal.ts'
 import type { UploadContext } from '../upload/context.ts'
@@ -156,7 +156,7 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
 
   const protocols = factories.map((make) => make(context, download && serve))
   const fallback = protocols[0] as Protocol
-  const fieldsOf = (kind: 'requestFields' | 'responseFields'): readonly string[] => [...new Set(protocols.flatMap((protocol) => protocol[kind]))]
+  const fieldsOf = (kind: 'requestFields' | 'responseFields'): readonly string[] => [...new Set([...protocols.flatMap((protocol) => protocol[kind]), ...(download ? DOWNLOAD_FIELDS[kind] : [])])]
   const [requestFields, responseFields] = [fieldsOf('requestFields'), fieldsOf('responseFields')]
 
   const handle = (req: UploadRequest, res: UploadResponse, awaitsContinue: boolean): Promise<void> =>
