@@ -56,15 +56,15 @@ interface Answer {
 }
 
 /**
- * The fields of a download that pages of other origins may send and read, besides those that browsers let them send and read
- * anyway (Fetch standard, section "CORS-safelisted").
+ * The fields of a download that pages of other origins may send and read. Those that browsers allow
+ * anyway are not listed (Fetch standard, "CORS-safelisted").
  */
 export const DOWNLOAD_FIELDS = {
   requestFields: ['If-Match', 'If-Modified-Since', 'If-None-Match', 'If-Range', 'If-Unmodified-Since', 'Range'],
   responseFields: ['Accept-Ranges', 'Content-Disposition', 'Content-Range', 'ETag'],
 } as const
 
-/** What is compressed on its way (`no-transform` forbids it) has other bytes under the same tag, and its ranges do not fit. */
+/** `no-transform`: a proxy that compressed a download would send other bytes under the same tag. */
 const POLICY = {
   'Cache-Control': 'private, no-cache, no-transform',
   'Content-Security-Policy': "default-src 'none'; sandbox",

@@ -47,7 +47,7 @@ const CONTINUE_LINGER_MS = 1000
 /** These have no body, whatever a hook wants. */
 const BODYLESS: readonly number[] = [204, 205, 304]
 
-/** Fields about the message and its connection, which are ours. A proxy takes them out as well (RFC 9110 section 7.6.1). */
+/** Fields about the connection, which is ours. A proxy removes them too (RFC 9110 section 7.6.1). */
 const HOP_BY_HOP = /^(?:connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i
 
 /** Errors that go away by themselves. */
@@ -61,8 +61,8 @@ export function respondError(exchange: Exchange, error: UploadError, options?: E
 }
 
 /**
- * Answers, unless somebody has already. Does not reject: if the answer cannot be sent, as a header that a store or a hook
- * brought in is invalid, it is `INTERNAL` instead, and that is published.
+ * Answers, unless somebody has already. Does not reject. A store or a hook may have brought in a
+ * header that cannot be sent: then the answer is `INTERNAL`, and that is published.
  */
 export async function respond(
   exchange: Exchange,
@@ -85,13 +85,17 @@ export async function respond(
     const error = new UploadError('INTERNAL', undefined, cause)
     publishError(error, req)
     for (const name of Object.keys(headers)) res.removeHeader(name)
-    await respondEarly(req, res, responseTo(exchange, error.status, {}, error.message), options).catch(() => hangUp(res))
+    const failure = responseTo(exchange, error.status, {}, error.message)
+    await respondEarly(req, res, failure, options).catch(() => hangUp(res))
   }
 }
 
 /** Throws if the status or a header cannot be sent. */
-function responseTo({ protocol, method, req, headers: common }: Exchange, status: number, headers: Headers, text: string): EarlyResponse {
-  if (!(status >= 200 && status <= 599)) throw new RangeError(`Cannot answer as the status must be 200 to 599: received ${status}`)
+function responseTo(exchange: Exchange, status: number, headers: Headers, text: string): EarlyResponse {
+  if (!(status >= 200 && status <= 599)) {
+    throw new RangeError(`Cannot answer as the status must be 200 to 599: received ${status}`)
+  }
+  const { protocol, method, req } = exchange
   const own = Object.entries(headers).filter(([name]) => !HOP_BY_HOP.test(name))
   for (const [name, value] of own) { // over HTTP/2, Node does not look
     validateHeaderName(name)
@@ -106,7 +110,7 @@ function responseTo({ protocol, method, req, headers: common }: Exchange, status
       ...protocol.headers,
       'Cache-Control': 'no-store',
       ...(hasText ? { 'Content-Type': 'text/plain; charset=utf-8', 'X-Content-Type-Options': 'nosniff' } : {}),
-      ...common,
+      ...exchange.headers,
       ...Object.fromEntries(own),
     },
     body: !hasText || bodyless ? '' : text.endsWith('\n') ? text : `${text}\n`,

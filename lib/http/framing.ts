@@ -13,8 +13,8 @@ import type { UploadRequest } from '../upload/hooks.ts'
  * Refuses a request of HTTP/1 that a proxy in front may have read differently.
  *
  * - Two `Host` lines, of which Node keeps the first: RFC 9112 section 3.2 wants 400.
- * - A transfer coding besides `chunked`. Node undoes that one only, so the coded bytes would be taken for the body: 501
- *   (RFC 9112 section 6.1). Node itself refuses those whose last coding is not `chunked`.
+ * - A transfer coding besides `chunked`. Node undoes that one only, so the coded bytes would be taken
+ *   for the body: RFC 9112 section 6.1 wants 501. Node refuses those that do not end with `chunked`.
  *
  * HTTP/2 has neither.
  *

@@ -156,7 +156,8 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
 
   const protocols = factories.map((make) => make(context, download && serve))
   const fallback = protocols[0] as Protocol
-  const fieldsOf = (kind: 'requestFields' | 'responseFields'): readonly string[] => [...new Set([...protocols.flatMap((protocol) => protocol[kind]), ...(download ? DOWNLOAD_FIELDS[kind] : [])])]
+  const fieldsOf = (kind: 'requestFields' | 'responseFields'): readonly string[] =>
+    [...new Set([...protocols.flatMap((protocol) => protocol[kind]), ...(download ? DOWNLOAD_FIELDS[kind] : [])])]
   const [requestFields, responseFields] = [fieldsOf('requestFields'), fieldsOf('responseFields')]
 
   const handle = (req: UploadRequest, res: UploadResponse, awaitsContinue: boolean): Promise<void> =>

@@ -26,20 +26,23 @@ export interface BodyDetails extends Pick<IncomingBody, 'checksum' | 'excess' | 
 }
 
 /**
- * Whether a request has a body. Headers do not always tell: got, axios and `node:http2` send requests without one as
- * `Transfer-Encoding: chunked` and no chunk, or as HEADERS and an empty DATA frame. Then this waits for the first bytes, or
- * the end, as long as for any other body; those bytes are gone. So ask only if a body is to be refused.
+ * Whether a request has a body. Headers do not always say: got, axios and `node:http2` frame a request
+ * without one as `Transfer-Encoding: chunked` and no chunk, or as HEADERS and an empty DATA frame.
  *
- * A client that holds its body back is not waited for: without one it must not (RFC 9110 section 10.1.1).
+ * 1. If the headers leave it open, this waits for the first bytes or the end, as long as for any body.
+ * 2. The bytes that came are gone. So ask only if a body will be refused.
+ * 3. A client that waits for `100 Continue` has a body; without one it must not (RFC 9110 section
+ *    10.1.1).
  *
  * @throws {UploadError} `IDLE`, or `SHUTTING_DOWN`.
  */
-export async function hasContent(exchange: Exchange, context: Pick<UploadContext, 'idleTimeoutMs' | 'shutdownSignal'>): Promise<boolean> {
+export async function hasContent(exchange: Exchange, context: UploadContext): Promise<boolean> {
   const { req, watchdog, awaitsContinue } = exchange
   if (!hasBody(req) || awaitsContinue || header(req, 'content-length') !== undefined) return hasBody(req)
   if (req.readableDidRead) return true
+  const { idleTimeoutMs, shutdownSignal: signal } = context
   watchdog.stop()
-  const reader = new HappyReader(req, { maxBytes: 0, idleTimeoutMs: context.idleTimeoutMs, signal: context.shutdownSignal })
+  const reader = new HappyReader(req, { maxBytes: 0, idleTimeoutMs, signal })
   await finished(reader.resume())
   watchdog.start()
   if (reader.error?.code === 'IDLE') throw new UploadError('IDLE')

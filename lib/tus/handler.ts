@@ -38,7 +38,9 @@ export interface TusHandlerOptions extends HandlerOptions, TusOptions {}
  *    it said to be complete. What `onFinish` answered or refused is remembered, and answered again.
  * 4. When `signal` aborts, bodies end, are stored, and their clients are answered 503.
  * 5. Every refusal is one line of text and a status from the table in `upload/errors.ts`; it changes
- *    nothing that is stored. What the server is to blame for is published, with its cause, on the
+ *    nothing that is stored. It is 423 where that status would make clients give up although a retry
+ *    helps: for a body that falls silent, and for a HEAD that fails for the moment.
+ * 6. What the server is to blame for is published, with its cause, on the
  *    `node:diagnostics_channel` named `longhaul:error`; what happens to uploads on `longhaul:create`,
  *    `:append`, `:interrupt`, `:finish`, `:reject`, `:terminate` and `:expire`.
  *

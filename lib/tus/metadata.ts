@@ -38,8 +38,8 @@ export function parseMetadata(header: string): Map<string, string> | undefined {
 }
 
 /**
- * A header that {@link parseMetadata} can read, without the white space around its commas: it means nothing, and clients that
- * read the header back need not expect it. All else stays as it was sent.
+ * Takes the white space around the commas out of a header that {@link parseMetadata} can read. It means
+ * nothing, and clients that get the header back may not expect it. All else stays as it was sent.
  */
 export function trimMetadata(header: string): string {
   const entries = header.split(',').map((entry) => ENTRY.exec(entry) ?? [])

@@ -23,7 +23,7 @@ import { withLock } from './with-lock.ts'
 export interface AppendClaims {
   /** Where they belong. */
   readonly offset: number
-  /** How long the upload is in all, if the client says so only now; `later`: it says that this is still to come. */
+  /** How long the upload is in all, if the client says so only now. `later`: it will say so later. */
   readonly length?: number | 'later' | undefined
   /** How many there must be at least, if they are not the last ones. */
   readonly minBytes?: number | undefined
