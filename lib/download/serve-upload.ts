@@ -55,8 +55,18 @@ interface Answer {
   readonly content?: { readonly start: number; readonly end: number }
 }
 
+/**
+ * The fields of a download that pages of other origins may send and read. Those that browsers allow
+ * anyway are not listed (Fetch standard, "CORS-safelisted").
+ */
+export const DOWNLOAD_FIELDS = {
+  requestFields: ['If-Match', 'If-Modified-Since', 'If-None-Match', 'If-Range', 'If-Unmodified-Since', 'Range'],
+  responseFields: ['Accept-Ranges', 'Content-Disposition', 'Content-Range', 'ETag'],
+} as const
+
+/** `no-transform`: a proxy that compressed a download would send other bytes under the same tag. */
 const POLICY = {
-  'Cache-Control': 'private, no-cache',
+  'Cache-Control': 'private, no-cache, no-transform',
   'Content-Security-Policy': "default-src 'none'; sandbox",
   'Cross-Origin-Resource-Policy': 'same-origin',
   'X-Content-Type-Options': 'nosniff',

@@ -10,12 +10,21 @@ import { callHook } from '../upload/hooks.ts'
 
 /** Who may. Off unless it is given. */
 export interface CorsOptions {
-  /** Exact origins such as `https://example.com`, `*` for any, or a function that decides. */
+  /**
+   * Exact origins such as `https://example.com` or `capacitor://localhost`, `*` for any, or a
+   * function that decides. A list cannot hold `null`, which is the origin of every sandboxed page
+   * and of most local files, nor `file://`, which some apps have.
+   */
   readonly origins: '*' | readonly string[] | ((origin: string) => boolean | Promise<boolean>)
   /** Whether browsers may send cookies and read the answer. Not together with `*`. Default: false. */
   readonly credentials?: boolean | undefined
   /** Request headers that are allowed besides those of the protocols, `Authorization`, `Content-Type`, `X-Request-ID` and `X-Requested-With`. Default: none. */
   readonly allowHeaders?: readonly string[] | undefined
+  /**
+   * Response headers that pages may read besides those of the protocols and of downloads, such as
+   * those that hooks add. Default: none.
+   */
+  readonly exposeHeaders?: readonly string[] | undefined
   /** How long browsers may remember the answer to a preflight, in seconds. Default: 7200. */
   readonly maxAgeSeconds?: number | undefined
 }
@@ -27,30 +36,49 @@ const RESPONSE_FIELDS = ['Location', 'Retry-After']
 /** An `ASCII-origin` with a scheme and a host (RFC 6454 section 6.2), which is what a configured one must look like. */
 const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[A-Za-z0-9.:[\]-]+$/
 
+/** A field name (RFC 9110 section 5.1). */
+const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+
 /**
  * Checks the options.
  *
- * @throws {TypeError} for `*` with credentials, which browsers refuse, and for what is no origin.
+ * @throws {TypeError} for `*` with credentials, which browsers refuse, for an origin that is not
+ * one, and for a header name that is not one.
  */
 export function checkCors(options: CorsOptions): CorsOptions {
-  const { origins, credentials = false } = options
+  const { origins, credentials = false, allowHeaders = [], exposeHeaders = [] } = options
+  for (const name of [...allowHeaders, ...exposeHeaders]) {
+    if (FIELD_NAME.test(name)) continue
+    throw new TypeError(`Cannot allow a header as it must be a name such as X-Tenant: received ${JSON.stringify(name)}`)
+  }
   if (origins === '*' && credentials) throw new TypeError('Cannot allow credentials as origins must not be "*" then: name them')
   if (typeof origins === 'function' || origins === '*') return options
   for (const origin of origins) {
-    if (!ORIGIN.test(origin)) throw new TypeError(`Cannot allow an origin as it must look like https://example.com: received ${JSON.stringify(origin)}`)
+    if (ORIGIN.test(origin)) continue
+    const shared = origin === 'null' || origin === 'file://' ? '. Any local file has it: use a function' : ''
+    const received = JSON.stringify(origin) + shared
+    throw new TypeError(`Cannot allow an origin as it must look like https://example.com: received ${received}`)
   }
   return options
 }
 
-/** The headers of every answer to a request with this `Origin`, or without one; `fields` may be read besides the usual ones. */
+/**
+ * The headers of every answer to a request with this `Origin`, or without one; `fields` may be read
+ * besides the usual ones.
+ *
+ * Pages that may read a download may also embed it. An `<img>` sends no `Origin` unless it has the
+ * attribute `crossorigin`, so without that it needs `*`.
+ */
 export async function corsHeaders(options: CorsOptions, origin: string | undefined, fields: readonly string[]): Promise<Readonly<Record<string, string>>> {
-  const { origins, credentials = false } = options
-  const vary: Record<string, string> = origins === '*' ? {} : { Vary: 'Origin' }
-  if (origin === undefined || !(await isAllowed(origins, origin))) return vary
+  const { origins, credentials = false, exposeHeaders = [] } = options
+  const embeddable = { 'Cross-Origin-Resource-Policy': 'cross-origin' }
+  const always: Record<string, string> = origins === '*' ? embeddable : { Vary: 'Origin' }
+  if (origin === undefined || !(await isAllowed(origins, origin))) return always
   return {
-    ...vary,
+    ...always,
+    ...embeddable,
     'Access-Control-Allow-Origin': origins === '*' ? '*' : origin,
-    'Access-Control-Expose-Headers': [...RESPONSE_FIELDS, ...fields].join(', '),
+    'Access-Control-Expose-Headers': [...RESPONSE_FIELDS, ...fields, ...exposeHeaders].join(', '),
     ...(credentials ? { 'Access-Control-Allow-Credentials': 'true' } : {}),
   }
 }

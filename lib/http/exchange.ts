@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { ServerResponse } from 'node:http'
+import { STATUS_CODES, validateHeaderName, validateHeaderValue, type ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 import { respondEarly, type EarlyResponse, type EarlyResponseOptions } from '../early-response.ts'
 import type { Requester } from '../upload/context.ts'
@@ -44,6 +44,12 @@ export interface Exchange extends Requester {
 /** How long a body may still begin to come that was held back; most clients wait as long for `100 Continue`. */
 const CONTINUE_LINGER_MS = 1000
 
+/** These have no body, whatever a hook wants. */
+const BODYLESS: readonly number[] = [204, 205, 304]
+
+/** Fields about the connection, which is ours. A proxy removes them too (RFC 9110 section 7.6.1). */
+const HOP_BY_HOP = /^(?:connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i
+
 /** Errors that go away by themselves. */
 const TRANSIENT: readonly UploadErrorCode[] = ['LOCKED', 'BUSY', 'LOCK_LOST', 'OVERDUE', 'SHUTTING_DOWN']
 
@@ -54,7 +60,10 @@ export function respondError(exchange: Exchange, error: UploadError, options?: E
   return respond(exchange, status, { ...retry, ...headers, ...error.headers }, text, options)
 }
 
-/** Answers, unless somebody has already. Does not reject. */
+/**
+ * Answers, unless somebody has already. Does not reject. A store or a hook may have brought in a
+ * header that cannot be sent: then the answer is `INTERNAL`, and that is published.
+ */
 export async function respond(
   exchange: Exchange,
   status: number,
@@ -65,25 +74,52 @@ export async function respond(
   if (exchange.answered || exchange.res.headersSent) return
   exchange.answered = true
   exchange.watchdog.stop()
-  const response: EarlyResponse = {
-    status,
-    statusMessage: status === 460 ? 'Checksum Mismatch' : undefined,
-    headers: {
-      ...exchange.protocol.headers,
-      'Cache-Control': 'no-store',
-      ...(text === '' ? {} : { 'Content-Type': 'text/plain; charset=utf-8', 'X-Content-Type-Options': 'nosniff' }),
-      ...exchange.headers,
-      ...headers,
-    },
-    body: text === '' || exchange.method === 'HEAD' || exchange.req.method === 'HEAD' ? '' : text.endsWith('\n') ? text : `${text}\n`,
-  }
+  const { req, res } = exchange
   try {
-    await respondEarly(exchange.req, exchange.res, response, options)
-  } catch (error) { // somebody else has begun an answer
-    publishError(error as Error, exchange.req)
-    if ('stream' in exchange.res) exchange.res.stream.close()
-    else exchange.res.destroy()
+    await respondEarly(req, res, responseTo(exchange, status, headers, text), options)
+  } catch (cause) {
+    if (res.headersSent) { // somebody else has begun an answer
+      publishError(cause as Error, req)
+      return hangUp(res)
+    }
+    const error = new UploadError('INTERNAL', undefined, cause)
+    publishError(error, req)
+    for (const name of Object.keys(headers)) res.removeHeader(name)
+    const failure = responseTo(exchange, error.status, {}, error.message)
+    await respondEarly(req, res, failure, options).catch(() => hangUp(res))
   }
+}
+
+/** Throws if the status or a header cannot be sent. */
+function responseTo(exchange: Exchange, status: number, headers: Headers, text: string): EarlyResponse {
+  if (!(status >= 200 && status <= 599)) {
+    throw new RangeError(`Cannot answer as the status must be 200 to 599: received ${status}`)
+  }
+  const { protocol, method, req } = exchange
+  const own = Object.entries(headers).filter(([name]) => !HOP_BY_HOP.test(name))
+  for (const [name, value] of own) { // over HTTP/2, Node does not look
+    validateHeaderName(name)
+    validateHeaderValue(name, value)
+  }
+  const hasText = text !== ''
+  const bodyless = method === 'HEAD' || req.method === 'HEAD' || BODYLESS.includes(status)
+  return {
+    status,
+    statusMessage: status === 460 ? 'Checksum Mismatch' : STATUS_CODES[status],
+    headers: {
+      ...protocol.headers,
+      'Cache-Control': 'no-store',
+      ...(hasText ? { 'Content-Type': 'text/plain; charset=utf-8', 'X-Content-Type-Options': 'nosniff' } : {}),
+      ...exchange.headers,
+      ...Object.fromEntries(own),
+    },
+    body: !hasText || bodyless ? '' : text.endsWith('\n') ? text : `${text}\n`,
+  }
+}
+
+function hangUp(res: UploadResponse): void {
+  if ('stream' in res) res.stream.close()
+  else res.destroy()
 }
 
 /** Whether a client still waits to be told to send its body; it may lose patience at any moment. */

@@ -12,7 +12,7 @@
 import { setMaxListeners } from 'node:events'
 import { delayedSignal, type DelayedSignal } from '../delayed-signal.ts'
 import { INLINE_MEDIA_TYPES } from '../download/media-type.ts'
-import { serveUpload } from '../download/serve-upload.ts'
+import { DOWNLOAD_FIELDS, serveUpload } from '../download/serve-upload.ts'
 import { stallSignal } from '../download/stall-signal.ts'
 import { requestSignal } from '../request-signal.ts'
 import type { UploadContext } from '../upload/context.ts'
@@ -27,6 +27,7 @@ import { sweepUploads, type SweepReport } from '../upload/sweep.ts'
 import type { Locker, UploadStore } from '../upload/types.ts'
 import { checkCors, corsHeaders, preflightHeaders, type CorsOptions } from './cors.ts'
 import { header, respond, respondError, type Exchange, type UploadResponse } from './exchange.ts'
+import { assertFraming } from './framing.ts'
 import { toAddresses } from './location.ts'
 import type { Headers, Protocol, ProtocolFactory } from './protocol.ts'
 import { parseTarget, type Target } from './request-target.ts'
@@ -97,7 +98,7 @@ export interface UploadHandler {
 }
 
 /** Answers of 500 and above that are no failure of the server, or were published when they were given. */
-const EXPECTED: readonly UploadErrorCode[] = ['OVERDUE', 'SHUTTING_DOWN']
+const EXPECTED: readonly UploadErrorCode[] = ['UNSUPPORTED_CODING', 'OVERDUE', 'SHUTTING_DOWN']
 
 /** Above this, Node's timers fire at once instead of late. */
 const MAX_TIMER_MS = 2 ** 31 - 1
@@ -155,7 +156,8 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
 
   const protocols = factories.map((make) => make(context, download && serve))
   const fallback = protocols[0] as Protocol
-  const fieldsOf = (kind: 'requestFields' | 'responseFields'): readonly string[] => [...new Set(protocols.flatMap((protocol) => protocol[kind]))]
+  const fieldsOf = (kind: 'requestFields' | 'responseFields'): readonly string[] =>
+    [...new Set([...protocols.flatMap((protocol) => protocol[kind]), ...(download ? DOWNLOAD_FIELDS[kind] : [])])]
   const [requestFields, responseFields] = [fieldsOf('requestFields'), fieldsOf('responseFields')]
 
   const handle = (req: UploadRequest, res: UploadResponse, awaitsContinue: boolean): Promise<void> =>
@@ -178,8 +180,9 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
       },
     }
     try {
-      if (turn === 'refused') return await respond(exchange, 503, { 'Retry-After': '1' }) // no text: it might never be read
+      if (turn === 'refused') throw new UploadError('BUSY', '') // no text: it might never be read
       watchdog.start()
+      assertFraming(req)
       if (cors) exchange.headers = await corsHeaders(cors, header(req, 'origin'), responseFields)
       await route(exchange, target)
     } catch (cause) {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * A request's body as the core wants it: its length, and how to talk to its sender.
+ * A request's body as the core wants it: whether there is one, its length, and how to talk to its sender.
  *
  * @module
  */
 
-import type { IncomingBody } from '../upload/context.ts'
+import { finished } from 'node:stream/promises'
+import { HappyReader } from '../happy-reader.ts'
+import type { IncomingBody, UploadContext } from '../upload/context.ts'
 import { UploadError } from '../upload/errors.ts'
 import { parseByteCount } from './byte-count.ts'
 import { hasBody, header, respond, respondError, type Exchange } from './exchange.ts'
@@ -24,6 +26,31 @@ export interface BodyDetails extends Pick<IncomingBody, 'checksum' | 'excess' | 
 }
 
 /**
+ * Whether a request has a body. Headers do not always say: got, axios and `node:http2` frame a request
+ * without one as `Transfer-Encoding: chunked` and no chunk, or as HEADERS and an empty DATA frame.
+ *
+ * 1. If the headers leave it open, this waits for the first bytes or the end, as long as for any body.
+ * 2. The bytes that came are gone. So ask only if a body will be refused.
+ * 3. A client that waits for `100 Continue` has a body; without one it must not (RFC 9110 section
+ *    10.1.1).
+ *
+ * @throws {UploadError} `IDLE`, or `SHUTTING_DOWN`.
+ */
+export async function hasContent(exchange: Exchange, context: UploadContext): Promise<boolean> {
+  const { req, watchdog, awaitsContinue } = exchange
+  if (!hasBody(req) || awaitsContinue || header(req, 'content-length') !== undefined) return hasBody(req)
+  if (req.readableDidRead) return true
+  const { idleTimeoutMs, shutdownSignal: signal } = context
+  watchdog.stop()
+  const reader = new HappyReader(req, { maxBytes: 0, idleTimeoutMs, signal })
+  await finished(reader.resume())
+  watchdog.start()
+  if (reader.error?.code === 'IDLE') throw new UploadError('IDLE')
+  if (reader.error?.code === 'INTERRUPTED') throw new UploadError('SHUTTING_DOWN')
+  return reader.error !== undefined
+}
+
+/**
  * Describes the body of a request.
  *
  * @throws {UploadError} `BAD_REQUEST` if a header about it is malformed, `BODY_CONSUMED` if somebody
@@ -35,7 +62,7 @@ export function incomingBody(exchange: Exchange, details: BodyDetails): Incoming
   const announced = header(req, 'content-length')
   const length = announced === undefined ? undefined : parseByteCount(announced)
   if (announced !== undefined && length === undefined) throw new UploadError('BAD_REQUEST', 'Content-Length must be a whole number of bytes')
-  if (hasBody(req) && (req.readableDidRead || req.readableEnded)) throw new UploadError('BODY_CONSUMED')
+  if (hasBody(req) && req.readableDidRead) throw new UploadError('BODY_CONSUMED')
   req.pause() // the lock comes first; an abort meanwhile throws away what HTTP/2 holds for a request that is not paused
   return {
     source: req,

@@ -16,6 +16,7 @@ import { UploadError } from '../upload/errors.ts'
 import { effectiveMethod } from './effective-method.ts'
 import { append, create, inspect, terminate } from './operations.ts'
 import { discoveryHeaders, methodsOf, REQUEST_FIELDS, RESPONSE_FIELDS, TUS_VERSION } from './protocol.ts'
+import { refuse } from './refusal.ts'
 
 /** What only tus has options for. */
 export interface TusOptions {
@@ -37,7 +38,9 @@ export interface TusHandlerOptions extends HandlerOptions, TusOptions {}
  *    it said to be complete. What `onFinish` answered or refused is remembered, and answered again.
  * 4. When `signal` aborts, bodies end, are stored, and their clients are answered 503.
  * 5. Every refusal is one line of text and a status from the table in `upload/errors.ts`; it changes
- *    nothing that is stored. What the server is to blame for is published, with its cause, on the
+ *    nothing that is stored. It is 423 where that status would make clients give up although a retry
+ *    helps: for a body that falls silent, and for a HEAD that fails for the moment.
+ * 6. What the server is to blame for is published, with its cause, on the
  *    `node:diagnostics_channel` named `longhaul:error`; what happens to uploads on `longhaul:create`,
  *    `:append`, `:interrupt`, `:finish`, `:reject`, `:terminate` and `:expire`.
  *
@@ -86,7 +89,7 @@ export function tus(options: TusOptions): ProtocolFactory {
     methodOf: (req) => effectiveMethod(req.method ?? '', header(req, 'x-http-method-override')),
     methodsOf: (kind) => methodsOf(kind, download !== undefined),
     discovery: () => discoveryHeaders({ store: context.store, expires: context.expiration !== undefined }, context.maxSize),
-    refuse: (_exchange, error) => (error.code === 'UNSUPPORTED_VERSION' ? { headers: { 'Tus-Version': TUS_VERSION } } : {}),
+    refuse,
     serve: (exchange, target) => {
       const { req, method } = exchange
       if (header(req, 'tus-resumable') !== TUS_VERSION) throw new UploadError('UNSUPPORTED_VERSION')

@@ -8,12 +8,12 @@
 
 /**
  * ```
- * metadata = entry *( "," entry )
+ * metadata = entry *( OWS "," OWS entry ) ; as in every list (RFC 9110 section 5.6.1): TUSKit sends ", "
  * entry    = key [ SP [ base64 ] ]
- * key      = 1*( %x21-2B / %x2D-7E )     ; visible ASCII without the comma
+ * key      = 1*( %x21-2B / %x2D-7E )      ; visible ASCII without the comma
  * ```
  */
-const ENTRY = /^([!-+\--~]+)(?: ([A-Za-z0-9+/]*={0,2}))?$/
+const ENTRY = /^[ \t]*([!-+\--~]+)(?: ([A-Za-z0-9+/]*={0,2}))?[ \t]*$/
 
 /** A key alone: a store may hold keys that came another way, and not every one of them fits into a header. */
 const KEY = /^[!-+\--~]+$/
@@ -35,6 +35,15 @@ export function parseMetadata(header: string): Map<string, string> | undefined {
     metadata.set(key, Buffer.from(value, 'base64').toString('utf8'))
   }
   return metadata
+}
+
+/**
+ * Takes the white space around the commas out of a header that {@link parseMetadata} can read. It means
+ * nothing, and clients that get the header back may not expect it. All else stays as it was sent.
+ */
+export function trimMetadata(header: string): string {
+  const entries = header.split(',').map((entry) => ENTRY.exec(entry) ?? [])
+  return entries.map(([, key, value]) => (value === undefined ? key : `${key} ${value}`)).join(',')
 }
 
 /** Writes metadata as a header; `undefined` where none of them fits into one. */

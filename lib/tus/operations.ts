@@ -7,8 +7,8 @@
  */
 
 import { parseByteCount } from '../http/byte-count.ts'
-import { hasBody, header, mediaTypeOf, refuseHeader, respond, type Exchange } from '../http/exchange.ts'
-import { incomingBody } from '../http/incoming-body.ts'
+import { header, mediaTypeOf, refuseHeader, respond, type Exchange } from '../http/exchange.ts'
+import { hasContent, incomingBody } from '../http/incoming-body.ts'
 import { idAt, locationOf } from '../http/location.ts'
 import type { Headers } from '../http/protocol.ts'
 import { appendToUpload } from '../upload/append.ts'
@@ -25,8 +25,9 @@ import type { Upload } from '../upload/types.ts'
 import { announcesChecksum } from './checksum.ts'
 import { parseConcatenation } from './concatenation.ts'
 import { expectedChecksum } from './expected-checksum.ts'
-import { formatMetadata, parseMetadata } from './metadata.ts'
+import { formatMetadata, parseMetadata, trimMetadata } from './metadata.ts'
 import { APPEND_MEDIA_TYPE, concatenates, defersLength, verifiesChecksums } from './protocol.ts'
+import { interruption } from './refusal.ts'
 
 /** tus section "Creation", with "Creation With Upload", "Concatenation" and a length that comes later. */
 export async function create(context: UploadContext, exchange: Exchange, maxMetadataSize: number): Promise<void> {
@@ -39,9 +40,11 @@ export async function create(context: UploadContext, exchange: Exchange, maxMeta
     ...concatenation,
   }
   const mediaTypeFits = mediaTypeOf(req) === APPEND_MEDIA_TYPE
-  if (hasBody(req) && concatenation.parts) throw new UploadError('BAD_REQUEST', 'A concatenation must not have a body')
-  if (hasBody(req) && !mediaTypeFits) throw new UploadError('UNSUPPORTED_MEDIA_TYPE', `The content type of a body must be ${APPEND_MEDIA_TYPE}`)
   const withBody = mediaTypeFits && !concatenation.parts
+  if (!withBody && (await hasContent(exchange, context))) {
+    if (concatenation.parts) throw new UploadError('BAD_REQUEST', 'A concatenation must not have a body')
+    throw new UploadError('UNSUPPORTED_MEDIA_TYPE', `The content type of a body must be ${APPEND_MEDIA_TYPE}`)
+  }
   const created = (upload: Pick<Upload, 'id' | 'offset'>): Headers => ({
     Location: locationOf(exchange.addresses, req, upload.id),
     ...(withBody ? { 'Upload-Offset': String(upload.offset) } : {}),
@@ -69,10 +72,10 @@ export async function append(context: UploadContext, exchange: Exchange, id: str
   const { req, signal } = exchange
   if (mediaTypeOf(req) !== APPEND_MEDIA_TYPE) throw new UploadError('UNSUPPORTED_MEDIA_TYPE', `The content type must be ${APPEND_MEDIA_TYPE}`)
   refuseWhatIsNotOffered(context, req)
-  refuseHeader(req, 'Upload-Defer-Length')
   const offset = parseByteCount(header(req, 'upload-offset') ?? '')
   if (offset === undefined) throw new UploadError('BAD_REQUEST', 'Upload-Offset must be a whole number of bytes')
-  const length = header(req, 'upload-length') === undefined ? undefined : readLength(req)
+  const saysLength = header(req, 'upload-length') !== undefined || header(req, 'upload-defer-length') !== undefined
+  const length = saysLength ? (readLength(req) ?? 'later') : undefined
   const body = incomingBody(exchange, { checksum: expectedChecksum(req) })
   await authorize(context, 'append', id, req)
   const received = await appendToUpload(context, id, { offset, length, end: 'at-length' }, body, signal)
@@ -89,7 +92,8 @@ export async function terminate(context: UploadContext, exchange: Exchange, id: 
 /** Answers a request that brought bytes, or might have; a finished upload may have an answer of its own. */
 async function answer(context: UploadContext, exchange: Exchange, received: Received, status: number, headers: Headers): Promise<void> {
   const { upload } = received
-  if (received.kind === 'refused' || received.kind === 'interrupted') throw received.error
+  if (received.kind === 'refused') throw received.error
+  if (received.kind === 'interrupted') throw interruption(received.error)
   if (received.kind !== 'received') return
   if (upload.state === 'rejected') throw rejectionOf(upload)
   const { status: ownStatus, headers: ownHeaders = {}, body = '' } = upload.outcome ?? {}
@@ -155,7 +159,7 @@ function readMetadata(req: UploadRequest, maxSize: number): Pick<Upload, 'encode
   if (encodedMetadata.length > maxSize) throw new UploadError('METADATA_TOO_LARGE')
   const metadata = parseMetadata(encodedMetadata)
   if (!metadata) throw new UploadError('BAD_REQUEST', 'Upload-Metadata must be pairs of a unique key and a base64 value, separated by commas')
-  return { encodedMetadata, metadata }
+  return { encodedMetadata: trimMetadata(encodedMetadata), metadata }
 }
 
 function readConcatenation({ req, addresses }: Exchange): Pick<Upload, 'partial' | 'parts' | 'encodedParts'> {

@@ -23,8 +23,8 @@ import { withLock } from './with-lock.ts'
 export interface AppendClaims {
   /** Where they belong. */
   readonly offset: number
-  /** How long the upload is in all, if the client says so only now. */
-  readonly length?: number | undefined
+  /** How long the upload is in all, if the client says so only now. `later`: it will say so later. */
+  readonly length?: number | 'later' | undefined
   /** How many there must be at least, if they are not the last ones. */
   readonly minBytes?: number | undefined
   /** Whether they are the last ones. */
@@ -76,7 +76,11 @@ export function appendToUpload(
 }
 
 /** The upload as it will be if its length is what the client says now. */
-function withLength(context: UploadContext, upload: Upload, length: number | undefined): Upload {
+function withLength(context: UploadContext, upload: Upload, length: AppendClaims['length']): Upload {
+  if (length === 'later') {
+    if (upload.length !== undefined) throw new UploadError('LENGTH_CONFLICT', 'The length of the upload is known')
+    return upload
+  }
   if (length === undefined || length === upload.length) return upload
   if (upload.length !== undefined || length < upload.offset) throw new UploadError('LENGTH_CONFLICT', undefined, undefined, { upload })
   if (length > (upload.maxSize ?? context.maxSize)) throw new UploadError('MAX_SIZE_EXCEEDED', undefined, undefined, { upload })

@@ -14,7 +14,7 @@ export type UploadErrorCode =
   | 'BAD_REQUEST' | 'LENGTH_CONFLICT' | 'COMPLETED' | 'TOO_SMALL' | 'FINAL_UPLOAD' | 'NOT_FOUND' | 'METHOD_NOT_ALLOWED' | 'IDLE'
   | 'OFFSET_CONFLICT' | 'TAKEN_OVER' | 'UPLOAD_EXISTS' | 'EXPIRED' | 'DEACTIVATED' | 'PART_GONE' | 'MOVED' | 'UNSUPPORTED_VERSION'
   | 'TOO_LARGE' | 'MAX_SIZE_EXCEEDED' | 'APPEND_TOO_LARGE' | 'UNSUPPORTED_MEDIA_TYPE' | 'LOCKED' | 'METADATA_TOO_LARGE'
-  | 'CHECKSUM_MISMATCH' | 'REFUSED' | 'BODY_CONSUMED' | 'INTERNAL' | 'UPLOAD_CORRUPT'
+  | 'CHECKSUM_MISMATCH' | 'REFUSED' | 'BODY_CONSUMED' | 'INTERNAL' | 'UPLOAD_CORRUPT' | 'UNSUPPORTED_CODING'
   | 'BUSY' | 'LOCK_LOST' | 'OVERDUE' | 'SHUTTING_DOWN' | 'STORE_FULL'
 
 const TABLE: Readonly<Record<UploadErrorCode, readonly [status: number, message: string]>> = {
@@ -45,6 +45,7 @@ const TABLE: Readonly<Record<UploadErrorCode, readonly [status: number, message:
   BODY_CONSUMED: [500, 'The request body was read before it reached the upload handler'],
   INTERNAL: [500, 'The server failed'],
   UPLOAD_CORRUPT: [500, 'The stored upload is damaged'],
+  UNSUPPORTED_CODING: [501, 'This transfer coding is not supported here'],
   BUSY: [503, 'Too many requests are in progress'],
   LOCK_LOST: [503, 'The lock of this upload was lost'],
   OVERDUE: [503, 'The server is still at work on this request'],

@@ -18,7 +18,7 @@ const MODIFIED = 'Tue, 14 Nov 2023 22:13:20 GMT'
 /** What every answer has, and what every answer with the content has. */
 const POLICY = {
   'accept-ranges': 'bytes',
-  'cache-control': 'private, no-cache',
+  'cache-control': 'private, no-cache, no-transform',
   'content-security-policy': "default-src 'none'; sandbox",
   'cross-origin-resource-policy': 'same-origin',
   'etag': ETAG,

@@ -115,21 +115,21 @@ test('a response that somebody else has ended while it waited for its turn holds
   await site.settled()
 })
 
-test('HTTP/2: a stream above 100 is answered 503, and the session serves on', LIMIT, async (t) => {
+for (const [method, refused] of [['DELETE', 503], ['HEAD', 423]] as const) test(`HTTP/2: a ${method} above 100 streams is answered ${refused}, and the session serves on`, LIMIT, async (t) => {
   const first = gate()
   const tus = tusHandler({ store: new FileStore(temporaryFolder(t), { sync: 'none' }), authorize: () => first.opened })
   const session = connectHttp2(`http://127.0.0.1:${await listen(t, createHttp2Server((req, res) => void tus(req, res)))}`)
   t.after(() => session.destroy())
   const statuses: number[] = []
   const ask = async (): Promise<void> => {
-    const stream = session.request({ ':method': 'HEAD', ':path': '/files/none', 'tus-resumable': '1.0.0' })
+    const stream = session.request({ ':method': method, ':path': '/files/none', 'tus-resumable': '1.0.0' })
     const [headers] = (await once(stream.resume(), 'response')) as [IncomingHttpHeaders & { ':status': number }]
     statuses.push(headers[':status'])
     await once(stream, 'close')
   }
   const answers = Array.from({ length: 103 }, ask)
   while (statuses.length < 3) await nextTurn()
-  assert.deepEqual(statuses, [503, 503, 503])
+  assert.deepEqual(statuses, [refused, refused, refused])
   first.open()
   await Promise.all(answers)
   assert.deepEqual(statuses.slice(3), Array.from({ length: 100 }, () => 404))

@@ -206,13 +206,13 @@ for (const [cut, how] of [['end', 'FIN'], ['resetAndDestroy', 'RST']] as const) 
   })
 }
 
-test('T104 · a body with a checksum that falls silent is 408, and nothing of it counts', async (t) => {
+test('T104 · a body with a checksum that falls silent is 423, and nothing of it counts', async (t) => {
   const site = await serve(t, { idleTimeoutMs: 50 })
   const upload = await make(site, 10, 'hello')
   const client = await WireClient.connect(site.port)
   await client.send(patch(upload, 5, 'world', [checksum('world')]).subarray(0, -2))
   const answer = await client.response()
-  assert.equal(answer.status, 408)
+  assert.equal(answer.status, 423)
   assertPlainRefusal(answer, site)
   client.destroy()
   await assertStored(site, upload, 'hello')
@@ -470,12 +470,12 @@ for (const [what, ending] of endings) {
   }
 }
 
-test('T107 · a trailer that never comes is 408, and nothing of the body counts', async (t) => {
+test('T107 · a trailer that never comes is 423, and nothing of the body counts', async (t) => {
   const site = await serve(t, { idleTimeoutMs: 50 })
   const upload = await make(site, 10, 'hello')
   const client = await WireClient.connect(site.port)
   await client.send(request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 5', CODED, TRAILER], '5\r\nworld\r\n0\r\n'))
-  assert.equal((await client.response()).status, 408)
+  assert.equal((await client.response()).status, 423)
   client.destroy()
   await assertStored(site, upload, 'hello')
 })

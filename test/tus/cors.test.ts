@@ -207,6 +207,9 @@ const mistakes: readonly (readonly [what: string, cors: unknown])[] = [
   ...['*', 'null', '', 'page.example', `${PAGE}/`, `${PAGE}/path`, `${PAGE},https://other.example`, `${PAGE} `, 'https://', '//page.example', 'https://*.page.example']
     .map((origin) => [`the origin ${JSON.stringify(origin)} in a list`, { origins: [origin] }] as const),
   ['one origin that is no list', { origins: PAGE }],
+  ...['file://', 'file:///', 'capacitor://', 'capacitor:localhost', 'capacitor://localhost/'].map((origin) => [`the origin ${origin} in a list`, { origins: [origin] }] as const),
+  ...['', 'X Tenant', 'X-Tenant:', 'X-Tenant, X-Other', 'X-\r\nSet-Cookie: a', 'Größe'].flatMap((name) =>
+    ['allowHeaders', 'exposeHeaders'].map((option) => [`${option} with ${JSON.stringify(name)}`, { origins: '*', [option]: [name] }] as const)),
 ]
 
 for (const [what, cors] of mistakes) {
@@ -215,6 +218,73 @@ for (const [what, cors] of mistakes) {
     assert.throws(() => tusHandler({ store, cors: cors as CorsOptions }), { name: 'TypeError' })
   })
 }
+
+test('the origins null and file:// are refused in a list, with what may be done instead', (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  for (const origin of ['null', 'file://']) {
+    assert.throws(() => tusHandler({ store, cors: { origins: [PAGE, origin] } }), { name: 'TypeError', message: /: received "(?:null|file:\/\/)"\. Any local file has it: use a function$/ })
+  }
+})
+
+for (const origin of ['capacitor://localhost', 'ionic://localhost', 'app://my.app', 'chrome-extension://abcdefghijklmnop', 'http://localhost:3000', 'http://[::1]:80']) {
+  test(`T138 · the origin ${origin} may be in a list`, async (t) => {
+    const site = await serve(t, { cors: { origins: [origin], credentials: true } })
+    const answer = await ask(site, request('OPTIONS /files/', [`Origin: ${origin}`, 'Access-Control-Request-Method: POST']))
+    assert.equal(answer.headers.get('access-control-allow-origin'), origin)
+  })
+}
+
+test('T138 · a page may read all of a download, and what hooks add; it may ask for ranges, and whether it has it already', async (t) => {
+  const onFinish = (): object => ({ status: 200, headers: { 'X-Job': '7' } })
+  const site = await serve(t, { cors: { origins: [PAGE], exposeHeaders: ['X-Job'] }, download: {}, onFinish })
+  const upload = await make(site, 10, 'hello')
+  const finished = await ask(site, request(`PATCH ${upload}`, [V, OCT, ORIGIN, 'Upload-Offset: 5', 'Content-Length: 5'], 'world'))
+  assert.deepEqual([finished.status, finished.headers.get('x-job')], [200, '7'])
+  const part = await ask(site, request(`GET ${upload}`, [ORIGIN, 'Range: bytes=2-3']))
+  assert.equal(part.status, 206)
+  const safelisted = ['cache-control', 'content-length', 'content-type', 'last-modified'] // which pages may read anyway
+  const ofBrowsers = ['connection', 'content-security-policy', 'cross-origin-resource-policy', 'date', 'keep-alive', 'vary', 'x-content-type-options']
+  for (const answer of [finished, part, await ask(site, request(`GET ${upload}`, [ORIGIN]))]) {
+    const exposed = listOf(answer, 'access-control-expose-headers')
+    const hidden = [...answer.headers.keys()].filter((name) => ![...exposed, ...safelisted, ...ofBrowsers].includes(name) && !name.startsWith('access-control-'))
+    assert.deepEqual(hidden, [])
+    assert.equal(exposed.length, new Set(exposed).size, 'each is named once')
+    assert.deepEqual(exposed.filter((name) => safelisted.includes(name)), [])
+  }
+  const preflight = await ask(site, request(`OPTIONS ${upload}`, [ORIGIN, 'Access-Control-Request-Method: GET', 'Access-Control-Request-Headers: if-range,range']))
+  for (const name of ['range', 'if-range', 'if-none-match']) assert.ok(listOf(preflight, 'access-control-allow-headers').includes(name), name)
+  assert.ok(listOf(preflight, 'access-control-allow-methods').includes('get'))
+})
+
+test('without downloads a page is told nothing of theirs', async (t) => {
+  const site = await serve(t, { cors: { origins: '*' } })
+  const answer = await ask(site, request('OPTIONS /files/', [ORIGIN, 'Access-Control-Request-Method: POST']))
+  for (const name of ['etag', 'content-range']) assert.equal(listOf(answer, 'access-control-expose-headers').includes(name), false)
+  assert.equal(listOf(answer, 'access-control-allow-headers').includes('range'), false)
+})
+
+test('a download may be embedded by the pages that may read it, and by no others', async (t) => {
+  const rows: readonly (readonly [cors: CorsOptions | undefined, origin: string | undefined, policy: string])[] = [
+    [undefined, PAGE, 'same-origin'],
+    [{ origins: '*' }, undefined, 'cross-origin'],
+    [{ origins: '*' }, 'null', 'cross-origin'],
+    [{ origins: [PAGE] }, PAGE, 'cross-origin'],
+    [{ origins: [PAGE] }, 'https://stranger.example', 'same-origin'],
+    [{ origins: [PAGE] }, 'null', 'same-origin'],
+    [{ origins: [PAGE] }, undefined, 'same-origin'],
+    [{ origins: (origin) => origin === PAGE }, PAGE, 'cross-origin'],
+    [{ origins: (origin) => origin === PAGE }, 'https://stranger.example', 'same-origin'],
+  ]
+  for (const [cors, origin, policy] of rows) {
+    const site = await serve(t, { cors, download: {} })
+    const upload = await make(site, 5, 'hello')
+    for (const headers of [[], ['Range: bytes=0-1']]) {
+      const answer = await ask(site, request(`GET ${upload}`, [...(origin === undefined ? [] : [`Origin: ${origin}`]), ...headers]))
+      assert.equal(answer.headers.get('cross-origin-resource-policy'), policy)
+      assert.match(answer.headers.get('cache-control') ?? '', /\bno-transform\b/)
+    }
+  }
+})
 
 test('a function for origins that fails is a failure of the server, whatever code its error has', async (t) => {
   for (const code of ['ENOSPC', 'LOCK_TIMEOUT']) {

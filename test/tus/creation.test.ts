@@ -129,6 +129,16 @@ test('T72, T74 · HEAD tells the metadata byte for byte as they came, also from 
   }
 })
 
+test('T72 · white space around the commas of metadata means nothing, and HEAD tells them without it; two lines are one list', async (t) => {
+  const site = await serve(t)
+  const spaced = [['Upload-Metadata: fileName d29ybGQ=, filetype eA=='], ['Upload-Metadata: fileName d29ybGQ= ,\tfiletype eA=='], ['Upload-Metadata: fileName d29ybGQ=', 'Upload-Metadata: filetype eA==']]
+  for (const headers of spaced) {
+    const answer = await ask(site, request('POST /files/', [V, 'Upload-Length: 10', ...headers, 'Content-Length: 0']))
+    assert.equal(answer.status, 201, headers.join())
+    assert.equal((await head(site, answer.headers.get('location') ?? '')).headers.get('upload-metadata'), 'fileName d29ybGQ=,filetype eA==')
+  }
+})
+
 test('T73 · HEAD of an upload without metadata has no Upload-Metadata', async (t) => {
   const site = await serve(t)
   for (const headers of [[], ['Upload-Metadata:'], ['Upload-Metadata:  ']]) {
@@ -140,8 +150,8 @@ test('T73 · HEAD of an upload without metadata has no Upload-Metadata', async (
 
 test('T75 · metadata that are malformed are 400 and create nothing', async (t) => {
   const site = await serve(t)
-  const values = [', eA==', 'k a b', 'k !!!', 'k eA', 'k eA==,k eQ==', ',', 'k eA==,', 'k eA==,,l eA==', 'k eA==, l eA==', 'k -_-_', 'k é']
-  const rows = [['Upload-Metadata: k eA==', 'Upload-Metadata: l eA=='], ...values.map((value) => [`Upload-Metadata: ${value}`])]
+  const values = [', eA==', 'k a b', 'k !!!', 'k eA', 'k eA==,k eQ==', ',', 'k eA==,', 'k eA==,,l eA==', 'k eA==, ,l eA==', 'k -_-_', 'k é']
+  const rows = [['Upload-Metadata: k eA==', 'Upload-Metadata: k eA=='], ...values.map((value) => [`Upload-Metadata: ${value}`])]
   for (const headers of rows) {
     const answer = await ask(site, request('POST /files/', [V, 'Upload-Length: 10', ...headers, 'Content-Length: 0']))
     assert.equal(answer.status, 400, headers.join())

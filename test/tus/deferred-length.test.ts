@@ -136,16 +136,50 @@ test('T69 · a length above the maximum that onCreate chose for the upload is 41
   assert.equal((await ask(site, patch(upload, 5, 10, 'world'))).status, 204)
 })
 
-test('T69 · a length that comes with an Upload-Defer-Length is 400, and so is that alone', async (t) => {
+test('T66 · a PATCH may say that the length is still to come: its bytes are stored, and HEAD says the same', async (t) => {
+  const site = await serve(t)
+  const upload = await makeDeferred(site)
+  for (const [offset, body] of [[0, 'hello'], [5, 'world'], [10, '']] as const) {
+    const answer = await ask(site, request(`PATCH ${upload}`, [V, OCT, `Upload-Offset: ${offset}`, DEFERRED, `Content-Length: ${body.length}`], body))
+    assert.deepEqual([answer.status, answer.headers.get('upload-offset')], [204, String(offset + body.length)])
+    assert.deepEqual(await toldOf(site, upload), [String(offset + body.length), undefined, '1'])
+  }
+  assert.equal((await ask(site, patch(upload, 10, 10, ''))).status, 204)
+  assert.deepEqual(await toldOf(site, upload), ['10', '10', undefined])
+})
+
+test('T69 · a malformed Upload-Defer-Length, or one beside a length, is 400, and nothing of its PATCH is stored', async (t) => {
   const site = await serve(t)
   const upload = await makeDeferred(site, 'hello')
   const before = snapshot(site.folder)
-  for (const lengths of [[DEFERRED], [DEFERRED, 'Upload-Length: 10'], ['Upload-Defer-Length: 0']]) {
+  const malformed = ['0', '2', 'true', '', '1, 1', '01', '1.0', '?1', '-1', '1;a'].map((value) => [`Upload-Defer-Length: ${value}`])
+  for (const lengths of [...malformed, [DEFERRED, DEFERRED], [DEFERRED, 'Upload-Length: 10'], [DEFERRED, 'Upload-Length: ']]) {
     const answer = await ask(site, request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 5', ...lengths, 'Content-Length: 5'], 'world'))
-    assert.equal(answer.status, 400)
+    assert.equal(answer.status, 400, lengths.join())
     assertPlainRefusal(answer, site)
   }
   assert.deepEqual(snapshot(site.folder), before)
+})
+
+test('T69 · once the length is known, a PATCH that puts it off is 400 and stores nothing, also when the upload is complete', async (t) => {
+  const site = await serve(t)
+  const upload = await makeDeferred(site, 'hello')
+  assert.equal((await ask(site, patch(upload, 5, 10, ''))).status, 204)
+  for (const [offset, body] of [[5, 'world'], [5, ''], [10, '']] as const) {
+    if (offset === 10) assert.equal((await ask(site, patch(upload, 5, undefined, 'world'))).status, 204)
+    const before = snapshot(site.folder)
+    const answer = await ask(site, request(`PATCH ${upload}`, [V, OCT, `Upload-Offset: ${offset}`, DEFERRED, `Content-Length: ${body.length}`], body))
+    assert.equal(answer.status, 400)
+    assertPlainRefusal(answer, site)
+    assert.deepEqual(snapshot(site.folder), before)
+  }
+})
+
+test('T69 · with a store that keeps no lengths, a PATCH that puts the length off is 400', async (t) => {
+  const site = await serve(t, { store: (files) => Object.assign(new StoreBehind(files), { setLength: undefined }) })
+  const upload = (await exchange(site.port, request('POST /files/', [V, OCT, 'Upload-Length: 10', 'Content-Length: 5'], 'hello'))).headers.get('location')
+  const answer = await ask(site, request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 5', DEFERRED, 'Content-Length: 5'], 'world'))
+  assert.deepEqual([answer.status, answer.body], [400, 'Upload-Defer-Length is not supported here\n'])
 })
 
 const refusals: readonly (readonly [status: number, what: string, text: (upload: string) => string | Buffer])[] = [

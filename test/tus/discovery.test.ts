@@ -81,7 +81,8 @@ test('T6 · every refusal names the version once', async (t) => {
     [413, request('POST /files/', [V, 'Upload-Length: 1001', 'Content-Length: 0'])],
     [415, request(`PATCH ${upload}`, [V, 'Content-Type: text/plain', 'Upload-Offset: 0', 'Content-Length: 0'])],
     [423, request(`PATCH ${held}`, [V, OCT, 'Upload-Offset: 0', 'Content-Length: 0'])],
-    [500, request('HEAD /files/faulty', [V])],
+    [500, request('DELETE /files/faulty', [V])],
+    [423, request('HEAD /files/faulty', [V])],
   ]
   for (const [status, text] of refusals) {
     const answer = await ask(site, text, { toHead: text.startsWith('HEAD') })

@@ -195,7 +195,7 @@ const endings: readonly (readonly [what: string, end: (site: Site, upload: strin
   ['falls silent', async (site, upload) => {
     const client = await WireClient.connect(site.port)
     await client.send(patch(upload, 0, 'helloworld').slice(0, -1))
-    assert.equal((await client.response()).status, 408)
+    assert.equal((await client.response()).status, 423)
     client.destroy()
     await site.settled()
   }],
@@ -264,7 +264,7 @@ class GatheringStore extends StoreBehind {
 
 for (const [what, interrupted, text] of [
   ['creations', 201, () => request('POST /files/', [V, OCT, 'Upload-Length: 10', 'Content-Length: 10'], 'hello')],
-  ['PATCHes that bring a length', 408, (upload: string) =>
+  ['PATCHes that bring a length', 423, (upload: string) =>
     request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', 'Upload-Length: 10', 'Content-Length: 10'], 'hello')],
 ] as const) {
   test(`maxConcurrent · of ${what} that come at once no more are received than that`, async (t) => {
@@ -351,7 +351,7 @@ test('answerTimeoutMs · an onTerminate that hangs leads to 503; the upload is g
   assert.equal(snapshot(site.folder).size, 0)
 })
 
-test('answerTimeoutMs · a store that hangs leads to 503', async (t) => {
+test('answerTimeoutMs · a store that hangs leads to 503, and to 423 where tus asks by HEAD', async (t) => {
   const { opened, open } = gate()
   class HangingStore extends StoreBehind {
     override async find(id: string): Promise<Upload | undefined> {
@@ -362,7 +362,8 @@ test('answerTimeoutMs · a store that hangs leads to 503', async (t) => {
   const site = await serve(t, { answerTimeoutMs: 500, store: (files) => new HangingStore(files) })
   const upload = await makeEmpty(site)
   const answer = await head(site, upload)
-  assert.deepEqual([answer.status, answer.headers.get('upload-offset')], [503, undefined])
+  assert.deepEqual([answer.status, answer.headers.get('upload-offset')], [423, undefined])
+  assertTemporary(await ask(site, patch(upload, 0, '')), site, /still at work/)
   open()
   await site.settled()
   assert.equal(await offsetOf(site, upload), 0)

@@ -3,11 +3,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { formatMetadata, parseMetadata } from '../../lib/tus/metadata.ts'
+import { formatMetadata, parseMetadata, trimMetadata } from '../../lib/tus/metadata.ts'
 
 const accepted: readonly (readonly [header: string, entries: readonly (readonly [string, string])[]])[] = [
   ['filename d29ybGQ=', [['filename', 'world']]],
   ['filename d29ybGQ=,is_confidential', [['filename', 'world'], ['is_confidential', '']]],
+  ['filename d29ybGQ=, filetype eA==', [['filename', 'world'], ['filetype', 'x']]],
+  ['a eA==\t ,\t b,c eQ==  , d ', [['a', 'x'], ['b', ''], ['c', 'y'], ['d', '']]],
+  [' k eA== ', [['k', 'x']]],
+  [' eA==', [['eA==', '']]],
+  ['k  , l', [['k', ''], ['l', '']]],
   ['k', [['k', '']]],
   ['k ', [['k', '']]],
   ['a ,b eA==', [['a', ''], ['b', 'x']]],
@@ -21,8 +26,8 @@ const accepted: readonly (readonly [header: string, entries: readonly (readonly 
 ]
 
 const malformed = [
-  '', ' ', ',', ' eA==', 'k a b', 'k  eA==', ' k eA==', 'k eA== ', 'k !!!', 'k eA', 'k eA=', 'k e===', 'k =', 'k eA==eA==', 'k -_-_',
-  'k eA==,', ',k eA==', 'k eA==,,l eA==', 'k eA==, l eA==', 'k eA==,k eQ==', 'k,k', '__proto__ eA==,__proto__', 'k\teA==', 'k eA==\r\nX: y',
+  '', ' ', ',', 'k a b', 'k  eA==', 'k\t eA==', 'k eA==\u00a0', '\u3000k eA==', 'k !!!', 'k eA', 'k eA=', 'k e===', 'k =', 'k eA==eA==', 'k -_-_',
+  'k eA==,', ',k eA==', 'k eA==,,l eA==', 'k eA==, , l eA==', 'k eA==, ', 'k eA==, k eQ==', 'k eA==,\r\n l', 'k eA==,k eQ==', 'k,k', '__proto__ eA==,__proto__', 'k\teA==', 'k eA==\r\nX: y',
   'k\0 eA==', 'ключ eA==', 'k é', '\u00a0', 'k e A==',
 ]
 
@@ -84,6 +89,19 @@ test('whatever is accepted can be written and read again without a change', () =
   )
 })
 
+test('white space around commas is taken out, and nothing else', () => {
+  assert.equal(trimMetadata(' a eA== ,\tb , c,d\t,e  '), 'a eA==,b ,c,d,e ')
+  fc.assert(
+    fc.property(entries, fc.constantFrom('', ' ', '\t', ' \t '), fc.constantFrom('', ' ', '\t '), (entries, before, after) => {
+      const sent = formatMetadata(new Map(entries)) ?? ''
+      assert.equal(trimMetadata(sent), sent)
+      const spaced = sent.split(',').map((entry) => (/ /.test(entry) ? `${after}${entry}${before}` : `${after}${entry}`)).join(',')
+      assert.deepEqual([...(parseMetadata(spaced) ?? [])], entries)
+      assert.equal(trimMetadata(spaced), sent)
+    }),
+  )
+})
+
 const size = 100 * 1024
 const large: readonly (readonly [what: string, header: string, entries: number | undefined])[] = [
   ['one value', `k ${'A'.repeat(size)}`, 1],
@@ -95,6 +113,9 @@ const large: readonly (readonly [what: string, header: string, entries: number |
   ['many entries, the last one repeated', `${Array.from({ length: size / 10 }, (_, n) => `k${n} eA==`).join(',')},k0`, undefined],
   ['commas', ','.repeat(size), undefined],
   ['spaces', ' '.repeat(size), undefined],
+  ['one entry with spaces behind it', `k${' '.repeat(size)}`, 1],
+  ['one entry with spaces behind it that ends badly', `k ${' '.repeat(size)}!`, undefined],
+  ['spaces around commas', Array.from({ length: 100 }, (_, n) => `${' '.repeat(size / 200)}k${n}${'\t'.repeat(size / 200)}`).join(','), 100],
   ['padding', `k ${'='.repeat(size)}`, undefined],
 ]
 

@@ -5,7 +5,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { request, WireClient } from '../support/wire.ts'
-import { chunked, make, OCT, serve, snapshot, V, type Site } from './support.ts'
+import { published } from './steps.ts'
+import { ask, assertPlainRefusal, chunked, make, OCT, serve, snapshot, V, type Site } from './support.ts'
 
 /** What a smuggler wants to be executed. */
 const hidden = (victim: string): string => request(`DELETE ${victim}`, [V])
@@ -50,6 +51,52 @@ for (const [what, headers] of framings) {
     assert.deepEqual(snapshot(site.folder), before)
   })
 }
+
+const CODINGS = [
+  ['Transfer-Encoding: gzip, chunked'], ['Transfer-Encoding: gzip', 'Transfer-Encoding: chunked'], ['Transfer-Encoding: GZIP,chunked'],
+  ['Transfer-Encoding: identity, chunked'], ['Transfer-Encoding: ,chunked'],
+]
+
+for (const codings of CODINGS) {
+  test(`T51 · ${codings.join(' and ')} is 501, published nowhere, and its bytes are stored nowhere`, async (t) => {
+    const errors = published(t, 'longhaul:error')
+    const site = await serve(t)
+    const upload = await make(site, 100)
+    const before = snapshot(site.folder)
+    for (const expect of [[], ['Expect: 100-continue']]) {
+      const body = chunked('hello').toString()
+      for (const target of [`PATCH ${upload}`, 'POST /files/']) {
+        const fields = target.startsWith('POST') ? 'Upload-Length: 5' : 'Upload-Offset: 0'
+        const answer = await ask(site, request(target, [V, OCT, fields, ...codings, ...expect], body))
+        assert.equal(answer.status, 501)
+        assertPlainRefusal(answer, site)
+      }
+    }
+    await site.settled()
+    assert.deepEqual(snapshot(site.folder), before)
+    assert.equal(errors.length, 0)
+  })
+}
+
+test('T51 · chunked is chunked in any case of letters', async (t) => {
+  const site = await serve(t)
+  const upload = await make(site, 5)
+  const text = request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', 'TRANSFER-ENCODING: Chunked '], chunked('hello').toString())
+  assert.equal((await ask(site, text)).status, 204)
+})
+
+test('T51 · two Host lines, equal or not, are 400 whatever is asked, and nothing is done', async (t) => {
+  const site = await serve(t, { cors: { origins: '*' }, download: {}, authorize: () => assert.fail('a hook was asked') })
+  const before = snapshot(site.folder)
+  for (const host of ['Host: test', 'Host: other', 'HOST: test', 'host:']) {
+    for (const [target = '', ...fields] of [['POST /files/', 'Upload-Length: 0'], ['OPTIONS /files/'], ['HEAD /files/a'], ['GET /files/a'], ['DELETE /elsewhere']]) {
+      const answer = await ask(site, request(target, [V, host, ...fields]), { toHead: target.startsWith('HEAD') })
+      assert.equal(answer.status, 400, target)
+      if (answer.body !== '') assertPlainRefusal(answer, site)
+    }
+  }
+  assert.deepEqual(snapshot(site.folder), before)
+})
 
 const badChunks = [
   'x\r\nhello\r\n0\r\n\r\n', '-5\r\nhello\r\n0\r\n\r\n', ' 5\r\nhello\r\n0\r\n\r\n', '5hello\r\n0\r\n\r\n', '5\r\nhelloXX0\r\n\r\n',
