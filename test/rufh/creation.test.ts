@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import { test, type TestContext } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import type { Upload } from '../../lib/upload/types.ts'
+import { stopClock } from '../support/clock.ts'
 import { WireClient } from '../support/wire.ts'
 import { Gate } from '../tus/steps.ts'
 import { contentOf, pattern, snapshot, stored, WatchedStore } from '../tus/support.ts'
@@ -196,7 +197,7 @@ overBoth('R40 · without a length none is told, even if content that was to be t
 })
 
 overBoth('R33, R41 · the 104s of a slow creation tell how far it is, never back and never beyond what was sent', async (t, version) => {
-  t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
+  const advance = stopClock(t)
   const site = await serve(t, version)
   const exchange = await beginCreation(site, { ...I8, 'Upload-Complete': '?1' }, MiB)
   const upload = locationOf(await exchange.interim())
@@ -213,7 +214,7 @@ overBoth('R33, R41 · the 104s of a slow creation tell how far it is, never back
   }
   const listened = assert.rejects(listen(), /No interim response/)
   while (sent < MiB) {
-    t.mock.timers.tick(1000) // it is time for the next message
+    advance(1000) // it is time for the next message
     const piece = pattern(MiB).subarray(sent, sent + MiB / 8)
     sent += piece.length
     await exchange.write(piece)

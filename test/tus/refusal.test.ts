@@ -15,7 +15,7 @@ import { ask, head, make, offsetOf, OCT, serve, StoreBehind, V, type Site, type 
 /** Whether time may help, for each code. The compiler complains about a missing one. */
 const PASSES = {
   BAD_REQUEST: false, LENGTH_CONFLICT: false, COMPLETED: false, TOO_SMALL: false, FINAL_UPLOAD: false, REFUSED: false, NOT_FOUND: false,
-  METHOD_NOT_ALLOWED: false, EXPIRED: false, DEACTIVATED: false, PART_GONE: false, UNSUPPORTED_VERSION: false, TOO_LARGE: false,
+  METHOD_NOT_ALLOWED: false, EXPIRED: false, DEACTIVATED: false, PART_GONE: false, MOVED: false, UNSUPPORTED_VERSION: false, TOO_LARGE: false,
   MAX_SIZE_EXCEEDED: false, APPEND_TOO_LARGE: false, UNSUPPORTED_MEDIA_TYPE: false, METADATA_TOO_LARGE: false, BODY_CONSUMED: false,
   UPLOAD_CORRUPT: false, UNSUPPORTED_CODING: false,
   OFFSET_CONFLICT: true, TAKEN_OVER: true, LOCKED: true, INTERNAL: true, BUSY: true, LOCK_LOST: true, OVERDUE: true, SHUTTING_DOWN: true,
