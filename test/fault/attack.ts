@@ -48,7 +48,7 @@ const PARTIAL = { 'Upload-Concat': 'partial' }
 const STORING_MS = 20_000
 const POLL_MS = 20
 /** What may be said to one of many that append to the same upload: elsewhere, taken over, silent, too long in a queue. */
-const CONTENDED: readonly number[] = [204, 409, 408, 423]
+const CONTENDED: readonly number[] = [204, 409, 423]
 
 /** Makes what the attacks are about. */
 export async function setTheScene(directory: string, uploads: Uploads, idleTimeoutMs: number): Promise<Scene> {

@@ -41,7 +41,7 @@ export async function silence(attack: ConnectionAttack): Promise<void> {
   const client = await attack.open()
   await attack.send(client, attack.patchHead(target.entry, start, `Content-Length: ${end - start}`), target.entry.take(start, cut))
   const answer = await attack.answer(client)
-  attack.judge(target, answer, start, end, start < end ? 408 : 204)
+  attack.judge(target, answer, start, end, start < end ? 423 : 204)
   if (target.alone && start < end) await attack.holds(target.entry, cut)
   if (attack.random.chance(0.15)) await attack.goOn(client, answer)
 }

@@ -135,7 +135,7 @@ export async function expectation(attack: ConnectionAttack): Promise<void> {
   }
   if (fate === 'obeyed') await attack.send(client, entry.take(start, end))
   const answer = await attack.answer(client)
-  attack.judge(target, answer, start, end, fate === 'silent' && start < end ? 408 : 204)
+  attack.judge(target, answer, start, end, fate === 'silent' && start < end ? 423 : 204)
   if (fate !== 'silent') await attack.goOn(client, answer)
 }
 

@@ -84,7 +84,7 @@ async function silence(attack: Http2Attack): Promise<void> {
   const { target, start, end, cut, exchange, session } = await beginInBody(attack)
   const heard = await attack.answer(exchange)
   assert.ok(heard)
-  attack.judge(target, heard, start, end, start < end ? 408 : 204)
+  attack.judge(target, heard, start, end, start < end ? 423 : 204)
   if (target.alone && start < end) await attack.holds(target.entry, cut)
   await attack.inspect(target, session) // the session is none the worse for it
 }
@@ -100,7 +100,7 @@ async function noEnd(attack: Http2Attack): Promise<void> {
   if (attack.random.chance(0.5)) return attack.cut(session)
   const heard = await attack.answer(exchange)
   assert.ok(heard)
-  attack.judge({ ...target, alone: false }, heard, start, end, 408)
+  attack.judge({ ...target, alone: false }, heard, start, end, 423)
 }
 
 /** Sends more or less than it has announced. */
@@ -134,7 +134,7 @@ async function manyStreams(attack: Http2Attack): Promise<void> {
     if (fate === 'whole') exchange.stream.end()
     if (fate === 'reset') exchange.stream.close(attack.anyCode())
     const heard = await attack.answer(exchange)
-    if (fate !== 'reset') attack.judge({ entry, alone: true }, heard!, 0, entry.length, fate === 'whole' ? 204 : 408)
+    if (fate !== 'reset') attack.judge({ entry, alone: true }, heard!, 0, entry.length, fate === 'whole' ? 204 : 423)
     if (fate === 'silent') await attack.holds(entry, cut)
   })
   await Promise.all(streams)
@@ -321,7 +321,7 @@ async function expectation(attack: Http2Attack): Promise<void> {
   if (asked && fate === 'reset') exchange.stream.close(attack.anyCode())
   if (asked && fate === 'cut') await attack.cut(session)
   const heard = await attack.answer(exchange)
-  if (heard && fate !== 'reset' && fate !== 'cut') attack.judge(target, heard, start, end, { obeyed: 204, refused: 409, silent: start < end ? 408 : 204 }[fate])
+  if (heard && fate !== 'reset' && fate !== 'cut') attack.judge(target, heard, start, end, { obeyed: 204, refused: 409, silent: start < end ? 423 : 204 }[fate])
   await attack.inspect(target)
 }
 

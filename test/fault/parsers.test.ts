@@ -111,7 +111,7 @@ test('a header that is there and malformed is not taken for one that is absent',
 test('the expressions of the library are all written as literals, and the search finds them', () => {
   const patterns = readPatterns(ROOT)
   assert.ok(patterns.length >= 40, `${patterns.length} expressions`)
-  assert.ok(patterns.some(({ file, regex }) => file === 'tus/metadata.ts' && regex.source.startsWith('^([!-+')))
+  assert.ok(patterns.some(({ file, regex }) => file === 'tus/metadata.ts' && regex.source.includes('([!-+')))
   for (const name of readdirSync(join(ROOT, 'lib'), { recursive: true, encoding: 'utf8' }).filter((each) => each.endsWith('.ts'))) {
     assert.doesNotMatch(readFileSync(join(ROOT, 'lib', name), 'utf8'), /\bRegExp\(|\.(?:match|matchAll|search)\(['"`]/, `lib/${name} makes an expression out of text`)
   }
@@ -319,7 +319,7 @@ campaign('whatever comes over the socket of the locks, it is turned away, and th
   report({ fault: "hostile lines over the locks' sockets", rounds })
 })
 
-const TABLE = [400, 403, 404, 405, 408, 409, 410, 412, 413, 415, 423, 431, 460, 503, 507]
+const TABLE = [400, 403, 404, 405, 408, 409, 410, 412, 413, 415, 423, 431, 460, 501, 503, 507]
 const SUCCESSES = [200, 201, 204, 206, 304]
 /** Answers that are Node's own, or those of a range. */
 const OTHERS = [416, 417]

@@ -150,7 +150,7 @@ const badMetadata: readonly (readonly [what: string, value: string])[] = [
   ['bad base64', 'k %%%'],
   ['base64 without padding', 'k eA'],
   ['base64 of the URL-safe alphabet', 'k -_-_'],
-  ['an empty key', 'a eA==, eA=='],
+  ['an empty key', 'a eA==,\t'],
   ['an empty entry', 'k eA==,,'],
   ['three words', 'k eA== eA=='],
   ['100 KB of commas', ','.repeat(100 * 1024)],
