@@ -82,6 +82,7 @@ async function serve(options: ServeOptions): Promise<void> {
   const connections = maxConnections === undefined ? undefined : new Connections(server, maxConnections)
   server.on('error', (error) => fail(1, `${error.message}; --host and --port say where to listen`))
   group.add(server).listen()
+  process.on('SIGTERM', () => {}) // once the group is closed, one that comes again would cut off what follows
   void group.closed.then(async (report) => {
     // Writes that were given up may still be in flight. Their locks last until the process has ended.
     if (!report.forced) await locks?.close()

@@ -78,7 +78,8 @@ a proxy that passes Host on, give the name that clients use with --allowed-host 
 By default 10000 bodies are received at once, or fewer if the limit of open files (ulimit -n) is below 50000.
 
 Sizes: 4096, 10MiB, 2GB. Times: 500ms, 30s, 5m, 24h.
-SIGTERM or SIGINT saves what is under way and exits 0; a second one forces and exits 1.
+SIGTERM or SIGINT (Ctrl-C) saves what is in progress and exits 0. A SIGINT after that forces and exits 1;
+a SIGTERM that comes again changes nothing.
 `
 
 const MAX_TIMER_MS = 2 ** 31 - 1

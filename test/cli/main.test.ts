@@ -8,6 +8,7 @@ import { createServer } from 'node:http'
 import { connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { HELP } from '../../lib/cli/options.ts'
 import { filesIn } from '../support/files.ts'
@@ -202,7 +203,7 @@ test('An answer that is under way when SIGTERM comes is delivered whole', async 
   assert.deepEqual(await program.exit, { code: 0, signal: null })
 })
 
-test('A second signal forces the end that the first one waits for, and the exit code is 1', async (t) => {
+test('A SIGINT forces the end that a SIGTERM waits for, and the exit code is 1', async (t) => {
   const dir = temporaryFolder(t)
   const program = await startProgram(t, ['--dir', dir, '--download'])
   const idle = await connectIdle(program)
@@ -211,10 +212,26 @@ test('A second signal forces the end that the first one waits for, and the exit 
   const firstAtMs = performance.now()
   program.process.kill('SIGTERM')
   await idle.closed() // the shutdown has begun
-  program.process.kill('SIGINT') // a SIGTERM at once would be the same one
+  pressCtrlC(t, program)
 
   assert.deepEqual(await program.exit, { code: 1, signal: null })
   assert.ok(performance.now() - firstAtMs < 10_000, 'it must be the second signal that ends it, not the deadline of ten seconds')
+})
+
+test('However often SIGTERM comes, what is under way is delivered whole, the exit code is 0, and the last line is written', async (t) => {
+  const dir = temporaryFolder(t)
+  const program = await startProgram(t, ['--dir', dir, '--download'])
+  const idle = await connectIdle(program)
+  const { socket, received } = await beginLargeAnswer(t, program, dir)
+  const begunAtMs = performance.now()
+  const repeated = setInterval(() => program.process.kill('SIGTERM'), 20)
+  t.after(() => clearInterval(repeated))
+  await idle.closed() // the shutdown has begun
+  while (performance.now() - begunAtMs < 1500) await turn()
+  socket.resume()
+  await once(socket, 'close')
+  assert.ok(received.bytes > LARGE_BYTES, `${received.bytes} bytes came`)
+  assert.deepEqual(await program.exit, { code: 0, signal: null })
 })
 
 test('A forced end keeps the locks until the process is gone, as what was given up may still be written; the next program takes them over', async (t) => {
@@ -224,7 +241,7 @@ test('A forced end keeps the locks until the process is gone, as what was given 
   await beginLargeAnswer(t, program, dir)
   program.process.kill('SIGTERM')
   await idle.closed() // the shutdown has begun
-  program.process.kill('SIGINT')
+  pressCtrlC(t, program)
   assert.equal((await program.exit).code, 1)
   const [socket = ''] = readdirSync(join(dir, '.locks'))
   assert.match(socket, /\.sock$/)
@@ -260,6 +277,12 @@ test('--idle-timeout ends a silent upload with 408, and its bytes stay', async (
   const head = await exchange(program.port, request(`HEAD ${location}`, [TUS]), { toHead: true })
   assert.equal(head.headers.get('upload-offset'), '400')
 })
+
+/** Somebody who presses Ctrl-C until the program has ended: at first it takes that for a copy of the first signal. */
+function pressCtrlC(t: TestContext, { process }: Program): void {
+  const pressing = setInterval(() => process.kill('SIGINT'), 50)
+  t.after(() => clearInterval(pressing))
+}
 
 /** A connection that has had its answer and is kept. */
 async function connectIdle({ port }: Program): Promise<WireClient> {
