@@ -64,7 +64,10 @@ export interface ShutdownReport {
   readonly forcedConnections: number
   /** Promises given to `run` that had not settled. */
   readonly abandonedWork: number
-  /** What `onPhase` threw or rejected with. A rejection may be added after the shutdown has ended. */
+  /**
+   * What `onPhase` threw or rejected with, and what closing a server threw. A rejection may be added
+   * after the shutdown has ended.
+   */
   readonly errors: readonly unknown[]
 }
 
@@ -292,7 +295,7 @@ export class ShutdownGroup {
     await twoTurns() // requests that have arrived get read, and are not reset by close()
     if (this.#state === 'closed') return
     this.#enter('closing')
-    const servers = Array.from(this.#servers, stopListening)
+    const servers = Array.from(this.#servers, (server) => stopListening(server).catch((error) => this.#errors.push(error)))
     for (const [socket, session] of this.#sessions) closeSession(socket, session)
     this.#abort(reason)
     for (const socket of this.#handshakes) socket.destroy()
@@ -461,7 +464,8 @@ function prependWhileListenedTo(server: HttpServer, events: readonly string[], l
  * connections whose response was ended, even if most of it is still to be sent.
  */
 function stopListening(server: ShutdownServer): Promise<unknown> {
-  return new Promise((resolve) => NetServer.prototype.close.call(server, resolve))
+  const { close } = server instanceof NetServer ? NetServer.prototype : server // that of Bun is not one
+  return new Promise((resolve) => close.call(server, resolve))
 }
 
 /**
