@@ -171,6 +171,10 @@ export interface FileStoreOptions {
    * Default: false.
    */
   readonly shared?: boolean | undefined
+  /** Permissions of the files that it makes. RangeError unless the owner can read and write. Default: 0o600. */
+  readonly fileMode?: number | undefined
+  /** Permissions of a directory that it makes. Default: 0o700. */
+  readonly directoryMode?: number | undefined
   /**
    * How much memory the bytes of all appends together may take while they wait to be written, in
    * bytes. When it is used up, bodies are not read until something was written; then they go on in
@@ -297,6 +301,7 @@ export class FileStore {
   readonly shared: boolean
   readonly #sync: 'none' | 'finish' | 'append'
   readonly #budget: WriteBudget
+  readonly #fileMode: number
   /** Uploads whose flush failed, and up to where they are safe, until the rest was taken back. */
   readonly #doubtful = new Map<string, number>()
   /** Sidecars as they were last written here, the oldest first. What is only read is not kept: somebody may be writing it. */
@@ -309,7 +314,8 @@ export class FileStore {
     this.#sync = options.sync ?? 'finish'
     if (!SYNCS.includes(this.#sync)) throw new TypeError(`Cannot flush data as sync must be none, finish or append: received ${this.#sync}`)
     this.#budget = new WriteBudget(options.maxBufferedBytes ?? 256 * 1024 * 1024)
-    mkdirSync(this.directory, { recursive: true, mode: 0o700 })
+    this.#fileMode = options.fileMode ?? 0o600
+    mkdirSync(this.directory, { recursive: true, mode: options.directoryMode ?? 0o700 })
     const other = otherUser(join(this.directory, MARKS), this.shared)
     if (other === undefined) return
     const advice = `set shared: true in each process, and give each locks that reach the others`
@@ -338,7 +344,7 @@ export class FileStore {
     // Half of what a sidecar may have is for what comes later.
     const temporary = await this.#writeTemporary(id, sidecar, SIDECAR_MAX_BYTES / 6)
     try {
-      await (await open(dataPath, WRITE_NEW, 0o600)).close()
+      await (await open(dataPath, WRITE_NEW, this.#fileMode)).close()
     } catch (error) {
       await rm(temporary.path, { force: true })
       if (codeOf(error) === 'EEXIST') throw new FileStoreError('UPLOAD_EXISTS', `The upload ${id} exists already`, error)
@@ -685,7 +691,7 @@ export class FileStore {
     this.#written.delete(id) // until it is written for sure
     let file
     try {
-      file = await open(path, WRITE_NEW, 0o600)
+      file = await open(path, WRITE_NEW, this.#fileMode)
       await file.writeFile(text)
       if (this.#syncsSidecar(sidecar)) await file.sync()
       await file.close()
