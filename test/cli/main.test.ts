@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { join } from 'node:path'
@@ -142,6 +142,39 @@ test('--cors, --public-url and --download do what they say', async (t) => {
   const location = created.headers.get('location') ?? ''
   assert.match(location, /^https:\/\/b\.example\/up\/[0-9a-f]{32}$/)
   assert.equal((await exchange(port, request(`GET /files/${location.slice(-32)}`))).status, 200)
+})
+
+test('The web views of apps, whose origins have schemes of their own, are let in by --cors', async (t) => {
+  const { port } = await startProgram(t, ['--dir', temporaryFolder(t), '--cors', 'capacitor://localhost', '--cors', 'app://.'])
+  for (const [origin, allowed] of [['capacitor://localhost', 'capacitor://localhost'], ['app://.', 'app://.'], ['ionic://localhost', null], ['null', null]] as const) {
+    const preflight = await exchange(port, request('OPTIONS /files/', [`Origin: ${origin}`, 'Access-Control-Request-Method: PATCH']))
+    assert.equal(preflight.headers.get('access-control-allow-origin') ?? null, allowed, origin)
+  }
+})
+
+test('Idle connections are kept for longer than a load balancer keeps them, or for as long as --keep-alive-timeout says', async (t) => {
+  for (const [flags, seconds] of [[[], 75], [['--keep-alive-timeout', '620s'], 620]] as const) {
+    const { port } = await startProgram(t, ['--dir', temporaryFolder(t), ...flags])
+    const client = await WireClient.connect(port)
+    await client.send(request('OPTIONS /files/'))
+    assert.equal((await client.response()).headers.get('keep-alive'), `timeout=${seconds}`)
+    client.destroy()
+  }
+  const { port } = await startProgram(t, ['--dir', temporaryFolder(t), '--keep-alive-timeout', '100ms'])
+  await (await connectIdle({ port })).closed()
+})
+
+test('Files and the directory that is made have the permissions of --file-mode and --directory-mode, by default for the owner alone', async (t) => {
+  const modeOf = (path: string): string => (statSync(path).mode & 0o777).toString(8)
+  for (const [flags, file, directory] of [
+    [[], '600', '700'],
+    [['--file-mode', '640', '--directory-mode', '0750'], '640', '750'],
+  ] as const) {
+    const dir = join(temporaryFolder(t), 'made')
+    const { port } = await startProgram(t, ['--dir', dir, ...flags])
+    const id = idOf(await create(port, 5))
+    assert.deepEqual([modeOf(dir), modeOf(join(dir, id)), modeOf(join(dir, `${id}.info`))], [directory, file, file])
+  }
 })
 
 test('Where there can be no locks between processes, the program says so and does not start', async (t) => {
@@ -285,7 +318,7 @@ function pressCtrlC(t: TestContext, { process }: Program): void {
 }
 
 /** A connection that has had its answer and is kept. */
-async function connectIdle({ port }: Program): Promise<WireClient> {
+async function connectIdle({ port }: Pick<Program, 'port'>): Promise<WireClient> {
   const client = await WireClient.connect(port)
   await client.send(request('OPTIONS /files/'))
   assert.equal((await client.response()).status, 204)
