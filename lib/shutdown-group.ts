@@ -295,7 +295,8 @@ export class ShutdownGroup {
     await twoTurns() // requests that have arrived get read, and are not reset by close()
     if (this.#state === 'closed') return
     this.#enter('closing')
-    const servers = Array.from(this.#servers, (server) => stopListening(server).catch((error) => this.#errors.push(error)))
+    const onError = (error: unknown): number => this.#errors.push(error)
+    const servers = Array.from(this.#servers, (server) => stopListening(server).catch(onError))
     for (const [socket, session] of this.#sessions) closeSession(socket, session)
     this.#abort(reason)
     for (const socket of this.#handshakes) socket.destroy()

@@ -251,7 +251,7 @@ test('A SIGINT forces the end that a SIGTERM waits for, and the exit code is 1',
   assert.ok(performance.now() - firstAtMs < 10_000, 'it must be the second signal that ends it, not the deadline of ten seconds')
 })
 
-test('However often SIGTERM comes, what is under way is delivered whole, the exit code is 0, and the last line is written', async (t) => {
+test('SIGTERM again and again, as process managers send it, cuts nothing: what is under way is delivered whole, and the exit code is 0', async (t) => {
   const dir = temporaryFolder(t)
   const program = await startProgram(t, ['--dir', dir, '--download'])
   const idle = await connectIdle(program)
@@ -261,9 +261,22 @@ test('However often SIGTERM comes, what is under way is delivered whole, the exi
   t.after(() => clearInterval(repeated))
   await idle.closed() // the shutdown has begun
   while (performance.now() - begunAtMs < 1500) await turn()
+  clearInterval(repeated) // Node itself listens to no signal any more while it ends
   socket.resume()
   await once(socket, 'close')
   assert.ok(received.bytes > LARGE_BYTES, `${received.bytes} bytes came`)
+  assert.deepEqual(await program.exit, { code: 0, signal: null })
+})
+
+test('A SIGTERM that comes when all is closed, and the last lines wait to be read, changes nothing', async (t) => {
+  const dir = temporaryFolder(t)
+  const program = await startProgram(t, ['--dir', dir, '--log', 'json', '--sync', 'none'])
+  program.process.stdout!.pause()
+  for (let count = 0; count < 1500; count++) await create(program.port, 1) // more lines than the pipe holds
+  const begunAtMs = performance.now()
+  program.process.kill('SIGTERM')
+  while (readdirSync(join(dir, '.locks')).length > 0 || performance.now() - begunAtMs < 700) await turn()
+  program.process.kill('SIGTERM')
   assert.deepEqual(await program.exit, { code: 0, signal: null })
 })
 
