@@ -76,7 +76,7 @@ async function serve(options: ServeOptions): Promise<void> {
   }
 
   // requestTimeout would cut uploads that are progressing; the idle timeout ends those that are not. Node derives headersTimeout from it.
-  const timeouts = { requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS, keepAliveTimeout: options.keepAliveTimeoutMs }
+  const timeouts = { requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS, keepAliveTimeout: options.keepAliveMs }
   const server = createServer({ ...timeouts, highWaterMark: HIGH_WATER_MARK }, tracked(uploads))
   server.on('checkContinue', tracked(uploads.checkContinue))
   const connections = maxConnections === undefined ? undefined : new Connections(server, maxConnections)

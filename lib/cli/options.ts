@@ -22,7 +22,7 @@ export interface ServeOptions {
   readonly maxSize: number
   readonly graceMs: number
   readonly idleTimeoutMs: number
-  readonly keepAliveTimeoutMs: number
+  readonly keepAliveMs: number
   readonly sync: 'none' | 'finish' | 'append'
   /** Permissions of the files of uploads. */
   readonly fileMode: number
@@ -137,7 +137,7 @@ function read(words: readonly string[]): Command {
     maxSize: value('max-size', values['max-size'] ?? '100GiB', parseSize, 'a size such as 10MiB or 2GB'),
     graceMs: value('grace', values.grace ?? '10s', parseTimer, 'a time such as 500ms or 30s, at most 24 days'),
     idleTimeoutMs: value('idle-timeout', values['idle-timeout'] ?? '60s', parseTimer, 'a time such as 500ms or 30s, at most 24 days'),
-    keepAliveTimeoutMs: value('keep-alive-timeout', values['keep-alive-timeout'] ?? '75s', parseTimer, 'a time such as 75s, at most 24 days'),
+    keepAliveMs: value('keep-alive-timeout', values['keep-alive-timeout'] ?? '75s', parseTimer, 'a time such as 75s, at most 24 days'),
     fileMode: value('file-mode', values['file-mode'] ?? '600', parseMode(0o600), 'octal, such as 640, and let the owner read and write'),
     directoryMode: value('directory-mode', values['directory-mode'] ?? '700', parseMode(0o700), 'octal, such as 750, and let the owner do all'),
     sync: value('sync', values.sync ?? 'finish', (word) => SYNCS.find((sync) => sync === word), 'none, finish or append'),

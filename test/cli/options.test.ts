@@ -15,7 +15,7 @@ const DEFAULTS: ServeOptions = {
   maxSize: 100 * 1024 ** 3,
   graceMs: 10_000,
   idleTimeoutMs: 60_000,
-  keepAliveTimeoutMs: 75_000,
+  keepAliveMs: 75_000,
   fileMode: 0o600,
   directoryMode: 0o700,
   sync: 'finish',
@@ -51,8 +51,8 @@ const ACCEPTED: readonly (readonly [words: readonly string[], options: Partial<S
   [['--grace', '1ms'], { graceMs: 1 }],
   [['--idle-timeout', '5m'], { idleTimeoutMs: 300_000 }],
   [['--idle-timeout', '2147483647ms'], { idleTimeoutMs: 2_147_483_647 }],
-  [['--keep-alive-timeout', '620s'], { keepAliveTimeoutMs: 620_000 }],
-  [['--keep-alive-timeout=1ms'], { keepAliveTimeoutMs: 1 }],
+  [['--keep-alive-timeout', '620s'], { keepAliveMs: 620_000 }],
+  [['--keep-alive-timeout=1ms'], { keepAliveMs: 1 }],
   [['--file-mode', '640'], { fileMode: 0o640 }],
   [['--file-mode=0664', '--directory-mode', '775'], { fileMode: 0o664, directoryMode: 0o775 }],
   [['--directory-mode', '0750'], { directoryMode: 0o750 }],
@@ -301,7 +301,7 @@ function assertServable(options: ServeOptions): void {
   assert.ok(Number.isInteger(port) && port >= 0 && port <= 65535)
   assert.match(path, /^\/([^/?#]+\/)*$/)
   assert.ok(Number.isSafeInteger(maxSize) && maxSize >= 0)
-  for (const ms of [graceMs, idleTimeoutMs, options.keepAliveTimeoutMs]) assert.ok(Number.isInteger(ms) && ms >= 1 && ms < 2 ** 31)
+  for (const ms of [graceMs, idleTimeoutMs, options.keepAliveMs]) assert.ok(Number.isInteger(ms) && ms >= 1 && ms < 2 ** 31)
   assert.ok(['none', 'finish', 'append'].includes(sync))
   if (publicUrl !== undefined) assert.ok(new URL(publicUrl, 'http://test').href.endsWith('/'), publicUrl)
   assert.ok(expiresMs === undefined || (Number.isSafeInteger(expiresMs) && expiresMs >= 1))
