@@ -864,8 +864,9 @@ function closed(): LockFilesError {
   return new LockFilesError('LOCKS_CLOSED', 'The locks are closed')
 }
 
+/** Not `instanceof Error`: where Jest runs this file, errors of Node are made by another `Error`. */
 function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code
+  return (error as { readonly code?: unknown } | null | undefined)?.code === code
 }
 
 function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {

@@ -37,7 +37,7 @@ export type ShutdownState = 'running' | 'draining' | 'closing' | 'closed'
 export interface ShutdownGroupOptions {
   /**
    * From the call of `shutdown` until everything is forced, in milliseconds: 0 to 2^31-1, or
-   * Infinity, with which only a second signal forces. Default: 10000.
+   * Infinity, with which only a signal forces. Default: 10000.
    */
   readonly deadlineMs?: number | undefined
   /** How long to go on serving so that load balancers notice, in milliseconds: 0 to 2^31-1. Default: 0. */
@@ -58,13 +58,16 @@ export interface ShutdownReport {
   readonly responses: number
   /** Promises given to `run` that settled during the shutdown. */
   readonly work: number
-  /** What made an end of it, if something had to: the deadline, or a second signal. */
+  /** What made an end of it, if something had to: the deadline, or a signal during the shutdown. */
   readonly forced: 'deadline' | 'signal' | undefined
   /** Connections and HTTP/2 sessions that were cut by force. */
   readonly forcedConnections: number
   /** Promises given to `run` that had not settled. */
   readonly abandonedWork: number
-  /** What `onPhase` threw or rejected with. A rejection may be added after the shutdown has ended. */
+  /**
+   * What `onPhase` threw or rejected with, and what closing a server threw. A rejection may be added
+   * after the shutdown has ended.
+   */
   readonly errors: readonly unknown[]
 }
 
@@ -92,7 +95,7 @@ interface Connection {
 
 /** Above this, Node's timers fire at once instead of late. */
 const MAX_TIMER_MS = 2 ** 31 - 1
-/** A signal that comes again within this time is the same one, in milliseconds. */
+/** A signal within this time of the beginning is a copy of what began it, in milliseconds. */
 const SAME_SIGNAL_MS = 500
 /**
  * How long an HTTP/2 client may be silent before its socket is destroyed, once all is answered. Too
@@ -116,8 +119,8 @@ const UPGRADE_EVENTS = ['upgrade', 'connect']
  *    connection is cut after a second of silence, once all its streams are closed.
  * 4. `closed`: when all of this and all work given to `run` has ended.
  *
- * One deadline covers everything, the readiness delay included. When it passes, and also on a
- * second signal, all that is left is cut: `forced` in the report says so.
+ * One deadline covers everything, the readiness delay included. When it passes, or a person presses
+ * Ctrl-C again (see `listen`), all that is left is cut: `forced` in the report says so.
  *
  * It does not end a body by itself: give `signal` to what reads one. It does not exit the process
  * and cannot stop promises that it gave up on. A group is used once.
@@ -156,9 +159,9 @@ export class ShutdownGroup {
   readonly #listening = new Set<() => void>()
   readonly #force = withResolvers<'deadline' | 'signal'>()
   readonly #closed = withResolvers<ShutdownReport>()
-  #firstSignal: { readonly signal: NodeJS.Signals; readonly atMs: number } | undefined
   readonly #errors: unknown[] = []
   #state: ShutdownState = 'running'
+  #beganAtMs = 0
   #responsesEnded = 0
   #workEnded = 0
 
@@ -218,21 +221,23 @@ export class ShutdownGroup {
   }
 
   /**
-   * Begins the shutdown at the first of these signals; one that comes when it has begun forces it. Default:
-   * SIGTERM and SIGINT. The listeners go when the group is closed, or when the result is disposed of.
+   * Begins the shutdown at the first of `signals` (default: SIGTERM and SIGINT), and forces it when one
+   * of `forcing` comes during the shutdown (default: SIGINT, a person's second Ctrl-C). The listeners
+   * are removed when the group is closed, or when the result is disposed of.
    *
-   * The first one again within half a second is not the second: a terminal sends Ctrl-C to all that run
-   * in it, and npm passes it on to a process that has had it already. For so long the listeners stay in any
-   * case, as a signal that nobody listens to ends the process, whatever it still has to close.
+   * Other signals change nothing when they come again. Process managers, frameworks and stop scripts
+   * repeat SIGTERM, a closing terminal repeats SIGHUP, and neither means that there is no time left:
+   * that is what `deadlineMs` is for. Within half a second of the beginning no signal forces: a terminal
+   * sends Ctrl-C to every process in it, and npm passes it on to one that has received it already. For
+   * that long the listeners stay in any case, because a signal without a listener ends the process.
    */
-  listen(signals: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT']): Disposable & { dispose(): void } {
+  listen(
+    signals: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT'],
+    forcing: readonly NodeJS.Signals[] = ['SIGINT'],
+  ): Disposable & { dispose(): void } {
     const onSignal = (signal: NodeJS.Signals): void => {
-      if (this.#state === 'running') {
-        this.#firstSignal = { signal, atMs: performance.now() }
-        void this.shutdown(signal)
-      } else if (signal !== this.#firstSignal?.signal || performance.now() - this.#firstSignal.atMs >= SAME_SIGNAL_MS) {
-        this.#force.resolve('signal')
-      }
+      if (this.#state === 'running') void this.shutdown(signal)
+      else if (forcing.includes(signal) && this.#ageMs >= SAME_SIGNAL_MS) this.#force.resolve('signal')
     }
     const dispose = (): void => {
       this.#listening.delete(dispose)
@@ -250,7 +255,7 @@ export class ShutdownGroup {
   }
 
   async #shutdown(reason: unknown): Promise<ShutdownReport> {
-    const startedAtMs = performance.now()
+    this.#beganAtMs = performance.now()
     const force = (): void => this.#force.resolve('deadline')
     const timer = this.#deadlineMs === Infinity ? undefined : setTimeout(force, this.#deadlineMs)
     this.#enter('draining')
@@ -263,7 +268,7 @@ export class ShutdownGroup {
     this.#stopListening()
     return {
       reason,
-      durationMs: performance.now() - startedAtMs,
+      durationMs: this.#ageMs,
       responses: this.#responsesEnded,
       work: this.#workEnded,
       forced,
@@ -273,11 +278,16 @@ export class ShutdownGroup {
     }
   }
 
+  /** Since the shutdown began. */
+  get #ageMs(): number {
+    return performance.now() - this.#beganAtMs
+  }
+
   #stopListening(): void {
-    const sinceMs = this.#firstSignal === undefined ? Infinity : performance.now() - this.#firstSignal.atMs
+    const leftMs = SAME_SIGNAL_MS - this.#ageMs
     const dispose = (): void => this.#listening.forEach((disposeOne) => disposeOne())
-    if (sinceMs >= SAME_SIGNAL_MS) dispose()
-    else setTimeout(dispose, SAME_SIGNAL_MS - sinceMs).unref()
+    if (leftMs <= 0 || this.#listening.size === 0) dispose()
+    else setTimeout(dispose, leftMs).unref()
   }
 
   async #drainAndClose(reason: unknown): Promise<undefined> {
@@ -285,7 +295,8 @@ export class ShutdownGroup {
     await twoTurns() // requests that have arrived get read, and are not reset by close()
     if (this.#state === 'closed') return
     this.#enter('closing')
-    const servers = Array.from(this.#servers, stopListening)
+    const onError = (error: unknown): number => this.#errors.push(error)
+    const servers = Array.from(this.#servers, (server) => stopListening(server).catch(onError))
     for (const [socket, session] of this.#sessions) closeSession(socket, session)
     this.#abort(reason)
     for (const socket of this.#handshakes) socket.destroy()
@@ -454,7 +465,8 @@ function prependWhileListenedTo(server: HttpServer, events: readonly string[], l
  * connections whose response was ended, even if most of it is still to be sent.
  */
 function stopListening(server: ShutdownServer): Promise<unknown> {
-  return new Promise((resolve) => NetServer.prototype.close.call(server, resolve))
+  const { close } = server instanceof NetServer ? NetServer.prototype : server // that of Bun is not one
+  return new Promise((resolve) => close.call(server, resolve))
 }
 
 /**

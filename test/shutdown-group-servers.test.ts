@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import { connect as connectHttp2, createSecureServer, createServer as createHttp2Server } from 'node:http2'
@@ -33,6 +33,25 @@ const KINDS: readonly (readonly [string, () => ShutdownServer])[] = [
   ['h2c', () => createHttp2Server()],
   ['h2 over TLS', () => createSecureServer({ ...certificate, allowHTTP1: true })],
 ]
+
+describe('ShutdownGroup and servers that are not those of Node', () => {
+  test('one that is not a net.Server, as that of Bun, is closed by its own close(), and waited for', LIMIT, async () => {
+    const server = foreignServer((onClosed) => setImmediate(onClosed))
+    const { forced, errors } = await new ShutdownGroup({ deadlineMs: DEADLINE_MS }).add(server).shutdown()
+    assert.deepEqual([forced, errors], [undefined, []])
+    assert.equal(server.closed, 1)
+  })
+
+  test('one whose close() throws is reported, and the shutdown of the others goes on', LIMIT, async (t) => {
+    const error = new Error('cannot close')
+    const foreign = foreignServer(() => { throw error })
+    const server = createServer()
+    const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS }).add(foreign).add(server)
+    await listen(t, server)
+    const { forced, errors } = await group.shutdown()
+    assert.deepEqual([forced, errors, server.listening], [undefined, [error], false])
+  })
+})
 
 describe('ShutdownGroup and servers that listen late', () => {
   for (const [kind, newServer] of KINDS) {
@@ -248,4 +267,14 @@ function duplexPair(): [Duplex, Duplex] {
     })
   sides.push(newSide(1), newSide(0))
   return sides as [Duplex, Duplex]
+}
+
+/** What a server of another runtime has in common with one of Node; it counts how often it was closed. */
+function foreignServer(close: (onClosed: () => void) => void): ShutdownServer & { closed: number } {
+  const server = new EventEmitter() as ShutdownServer & { closed: number }
+  const counted = (onClosed: () => void): void => {
+    server.closed++
+    close(onClosed)
+  }
+  return Object.assign(server, { closed: 0, close: counted as unknown as ShutdownServer['close'] })
 }

@@ -806,27 +806,30 @@ describe('ShutdownGroup.listen', () => {
     assert.equal(group.state, 'running')
   })
 
-  test('the listeners are gone when the shutdown that a signal began has closed, but not before that signal is half a second old', LIMIT, async (t) => {
-    t.mock.timers.enable({ apis: ['setTimeout'] })
-    for (const lastsMs of [499, 500]) {
-      const before = signalListeners()
-      const group = new ShutdownGroup()
-      group.listen(['SIGHUP'])
-      const nowMs = t.mock.method(performance, 'now', () => 1000)
-      process.emit('SIGHUP', 'SIGHUP')
-      assert.equal(group.state, 'draining')
-      nowMs.mock.mockImplementation(() => 1000 + lastsMs)
-      assert.equal((await group.shutdown()).reason, 'SIGHUP')
-      nowMs.mock.restore()
-      await turns()
-      if (lastsMs < 500) {
-        process.emit('SIGHUP', 'SIGHUP') // its copy, which would end the process by default
-        assert.notDeepEqual(signalListeners(), before)
-        t.mock.timers.tick(1)
+  for (const beganBy of ['SIGHUP', 'the program'] as const) {
+    test(`the listeners are gone when a shutdown that ${beganBy} began has closed, but not before it is half a second old`, LIMIT, async (t) => {
+      t.mock.timers.enable({ apis: ['setTimeout'] })
+      for (const lastsMs of [499, 500]) {
+        const before = signalListeners()
+        const group = new ShutdownGroup()
+        group.listen(['SIGHUP'])
+        const nowMs = t.mock.method(performance, 'now', () => 1000)
+        if (beganBy === 'SIGHUP') process.emit('SIGHUP', 'SIGHUP')
+        else void group.shutdown(beganBy)
+        assert.equal(group.state, 'draining')
+        nowMs.mock.mockImplementation(() => 1000 + lastsMs)
+        assert.equal((await group.closed).reason, beganBy)
+        nowMs.mock.restore()
+        await turns()
+        if (lastsMs < 500) {
+          process.emit('SIGHUP', 'SIGHUP') // its copy, which would end the process by default
+          assert.notDeepEqual(signalListeners(), before)
+          t.mock.timers.tick(1)
+        }
+        assert.deepEqual(signalListeners(), before)
       }
-      assert.deepEqual(signalListeners(), before)
-    }
-  })
+    })
+  }
 
   test('closed resolves with the report of the shutdown, whoever began it, and not before', LIMIT, async () => {
     const group = new ShutdownGroup()
@@ -838,44 +841,57 @@ describe('ShutdownGroup.listen', () => {
     assert.equal((await report).reason, 'because')
   })
 
-  test('the listeners are gone when a shutdown that no signal began has closed', LIMIT, async () => {
-    const before = signalListeners()
-    const group = new ShutdownGroup()
-    const listening = group.listen(['SIGHUP'])
-    await group.shutdown()
-    await turns()
-    const after = signalListeners()
-    listening.dispose()
-    assert.deepEqual(after, before)
-  })
+  for (const [forces, signals, when, forcing] of [
+    [false, ['SIGTERM', 'SIGTERM', 'SIGTERM'], 'as Heroku, Nest and stop scripts send it'],
+    [false, ['SIGHUP', 'SIGHUP'], 'as a closing terminal sends it'],
+    [false, ['SIGINT', 'SIGTERM'], 'as of somebody who presses Ctrl-C in the terminal of a process manager'],
+    [false, ['SIGINT', 'SIGHUP', 'SIGTERM'], 'as of somebody who closes the terminal then'],
+    [true, ['SIGINT', 'SIGINT'], 'as of somebody who does not want to wait'],
+    [true, ['SIGTERM', 'SIGINT'], 'as of somebody who does not want to wait either'],
+    [true, ['SIGTERM', 'SIGTERM', 'SIGINT'], 'however often SIGTERM came before'],
+    [true, ['SIGTERM', 'SIGTERM'], 'if it was given as one that does', ['SIGTERM']],
+    [false, ['SIGTERM', 'SIGINT'], 'if only another one was given', ['SIGTERM']],
+    [false, ['SIGINT', 'SIGINT'], 'if none was given', []],
+  ] as const) {
+    test(`${signals.join(', ')}, 600 ms apart, ${forces ? 'forces' : 'does not force'}, ${when}`, LIMIT, async (t) => {
+      const { report, emit, end } = listenToAll(t, forcing)
+      for (const [index, signal] of signals.entries()) emit(signal, 600 * index)
+      await turns()
+      end()
+      const { forced, reason } = await report
+      assert.deepEqual({ forced, reason }, { forced: forces ? 'signal' : undefined, reason: signals[0] })
+    })
+  }
 
-  test('a signal that comes again within half a second is the same one: npm passes on the Ctrl-C that a terminal sends to all', LIMIT, async (t) => {
+  for (const signals of [['SIGINT', 'SIGINT'], ['SIGTERM', 'SIGINT'], ['SIGINT', 'SIGTERM', 'SIGINT']] as const) {
+    test(`${signals.join(', ')} within half a second is one: npm and others pass on the Ctrl-C that a terminal sends to all`, LIMIT, async (t) => {
+      const { report, emit, end } = listenToAll(t)
+      for (const [index, signal] of signals.entries()) emit(signal, index === 0 ? 0 : 499)
+      await turns()
+      end()
+      assert.equal((await report).forced, undefined)
+    })
+  }
+
+  test('a SIGINT that another listener has already begun the shutdown for does not force it', LIMIT, async (t) => {
     const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS })
-    let end!: () => void
-    void group.run(new Promise<void>((resolve) => (end = resolve)))
-    group.listen(['SIGHUP', 'SIGINT'])
-    const nowMs = t.mock.method(performance, 'now', () => 1000)
-    process.emit('SIGHUP', 'SIGHUP')
-    nowMs.mock.mockImplementation(() => 1499)
-    process.emit('SIGHUP', 'SIGHUP')
-    nowMs.mock.restore()
-    await turns()
-    end()
-    assert.equal((await group.shutdown()).forced, undefined)
+    const framework = (): void => void group.shutdown('hooks')
+    process.once('SIGINT', framework)
+    t.after(() => process.off('SIGINT', framework))
+    group.listen()
+    void group.run(turns())
+    process.emit('SIGINT', 'SIGINT')
+    const { forced, reason } = await group.closed
+    assert.deepEqual({ forced, reason }, { forced: undefined, reason: 'hooks' })
   })
 
-  test('a second signal forces, also during the readiness delay', LIMIT, async (t) => {
-    const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS, readinessDelayMs: DEADLINE_MS })
-    void group.run(new Promise(() => {}))
-    group.listen(['SIGHUP'])
-    const nowMs = t.mock.method(performance, 'now', () => 1000)
-    process.emit('SIGHUP', 'SIGHUP')
-    nowMs.mock.mockImplementation(() => 1500)
-    process.emit('SIGHUP', 'SIGHUP')
-    nowMs.mock.restore()
-    const report = await group.shutdown()
-    assert.equal(report.forced, 'signal')
-    assert.equal(report.abandonedWork, 1)
+  test('a second SIGINT forces also during the readiness delay', LIMIT, async (t) => {
+    const { report, emit, group } = listenToAll(t, undefined, { readinessDelayMs: DEADLINE_MS })
+    emit('SIGINT', 0)
+    emit('SIGINT', 500)
+    assert.equal(group.state, 'draining')
+    const { forced, abandonedWork } = await report
+    assert.deepEqual({ forced, abandonedWork }, { forced: 'signal', abandonedWork: 1 })
     assert.equal((group.signal.reason as ShutdownError).code, 'SHUTDOWN')
   })
 
@@ -909,8 +925,10 @@ describe('ShutdownGroup.listen', () => {
     await program.line('request /stuck')
     program.process.kill('SIGTERM')
     await program.line('phase closing')
-    program.process.kill('SIGINT')
+    const pressing = setInterval(() => program.process.kill('SIGINT'), 50) // those of the first half second do not count
+    t.after(() => clearInterval(pressing))
     assert.equal(await client.closed(), '')
+    clearInterval(pressing)
     const report = JSON.parse(await program.line('report ')) as ShutdownReport
     assert.deepEqual(await program.exit, [0, null])
     assert.equal(report.reason, 'SIGTERM')
@@ -919,6 +937,26 @@ describe('ShutdownGroup.listen', () => {
     assert.ok(report.durationMs < 20_000)
   })
 })
+
+/** A group that listens and whose work goes on until `end`. `emit` has a signal come this long after the first one. */
+function listenToAll(t: TestContext, forcing?: readonly NodeJS.Signals[], options: ShutdownGroupOptions = {}): {
+  readonly group: ShutdownGroup
+  readonly report: Promise<ShutdownReport>
+  readonly emit: (signal: NodeJS.Signals, atMs: number) => void
+  readonly end: () => void
+} {
+  const group = new ShutdownGroup({ deadlineMs: DEADLINE_MS, ...options })
+  const listening = group.listen(['SIGTERM', 'SIGINT', 'SIGHUP'], forcing)
+  t.after(() => listening.dispose())
+  const { promise, resolve: end } = withResolvers<void>()
+  void group.run(promise)
+  const emit = (signal: NodeJS.Signals, atMs: number): void => {
+    const now = t.mock.method(performance, 'now', () => 1000 + atMs)
+    process.emit(signal, signal)
+    now.mock.restore()
+  }
+  return { group, report: group.closed, emit, end }
+}
 
 interface Exchange {
   readonly req: IncomingMessage

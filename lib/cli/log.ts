@@ -108,7 +108,8 @@ export class UploadLog {
   }
 
   #onEnd(event: 'finish' | 'reject' | 'terminate' | 'expire', upload: Upload): void {
-    this.#write({ event, upload: nameOf(upload), offset: upload.offset, durationMs: Date.now() - upload.createdAt.getTime() })
+    const durationMs = Math.max(Date.now() - upload.createdAt.getTime(), 0) // the clock may have been set back
+    this.#write({ event, upload: nameOf(upload), offset: upload.offset, durationMs })
   }
 
   #onFailure(error: unknown): void {

@@ -76,12 +76,13 @@ async function serve(options: ServeOptions): Promise<void> {
   }
 
   // requestTimeout would cut uploads that are progressing; the idle timeout ends those that are not. Node derives headersTimeout from it.
-  const limits = { requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS, highWaterMark: HIGH_WATER_MARK }
-  const server = createServer(limits, tracked(uploads))
+  const timeouts = { requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS, keepAliveTimeout: options.keepAliveMs }
+  const server = createServer({ ...timeouts, highWaterMark: HIGH_WATER_MARK }, tracked(uploads))
   server.on('checkContinue', tracked(uploads.checkContinue))
   const connections = maxConnections === undefined ? undefined : new Connections(server, maxConnections)
   server.on('error', (error) => fail(1, `${error.message}; --host and --port say where to listen`))
   group.add(server).listen()
+  process.on('SIGTERM', () => {}) // once the group is closed, one that comes again would cut off what follows
   void group.closed.then(async (report) => {
     // Writes that were given up may still be in flight. Their locks last until the process has ended.
     if (!report.forced) await locks?.close()
@@ -123,10 +124,10 @@ function openPage(options: ServeOptions): Page {
   }
 }
 
-async function openStore({ dir, sync, lock }: ServeOptions): Promise<FileStore> {
+async function openStore({ dir, sync, lock, fileMode, directoryMode }: ServeOptions): Promise<FileStore> {
   let store
   try {
-    store = new FileStore(dir, { sync, shared: lock === 'file' })
+    store = new FileStore(dir, { sync, shared: lock === 'file', fileMode, directoryMode })
   } catch (error) {
     return fail(2, `--dir cannot be used: ${(error as Error).message}`)
   }

@@ -22,7 +22,11 @@ export interface ServeOptions {
   readonly maxSize: number
   readonly graceMs: number
   readonly idleTimeoutMs: number
+  readonly keepAliveMs: number
   readonly sync: 'none' | 'finish' | 'append'
+  /** Permissions of the files of uploads. */
+  readonly fileMode: number
+  readonly directoryMode: number
   /** `undefined`: as it arrives. */
   readonly publicUrl: string | undefined
   /** `undefined`: never. */
@@ -61,8 +65,11 @@ Serves resumable uploads (tus 1.0.0, Resumable Uploads for HTTP) and stores them
   --max-size SIZE      most that one upload may hold       (100GiB)
   --grace TIME         for saving when a client has gone   (10s)
   --idle-timeout TIME  silence that ends a request         (60s)
+  --keep-alive-timeout TIME  silence that ends an idle connection  (75s)
   --max-concurrent N   bodies received at once; one more is answered 503
   --sync WHEN          flush to the device: none, finish or append  (finish)
+  --file-mode MODE     permissions of the files of uploads, in octal such as 640  (600)
+  --directory-mode MODE  the same of a directory that is made, such as 750  (700)
   --expires TIME       gives up unfinished uploads that got no bytes for so long  (never)
   --lock KIND          file: other processes may use the directory too; or memory  (file)
   --download           offers finished uploads at their addresses
@@ -75,10 +82,13 @@ Serves resumable uploads (tus 1.0.0, Resumable Uploads for HTTP) and stores them
 A request for any IP address, for localhost, or for the name in --host or --public-url is served. For another
 name it is answered 421, so that no web page can reach the uploads by having its own name point here. Behind
 a proxy that passes Host on, give the name that clients use with --allowed-host or --public-url.
+A load balancer must close idle connections before the server does: most do so after 60 s. If yours
+keeps them for longer, give a longer --keep-alive-timeout.
 By default 10000 bodies are received at once, or fewer if the limit of open files (ulimit -n) is below 50000.
 
 Sizes: 4096, 10MiB, 2GB. Times: 500ms, 30s, 5m, 24h.
-SIGTERM or SIGINT saves what is under way and exits 0; a second one forces and exits 1.
+SIGTERM or SIGINT (Ctrl-C) saves what is in progress and exits 0. A SIGINT after that forces and exits 1;
+a SIGTERM that comes again changes nothing.
 `
 
 const MAX_TIMER_MS = 2 ** 31 - 1
@@ -91,6 +101,7 @@ const FLAGS = {
   dir: TEXT, host: TEXT, port: TEXT, path: TEXT, sync: TEXT,
   'max-size': TEXT, grace: TEXT, 'idle-timeout': TEXT, expires: TEXT, lock: TEXT, 'public-url': TEXT, 'interop-versions': TEXT, log: TEXT,
   'allowed-host': { type: 'string', multiple: true }, 'max-concurrent': TEXT,
+  'keep-alive-timeout': TEXT, 'file-mode': TEXT, 'directory-mode': TEXT,
   download: SWITCH, 'no-page': SWITCH, cors: { type: 'string', multiple: true },
   help: SWITCH, version: SWITCH,
 } as const
@@ -126,6 +137,9 @@ function read(words: readonly string[]): Command {
     maxSize: value('max-size', values['max-size'] ?? '100GiB', parseSize, 'a size such as 10MiB or 2GB'),
     graceMs: value('grace', values.grace ?? '10s', parseTimer, 'a time such as 500ms or 30s, at most 24 days'),
     idleTimeoutMs: value('idle-timeout', values['idle-timeout'] ?? '60s', parseTimer, 'a time such as 500ms or 30s, at most 24 days'),
+    keepAliveMs: value('keep-alive-timeout', values['keep-alive-timeout'] ?? '75s', parseTimer, 'a time such as 75s, at most 24 days'),
+    fileMode: value('file-mode', values['file-mode'] ?? '600', parseMode(0o600), 'octal, such as 640, and let the owner read and write'),
+    directoryMode: value('directory-mode', values['directory-mode'] ?? '700', parseMode(0o700), 'octal, such as 750, and let the owner do all'),
     sync: value('sync', values.sync ?? 'finish', (word) => SYNCS.find((sync) => sync === word), 'none, finish or append'),
     publicUrl: values['public-url'] === undefined ? undefined : value('public-url', values['public-url'], parsePublicUrl, 'a URL such as https://example.com/files/'),
     expiresMs: values.expires === undefined ? undefined : value('expires', values.expires, parsePositive, 'a time such as 24h'),
@@ -136,7 +150,7 @@ function read(words: readonly string[]): Command {
     maxConcurrent: values['max-concurrent'] === undefined ? undefined : readMaxConcurrent(values['max-concurrent']),
     log: value('log', values.log ?? 'text', (word) => LOGS.find((log) => log === word), 'text, json or none'),
     page: !values['no-page'],
-    cors: (values.cors ?? []).map((origin) => value('cors', origin, parseOrigin, 'an origin such as https://example.com, or *')),
+    cors: (values.cors ?? []).map(readOrigin),
   }
   return { kind: 'serve', options }
 }
@@ -185,9 +199,30 @@ function parsePositive(word: string): number | undefined {
   return parseDuration(word) || undefined
 }
 
-/** An origin as browsers send it (RFC 6454 section 6.2): scheme and authority, nothing behind them. */
+/** Permissions in octal, which must give the owner those of `least`. */
+function parseMode(least: number): (word: string) => number | undefined {
+  return (word) => {
+    const mode = /^0?[0-7]{3}$/.test(word) ? Number.parseInt(word, 8) : 0
+    return (mode & least) === least ? mode : undefined
+  }
+}
+
+function readOrigin(word: string): string {
+  if (word === 'null' || word.startsWith('file:')) {
+    throw new Error(`--cors must name an origin, and a page from a file has none: received '${word}'; only * lets it in`)
+  }
+  return value('cors', word, parseOrigin, 'an origin such as https://example.com or capacitor://localhost, or *')
+}
+
+/**
+ * An origin as browsers and the web views of apps send it (RFC 6454 section 6.2): scheme and authority,
+ * nothing behind them. A scheme that browsers do not know has no `URL.origin`, and is kept as it is.
+ */
 function parseOrigin(word: string): string | undefined {
-  return word === '*' || (/^https?:\/\/[A-Za-z0-9.:[\]-]+$/.test(word) && URL.canParse(word) && new URL(word).origin === word) ? word : undefined
+  if (word === '*') return word
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[A-Za-z0-9.:[\]-]+$/.test(word) || !URL.canParse(word)) return undefined
+  const { origin, href } = new URL(word)
+  return word === (origin === 'null' ? href : origin) ? word : undefined
 }
 
 /** An http URL without a query, or a path, without the segments that clients resolve; the slash at its end may be left out. */

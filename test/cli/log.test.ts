@@ -49,6 +49,13 @@ test('an upload is named by the beginning of its id, and nothing that its client
   assert.deepEqual(JSON.parse(lines[0]!), { time: JSON.parse(lines[0]!).time, event: 'begin', upload: 'a-secret', length: 5 })
 })
 
+test('an upload that was begun before the clock was set back took no time, rather than less than none', (t) => {
+  const { lines } = openLog(t, 'json')
+  const upload = { id: '0123456789abcdef', offset: 10, length: 10, createdAt: new Date(Date.now() + 3_600_000) }
+  for (const event of ['finish', 'reject', 'terminate', 'expire']) channel(`longhaul:${event}`).publish({ upload })
+  assert.deepEqual(lines.map((line) => JSON.parse(line).durationMs), [0, 0, 0, 0])
+})
+
 test('the summary counts the uploads that were interrupted since the shutdown began, each once, and what they have', (t) => {
   const { lines, events, log, controller } = openLog(t, 'text')
   events.interrupt({ offset: 1 }, 'ABORTED')

@@ -3,11 +3,12 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { HELP } from '../../lib/cli/options.ts'
 import { filesIn } from '../support/files.ts'
@@ -143,6 +144,39 @@ test('--cors, --public-url and --download do what they say', async (t) => {
   assert.equal((await exchange(port, request(`GET /files/${location.slice(-32)}`))).status, 200)
 })
 
+test('The web views of apps, whose origins have schemes of their own, are let in by --cors', async (t) => {
+  const { port } = await startProgram(t, ['--dir', temporaryFolder(t), '--cors', 'capacitor://localhost', '--cors', 'app://.'])
+  for (const [origin, allowed] of [['capacitor://localhost', 'capacitor://localhost'], ['app://.', 'app://.'], ['ionic://localhost', null], ['null', null]] as const) {
+    const preflight = await exchange(port, request('OPTIONS /files/', [`Origin: ${origin}`, 'Access-Control-Request-Method: PATCH']))
+    assert.equal(preflight.headers.get('access-control-allow-origin') ?? null, allowed, origin)
+  }
+})
+
+test('Idle connections are kept for longer than a load balancer keeps them, or for as long as --keep-alive-timeout says', async (t) => {
+  for (const [flags, seconds] of [[[], 75], [['--keep-alive-timeout', '620s'], 620]] as const) {
+    const { port } = await startProgram(t, ['--dir', temporaryFolder(t), ...flags])
+    const client = await WireClient.connect(port)
+    await client.send(request('OPTIONS /files/'))
+    assert.equal((await client.response()).headers.get('keep-alive'), `timeout=${seconds}`)
+    client.destroy()
+  }
+  const { port } = await startProgram(t, ['--dir', temporaryFolder(t), '--keep-alive-timeout', '100ms'])
+  await (await connectIdle({ port })).closed()
+})
+
+test('Files and the directory that is made have the permissions of --file-mode and --directory-mode, by default for the owner alone', async (t) => {
+  const modeOf = (path: string): string => (statSync(path).mode & 0o777).toString(8)
+  for (const [flags, file, directory] of [
+    [[], '600', '700'],
+    [['--file-mode', '640', '--directory-mode', '0750'], '640', '750'],
+  ] as const) {
+    const dir = join(temporaryFolder(t), 'made')
+    const { port } = await startProgram(t, ['--dir', dir, ...flags])
+    const id = idOf(await create(port, 5))
+    assert.deepEqual([modeOf(dir), modeOf(join(dir, id)), modeOf(join(dir, `${id}.info`))], [directory, file, file])
+  }
+})
+
 test('Where there can be no locks between processes, the program says so and does not start', async (t) => {
   const dir = temporaryFolder(t)
   writeFileSync(join(dir, '.locks'), 'in the way')
@@ -202,7 +236,7 @@ test('An answer that is under way when SIGTERM comes is delivered whole', async 
   assert.deepEqual(await program.exit, { code: 0, signal: null })
 })
 
-test('A second signal forces the end that the first one waits for, and the exit code is 1', async (t) => {
+test('A SIGINT forces the end that a SIGTERM waits for, and the exit code is 1', async (t) => {
   const dir = temporaryFolder(t)
   const program = await startProgram(t, ['--dir', dir, '--download'])
   const idle = await connectIdle(program)
@@ -211,10 +245,39 @@ test('A second signal forces the end that the first one waits for, and the exit 
   const firstAtMs = performance.now()
   program.process.kill('SIGTERM')
   await idle.closed() // the shutdown has begun
-  program.process.kill('SIGINT') // a SIGTERM at once would be the same one
+  pressCtrlC(t, program)
 
   assert.deepEqual(await program.exit, { code: 1, signal: null })
   assert.ok(performance.now() - firstAtMs < 10_000, 'it must be the second signal that ends it, not the deadline of ten seconds')
+})
+
+test('SIGTERM again and again, as process managers send it, cuts nothing: what is under way is delivered whole, and the exit code is 0', async (t) => {
+  const dir = temporaryFolder(t)
+  const program = await startProgram(t, ['--dir', dir, '--download'])
+  const idle = await connectIdle(program)
+  const { socket, received } = await beginLargeAnswer(t, program, dir)
+  const begunAtMs = performance.now()
+  const repeated = setInterval(() => program.process.kill('SIGTERM'), 20)
+  t.after(() => clearInterval(repeated))
+  await idle.closed() // the shutdown has begun
+  while (performance.now() - begunAtMs < 1500) await turn()
+  clearInterval(repeated) // Node itself listens to no signal any more while it ends
+  socket.resume()
+  await once(socket, 'close')
+  assert.ok(received.bytes > LARGE_BYTES, `${received.bytes} bytes came`)
+  assert.deepEqual(await program.exit, { code: 0, signal: null })
+})
+
+test('A SIGTERM that comes when all is closed, and the last lines wait to be read, changes nothing', async (t) => {
+  const dir = temporaryFolder(t)
+  const program = await startProgram(t, ['--dir', dir, '--log', 'json', '--sync', 'none'])
+  program.process.stdout!.pause()
+  for (let count = 0; count < 1500; count++) await create(program.port, 1) // more lines than the pipe holds
+  const begunAtMs = performance.now()
+  program.process.kill('SIGTERM')
+  while (readdirSync(join(dir, '.locks')).length > 0 || performance.now() - begunAtMs < 700) await turn()
+  program.process.kill('SIGTERM')
+  assert.deepEqual(await program.exit, { code: 0, signal: null })
 })
 
 test('A forced end keeps the locks until the process is gone, as what was given up may still be written; the next program takes them over', async (t) => {
@@ -224,7 +287,7 @@ test('A forced end keeps the locks until the process is gone, as what was given 
   await beginLargeAnswer(t, program, dir)
   program.process.kill('SIGTERM')
   await idle.closed() // the shutdown has begun
-  program.process.kill('SIGINT')
+  pressCtrlC(t, program)
   assert.equal((await program.exit).code, 1)
   const [socket = ''] = readdirSync(join(dir, '.locks'))
   assert.match(socket, /\.sock$/)
@@ -261,8 +324,14 @@ test('--idle-timeout ends a silent upload with 408, and its bytes stay', async (
   assert.equal(head.headers.get('upload-offset'), '400')
 })
 
+/** Somebody who presses Ctrl-C until the program has ended: at first it takes that for a copy of the first signal. */
+function pressCtrlC(t: TestContext, { process }: Program): void {
+  const pressing = setInterval(() => process.kill('SIGINT'), 50)
+  t.after(() => clearInterval(pressing))
+}
+
 /** A connection that has had its answer and is kept. */
-async function connectIdle({ port }: Program): Promise<WireClient> {
+async function connectIdle({ port }: Pick<Program, 'port'>): Promise<WireClient> {
   const client = await WireClient.connect(port)
   await client.send(request('OPTIONS /files/'))
   assert.equal((await client.response()).status, 204)

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { HELP, parseCommand, type ServeOptions } from '../../lib/cli/options.ts'
+import { checkCors } from '../../lib/http/cors.ts'
 import { runProgram } from '../support/program.ts'
 
 const DEFAULTS: ServeOptions = {
@@ -14,6 +15,9 @@ const DEFAULTS: ServeOptions = {
   maxSize: 100 * 1024 ** 3,
   graceMs: 10_000,
   idleTimeoutMs: 60_000,
+  keepAliveMs: 75_000,
+  fileMode: 0o600,
+  directoryMode: 0o700,
   sync: 'finish',
   publicUrl: undefined,
   expiresMs: undefined,
@@ -47,6 +51,11 @@ const ACCEPTED: readonly (readonly [words: readonly string[], options: Partial<S
   [['--grace', '1ms'], { graceMs: 1 }],
   [['--idle-timeout', '5m'], { idleTimeoutMs: 300_000 }],
   [['--idle-timeout', '2147483647ms'], { idleTimeoutMs: 2_147_483_647 }],
+  [['--keep-alive-timeout', '620s'], { keepAliveMs: 620_000 }],
+  [['--keep-alive-timeout=1ms'], { keepAliveMs: 1 }],
+  [['--file-mode', '640'], { fileMode: 0o640 }],
+  [['--file-mode=0664', '--directory-mode', '775'], { fileMode: 0o664, directoryMode: 0o775 }],
+  [['--directory-mode', '0750'], { directoryMode: 0o750 }],
   [['--sync', 'none'], { sync: 'none' }],
   [['--sync', 'append'], { sync: 'append' }],
   [['--public-url', 'https://example.com/up'], { publicUrl: 'https://example.com/up/' }],
@@ -67,6 +76,10 @@ const ACCEPTED: readonly (readonly [words: readonly string[], options: Partial<S
   [['--cors', '*'], { cors: ['*'] }],
   [['--cors', 'https://example.com'], { cors: ['https://example.com'] }],
   [['--cors=http://localhost:8080', '--cors', 'https://a.example', '--cors', '*'], { cors: ['http://localhost:8080', 'https://a.example', '*'] }],
+  [['--cors', 'capacitor://localhost', '--cors', 'ionic://localhost'], { cors: ['capacitor://localhost', 'ionic://localhost'] }],
+  [['--cors', 'tauri://localhost', '--cors', 'http://tauri.localhost'], { cors: ['tauri://localhost', 'http://tauri.localhost'] }],
+  [['--cors', 'app://obsidian.md', '--cors', 'app://.'], { cors: ['app://obsidian.md', 'app://.'] }],
+  [['--cors', 'chrome-extension://mhjfbmdgcfjbbpaeojofohoefgiehjai'], { cors: ['chrome-extension://mhjfbmdgcfjbbpaeojofohoefgiehjai'] }],
   [['--allowed-host', 'example.com'], { allowedHosts: ['example.com'] }],
   [['--allowed-host=Example.COM.', '--allowed-host', 'my_service', '--allowed-host', '*'], { allowedHosts: ['example.com', 'my_service', '*'] }],
   [['--max-concurrent', '1'], { maxConcurrent: 1 }],
@@ -81,6 +94,7 @@ const ACCEPTED: readonly (readonly [words: readonly string[], options: Partial<S
 for (const [words, options] of ACCEPTED) {
   test(`'${words.join(' ')}' sets ${JSON.stringify(options)} and nothing else`, () => {
     assert.deepEqual(parseCommand(words), { kind: 'serve', options: { ...DEFAULTS, ...options } })
+    for (const origin of options.cors ?? []) if (origin !== '*') checkCors({ origins: [origin] })
   })
 }
 
@@ -123,6 +137,21 @@ const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[]
   [['--grace', '597h'], /^--grace must be /],
   [['--idle-timeout', '0s'], /^--idle-timeout must be /],
   [['--idle-timeout', '10MiB'], /^--idle-timeout must be /],
+  [['--keep-alive-timeout', '75'], /^--keep-alive-timeout must be a time such as 75s, at most 24 days: received '75'$/],
+  [['--keep-alive-timeout', '0s'], /^--keep-alive-timeout must be /],
+  [['--keep-alive-timeout', 'never'], /^--keep-alive-timeout must be /],
+  [['--keep-alive-timeout', '597h'], /^--keep-alive-timeout must be /],
+  [['--file-mode', '400'], /^--file-mode must be octal, such as 640, and let the owner read and write: received '400'$/],
+  [['--file-mode', '0o640'], /^--file-mode must be /],
+  [['--file-mode', '648'], /^--file-mode must be /],
+  [['--file-mode', '4640'], /^--file-mode must be /],
+  [['--file-mode', '64'], /^--file-mode must be /],
+  [['--file-mode', 'u=rw,g=r'], /^--file-mode must be /],
+  [['--file-mode', ''], /^--file-mode must be /],
+  [['--file-mode=-640'], /^--file-mode must be /],
+  [['--directory-mode', '640'], /^--directory-mode must be octal, such as 750, and let the owner do all: received '640'$/],
+  [['--directory-mode', '2750'], /^--directory-mode must be /],
+  [['--directory-mode'], /'--directory-mode/],
   [['--sync', 'always'], /^--sync must be none, finish or append: received 'always'$/],
   [['--sync', 'Finish'], /^--sync must be /],
   [['--public-url', ''], /^--public-url must be a URL such as https:\/\/example\.com\/files\/: received ''$/],
@@ -156,7 +185,7 @@ const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[]
   [['--download=yes'], /'--download'/],
   [['--no-download'], /'--no-download'/],
   [['--cors'], /'--cors/],
-  [['--cors', ''], /^--cors must be an origin such as https:\/\/example\.com, or \*: received ''$/],
+  [['--cors', ''], /^--cors must be an origin such as https:\/\/example\.com or capacitor:\/\/localhost, or \*: received ''$/],
   [['--cors', 'example.com'], /^--cors must be /],
   [['--cors', 'https://example.com/'], /^--cors must be /],
   [['--cors', 'https://example.com/path'], /^--cors must be /],
@@ -166,7 +195,17 @@ const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[]
   [['--cors', 'https://user@example.com'], /^--cors must be /],
   [['--cors', 'https://a.example,https://b.example'], /^--cors must be /],
   [['--cors', 'https://a.example https://b.example'], /^--cors must be /],
-  [['--cors', 'https://a.example', '--cors', 'null'], /^--cors must be .*: received 'null'$/],
+  [['--cors', 'https://a.example', '--cors', 'null'], /^--cors must name an origin, and a page from a file has none: received 'null'; only \* lets it in$/],
+  [['--cors', 'file://'], /^--cors must name an origin, .*: received 'file:\/\/'; /],
+  [['--cors', 'file://localhost'], /^--cors must name an origin, /],
+  [['--cors', 'capacitor:'], /^--cors must be /],
+  [['--cors', 'capacitor://'], /^--cors must be /],
+  [['--cors', 'capacitor://localhost/'], /^--cors must be /],
+  [['--cors', 'capacitor://localhost/index.html'], /^--cors must be /],
+  [['--cors', 'capacitor://user@localhost'], /^--cors must be /],
+  [['--cors', 'Capacitor://localhost'], /^--cors must be /],
+  [['--cors', 'capacitor://localhost:99999'], /^--cors must be /],
+  [['--cors', '://localhost'], /^--cors must be /],
   [['--cors', 'data:,'], /^--cors must be /],
   [['--allowed-host'], /'--allowed-host/],
   [['--allowed-host', ''], /^--allowed-host must be a name without a port such as example\.com, or \*: received ''$/],
@@ -218,7 +257,7 @@ test('--help and --version win over what would be served', () => {
 
 test('The defaults that --help states are the ones in force', () => {
   const stated = [...HELP.matchAll(/^ {2}(--[a-z-]+) [A-Z]+ .* \(([^)]+)\)$/gm)].map(([, flag = '', value = '']) => [flag, value] as const)
-  const flags = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--sync', '--expires', '--lock', '--log']
+  const flags = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--keep-alive-timeout', '--sync', '--file-mode', '--directory-mode', '--expires', '--lock', '--log']
   assert.deepEqual(stated.map(([flag]) => flag), flags)
   assert.equal(new Map(stated).get('--expires'), 'never') // no word of the command line says that
   for (const words of stated) if (words[0] !== '--expires') assert.deepEqual(optionsOf(words), DEFAULTS, words[0])
@@ -229,7 +268,7 @@ test('--help names every flag that there is', () => {
 })
 
 test('A bad value of a flag is one line on stderr, and exit code 2', async () => {
-  for (const words of [['--public-url', 'x'], ['--expires', '0s'], ['--lock', 'none'], ['--download=yes'], ['--cors', 'example.com']]) {
+  for (const words of [['--public-url', 'x'], ['--expires', '0s'], ['--lock', 'none'], ['--download=yes'], ['--cors', 'example.com'], ['--cors', 'null'], ['--file-mode', '400'], ['--keep-alive-timeout', '0s']]) {
     const { code, stdout, stderr } = await runProgram(words)
     assert.deepEqual([code, stdout], [2, ''])
     assert.match(stderr, /^longhaul: [^\n]*--[^\n]+; see --help\n$/)
@@ -255,9 +294,9 @@ test('Whichever slashes a path is given with, it gets one at both ends', () => {
 })
 
 test('Whatever the words are, they serve, ask or get one line in reply', () => {
-  const names = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--sync', '--expires', '--lock', '--download', '--cors', '--public-url', '--allowed-host', '--max-concurrent', '--help', '--', '--x']
+  const names = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--keep-alive-timeout', '--file-mode', '--directory-mode', '--sync', '--expires', '--lock', '--download', '--cors', '--public-url', '--allowed-host', '--max-concurrent', '--help', '--', '--x']
   const flags = fc.constantFrom(...names)
-  const values = fc.constantFrom('', '0', '1', '10MiB', '30s', 'none', 'memory', '/files/', '*', 'https://a.example', 'https://::', '-1')
+  const values = fc.constantFrom('', '0', '1', '10MiB', '30s', 'none', 'memory', '/files/', '640', '777', '*', 'https://a.example', 'capacitor://localhost', 'null', 'https://::', '-1')
   const word = fc.oneof(flags, values, fc.string({ unit: 'binary' }))
   fc.assert(fc.property(fc.array(word, { maxLength: 6 }), (words) => {
     const command = parseCommand(words)
@@ -273,7 +312,7 @@ function assertServable(options: ServeOptions): void {
   assert.ok(Number.isInteger(port) && port >= 0 && port <= 65535)
   assert.match(path, /^\/([^/?#]+\/)*$/)
   assert.ok(Number.isSafeInteger(maxSize) && maxSize >= 0)
-  for (const ms of [graceMs, idleTimeoutMs]) assert.ok(Number.isInteger(ms) && ms >= 1 && ms < 2 ** 31)
+  for (const ms of [graceMs, idleTimeoutMs, options.keepAliveMs]) assert.ok(Number.isInteger(ms) && ms >= 1 && ms < 2 ** 31)
   assert.ok(['none', 'finish', 'append'].includes(sync))
   if (publicUrl !== undefined) assert.ok(new URL(publicUrl, 'http://test').href.endsWith('/'), publicUrl)
   assert.ok(expiresMs === undefined || (Number.isSafeInteger(expiresMs) && expiresMs >= 1))
@@ -281,7 +320,9 @@ function assertServable(options: ServeOptions): void {
   assert.equal(typeof download, 'boolean')
   for (const host of allowedHosts) assert.match(host, /^(?:\*|[a-z0-9_-][a-z0-9._-]*)$/)
   assert.ok(maxConcurrent === undefined || (Number.isInteger(maxConcurrent) && maxConcurrent >= 1))
-  for (const origin of cors) assert.ok(origin === '*' || new URL(origin).origin === origin)
+  for (const origin of cors) assert.ok(origin === '*' || checkCors({ origins: [origin] }))
+  assert.equal(options.fileMode & 0o600, 0o600)
+  assert.equal(options.directoryMode & 0o700, 0o700)
 }
 
 function optionsOf(words: readonly string[]): ServeOptions {

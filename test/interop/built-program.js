@@ -8,16 +8,17 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const NODE = [process.execPath, '--max-semi-space-size=1']
 
 /**
- * Starts the program; killed after the test. `stop()` sends SIGTERM and resolves with how it ended.
+ * Starts the program, in Node or another `runtime`; killed after the test. `stop()` sends SIGTERM and resolves with how it ended.
  *
  * @param {Pick<import('node:test').TestContext, 'after'>} t
- * @param {{ dir: string, port?: number, flags?: readonly string[] }} options
+ * @param {{ dir: string, port?: number, flags?: readonly string[], runtime?: readonly string[] }} options
  */
-export async function startBuilt(t, { dir, port = 0, flags = [] }) {
-  const args = ['--max-semi-space-size=1', MAIN, '--port', String(port), '--dir', dir, '--log', 'none', ...flags]
-  const program = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+export async function startBuilt(t, { dir, port = 0, flags = [], runtime: [command, ...options] = NODE }) {
+  const args = [...options, MAIN, '--port', String(port), '--dir', dir, '--log', 'none', ...flags]
+  const program = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   t.after(() => program.kill('SIGKILL'))
   const exit = once(program, 'exit').then(([code, signal]) => ({ code, signal }))
   const ended = exit.then(({ code, signal }) => Promise.reject(new Error(`The program ended with ${signal ?? code} before it listened`)))

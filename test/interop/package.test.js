@@ -113,7 +113,9 @@ test('publint has nothing to say, suggestions included', async () => {
  * - `node10`, TypeScript's resolution before `exports`, finds none of them. It can describe no Node that runs this
  *   package, and TypeScript 7 has removed it.
  * - `node16-cjs`: a CommonJS file gets an ES module. Node requires those since 20.19, the oldest that is supported (see
- *   the test of `require` below), and TypeScript knows it since 5.8; before, it takes `import()` (see the tests of types).
+ *   the test of `require` below), and TypeScript knows it since 5.8, with `module: nodenext` or `node20`. Elsewhere it takes
+ *   `import()` (see the tests of types). Declarations for `require` were tried and rejected: under `node16` they hold only
+ *   where `skipLibCheck` is set, and `@arethetypeswrong` calls each of them FalseCJS.
  */
 const OF_EVERY_ESM_PACKAGE = ['node10 NoResolution', 'node16-cjs CJSResolvesToESM']
 
@@ -151,6 +153,26 @@ for (const { name, minor, types } of COMPILERS) {
     ])
     const imports = requires ? [] : SUBPATHS.map(() => 'consumer.cts TS1479')
     assert.deepEqual([modules.map(shortened), bundled], [imports, []], modules.join('\n'))
+  })
+}
+
+/** The values of `module` that a compiler has for CommonJS in Node, besides `nodenext`; `node20` is the first that knows what Node requires. */
+function modulesOf(minor) {
+  return [['node16', 4.7], ['node18', 5.8], ['node20', 5.9]].filter(([, since]) => Number(minor) >= since).map(([module]) => module)
+}
+
+for (const { name, minor, types } of COMPILERS) {
+  const modules = modulesOf(minor)
+
+  test(`in CommonJS, TypeScript ${minor} takes it by import() whatever \`module\` is (${modules.join(', ')}), and by import only from node20 on`, LIMITS, async () => {
+    const host = linkTypes(`${minor}-commonjs`, types)
+    copyFileSync(join(HERE, 'package', 'consumer.ts'), join(host, 'consumer.cts'))
+    copyFileSync(join(HERE, 'package', 'lazy.ts'), join(host, 'lazy.cts'))
+    for (const module of modules) {
+      const complaints = await compileWith(name, host, module, ['consumer.cts', 'lazy.cts'])
+      const imports = module === 'node20' ? [] : SUBPATHS.map(() => 'consumer.cts TS1479')
+      assert.deepEqual(complaints.map(shortened), imports, [module, ...complaints].join('\n'))
+    }
   })
 }
 
@@ -212,6 +234,9 @@ const STRICT = {
 const OPTIONS = {
   nodenext: { ...STRICT, module: 'nodenext', moduleResolution: 'nodenext' },
   bundler: { ...STRICT, module: 'esnext', moduleResolution: 'bundler' },
+  node16: { ...STRICT, module: 'node16' },
+  node18: { ...STRICT, module: 'node18' },
+  node20: { ...STRICT, module: 'node20' },
 }
 
 /** Compiles files of `host` and returns the lines of what there is to complain about. */
