@@ -30,7 +30,7 @@ async function lead(): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       isStopping = true
-      for (const worker of running()) worker.process.kill(signal) // by its name: after Ctrl-C, which they have had, another would force them
+      for (const worker of running()) worker.process.kill(signal) // after Ctrl-C they have had it already; within half a second it does not force them
     })
   }
   let restarted = Promise.resolve()
