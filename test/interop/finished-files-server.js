@@ -20,9 +20,9 @@ let runs = 0
 const WAYS = {
   'move': moveAway,
   'remove': (upload) => store.terminate(upload),
-  'move, then fail once': async (upload) => {
+  'move, then fail three times': async (upload) => {
     await moveAway(upload)
-    if (++runs === 1) throw new Error('The hook failed after it had moved the file')
+    if (++runs <= 3) throw new Error('The hook failed after it had moved the file')
   },
   'move, then die': async (upload) => {
     await moveAway(upload)

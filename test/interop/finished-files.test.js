@@ -77,8 +77,8 @@ for (const [client, { upload, skip, inOtherWays = false }] of Object.entries(CLI
     await assertNotFound(url)
   })
 
-  test(`${client} sends a file once though onFinish fails after it has moved it away, and runs again`, options, async (t) => {
-    const server = await startServer(t, 'move, then fail once')
+  test(`${client} sends a file once though onFinish fails three times after it has moved it away`, options, async (t) => {
+    const server = await startServer(t, 'move, then fail three times')
 
     const url = await upload(t, server.endpoint)
 
