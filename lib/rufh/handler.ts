@@ -127,7 +127,7 @@ export function rufh(options: RufhOptions): ProtocolFactory {
  * 409, 413, 429 and those from 500 (draft -12 section "Retry"), so what a retry mends has one of these.
  */
 const STATUSES: ReadonlyMap<UploadErrorCode, number> = new Map([
-  ['CHECKSUM_MISMATCH', 400], ['TOO_LARGE', 400], ['IDLE', 503], ['LOCKED', 503],
+  ['CHECKSUM_MISMATCH', 400], ['TOO_LARGE', 400], ['IDLE', 503], ['SHORT', 503], ['LOCKED', 503],
 ])
 
 /** Whether a request may have violated a limit, and the limits are known that hold for it. */

@@ -27,7 +27,6 @@ import { parseConcatenation } from './concatenation.ts'
 import { expectedChecksum } from './expected-checksum.ts'
 import { formatMetadata, parseMetadata, trimMetadata } from './metadata.ts'
 import { APPEND_MEDIA_TYPE, concatenates, defersLength, verifiesChecksums } from './protocol.ts'
-import { interruption } from './refusal.ts'
 
 /** tus section "Creation", with "Creation With Upload", "Concatenation" and a length that comes later. */
 export async function create(context: UploadContext, exchange: Exchange, maxMetadataSize: number): Promise<void> {
@@ -92,8 +91,7 @@ export async function terminate(context: UploadContext, exchange: Exchange, id: 
 /** Answers a request that brought bytes, or might have; a finished upload may have an answer of its own. */
 async function answer(context: UploadContext, exchange: Exchange, received: Received, status: number, headers: Headers): Promise<void> {
   const { upload } = received
-  if (received.kind === 'refused') throw received.error
-  if (received.kind === 'interrupted') throw interruption(received.error)
+  if (received.kind === 'refused' || received.kind === 'interrupted') throw received.error
   if (received.kind !== 'received') return
   if (upload.state === 'rejected') throw rejectionOf(upload)
   const { status: ownStatus, headers: ownHeaders = {}, body = '' } = upload.outcome ?? {}

@@ -14,7 +14,7 @@
 
 import { header, type Exchange } from '../http/exchange.ts'
 import type { Refusal } from '../http/protocol.ts'
-import { UploadError, type UploadErrorCode } from '../upload/errors.ts'
+import type { UploadError, UploadErrorCode } from '../upload/errors.ts'
 import { TUS_VERSION } from './protocol.ts'
 
 const RETRY = { status: 423, headers: { 'Retry-After': '1' } }
@@ -24,16 +24,17 @@ const PASSING: readonly UploadErrorCode[] = [
   'OFFSET_CONFLICT', 'TAKEN_OVER', 'LOCKED', 'INTERNAL', 'BUSY', 'LOCK_LOST', 'OVERDUE', 'SHUTTING_DOWN', 'STORE_FULL',
 ]
 
+/** Of a body that was interrupted so, what came is stored. */
+const INTERRUPTIONS: readonly UploadErrorCode[] = ['IDLE', 'SHORT']
+
 /** How tus puts an error. A HEAD of a download keeps its status: any client of HTTP may send one. */
 export function refuse({ req, method }: Pick<Exchange, 'req' | 'method'>, error: UploadError): Refusal {
   if (error.code === 'UNSUPPORTED_VERSION') return { headers: { 'Tus-Version': TUS_VERSION } }
   const isHead = method === 'HEAD' && header(req, 'tus-resumable') !== undefined
-  return error.code === 'IDLE' || (isHead && passes(error)) ? RETRY : {}
-}
-
-/** The error for a body that was interrupted. One that ended too early is stored as far as it came. */
-export function interruption(error: UploadError): UploadError {
-  return error.code === 'BAD_REQUEST' ? new UploadError(error.code, error.message, error.cause, RETRY) : error
+  if (error.code === 'OFFSET_CONFLICT' && error.upload && method === 'PATCH') {
+    return { headers: { 'Upload-Offset': String(error.upload.offset) } } // TUSKit repeats its request, and does not ask
+  }
+  return INTERRUPTIONS.includes(error.code) || (isHead && passes(error)) ? RETRY : {}
 }
 
 function passes({ code, status, upload }: UploadError): boolean {

@@ -11,7 +11,7 @@ import type { Upload } from './types.ts'
 
 /** A code for each row of the table. */
 export type UploadErrorCode =
-  | 'BAD_REQUEST' | 'LENGTH_CONFLICT' | 'COMPLETED' | 'TOO_SMALL' | 'FINAL_UPLOAD' | 'NOT_FOUND' | 'METHOD_NOT_ALLOWED' | 'IDLE'
+  | 'BAD_REQUEST' | 'LENGTH_CONFLICT' | 'COMPLETED' | 'TOO_SMALL' | 'FINAL_UPLOAD' | 'NOT_FOUND' | 'METHOD_NOT_ALLOWED' | 'SHORT' | 'IDLE'
   | 'OFFSET_CONFLICT' | 'TAKEN_OVER' | 'UPLOAD_EXISTS' | 'EXPIRED' | 'DEACTIVATED' | 'PART_GONE' | 'MOVED' | 'UNSUPPORTED_VERSION'
   | 'TOO_LARGE' | 'MAX_SIZE_EXCEEDED' | 'APPEND_TOO_LARGE' | 'UNSUPPORTED_MEDIA_TYPE' | 'LOCKED' | 'METADATA_TOO_LARGE'
   | 'CHECKSUM_MISMATCH' | 'REFUSED' | 'BODY_CONSUMED' | 'INTERNAL' | 'UPLOAD_CORRUPT' | 'UNSUPPORTED_CODING'
@@ -22,6 +22,7 @@ const TABLE: Readonly<Record<UploadErrorCode, readonly [status: number, message:
   LENGTH_CONFLICT: [400, 'The upload has another length'],
   COMPLETED: [400, 'The upload is complete'],
   TOO_SMALL: [400, 'This is less than this server takes'],
+  SHORT: [400, 'The body ended before its announced length'],
   FINAL_UPLOAD: [403, 'A concatenation takes no bytes of its own'],
   REFUSED: [403, 'The request was refused'],
   NOT_FOUND: [404, 'There is no such upload'],

@@ -188,7 +188,7 @@ function whyEnded(error: HappyReaderError | undefined, context: UploadContext, u
     case 'ABORTED':
       return 'gone'
     case 'SHORT':
-      return new UploadError('BAD_REQUEST', 'The body ended before its announced length')
+      return new UploadError('SHORT')
     case 'TOO_LARGE':
       return new UploadError(tooLargeCode({ ...context, ...upload, maxSize: upload.maxSize ?? context.maxSize }))
     case 'IDLE':

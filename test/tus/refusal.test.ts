@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { UploadError, type UploadErrorCode } from '../../lib/upload/errors.ts'
 import type { Upload } from '../../lib/upload/types.ts'
 import type { Exchange } from '../../lib/http/exchange.ts'
-import { interruption, refuse } from '../../lib/tus/refusal.ts'
+import { refuse } from '../../lib/tus/refusal.ts'
 import { request } from '../support/wire.ts'
 import { Gate, patch } from './steps.ts'
 import { ask, head, make, offsetOf, OCT, serve, StoreBehind, V, type Site, type SiteOptions } from './support.ts'
@@ -20,7 +20,7 @@ const PASSES = {
   UPLOAD_CORRUPT: false, UNSUPPORTED_CODING: false,
   OFFSET_CONFLICT: true, TAKEN_OVER: true, LOCKED: true, INTERNAL: true, BUSY: true, LOCK_LOST: true, OVERDUE: true, SHUTTING_DOWN: true,
   STORE_FULL: true,
-  UPLOAD_EXISTS: 'never of HEAD', CHECKSUM_MISMATCH: 'never of HEAD', IDLE: 'never of HEAD',
+  UPLOAD_EXISTS: 'never of HEAD', CHECKSUM_MISMATCH: 'never of HEAD', IDLE: 'never of HEAD', SHORT: 'never of HEAD',
 } as const satisfies Record<UploadErrorCode, boolean | string>
 
 const statusOf = (method: string, error: UploadError, headers: object = { 'tus-resumable': '1.0.0' }): number =>
@@ -40,12 +40,19 @@ for (const [code, passes] of Object.entries(PASSES) as [UploadErrorCode, boolean
   })
 }
 
-test('a body that was interrupted, however, is answered with a status that clients try again, and the same text', () => {
-  const short = interruption(new UploadError('BAD_REQUEST', 'The body ended before its announced length'))
-  assert.deepEqual([short.code, short.status, short.message, short.headers], ['BAD_REQUEST', 423, 'The body ended before its announced length', { 'Retry-After': '1' }])
-  for (const code of ['TAKEN_OVER', 'SHUTTING_DOWN', 'IDLE'] as const) {
-    const status = statusOf('PATCH', interruption(new UploadError(code)))
+test('a body that was interrupted, however, is answered with a status that clients try again', () => {
+  for (const code of ['TAKEN_OVER', 'SHUTTING_DOWN', 'SHORT', 'IDLE'] as const) {
+    const status = statusOf('PATCH', new UploadError(code))
     assert.ok(status === 409 || status === 423 || status >= 500, code)
+  }
+})
+
+test('a PATCH at another offset is told the right one', async (t) => {
+  const site = await serve(t)
+  const upload = await make(site, 10, 'hello')
+  for (const offset of [0, 4, 6, 10]) {
+    const { status, headers } = await patch(site, upload, offset)
+    assert.deepEqual([status, headers.get('upload-offset')], [409, '5'])
   }
 })
 
