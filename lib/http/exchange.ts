@@ -51,7 +51,7 @@ const BODYLESS: readonly number[] = [204, 205, 304]
 const HOP_BY_HOP = /^(?:connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i
 
 /** Errors that go away by themselves. */
-const TRANSIENT: readonly UploadErrorCode[] = ['LOCKED', 'BUSY', 'LOCK_LOST', 'OVERDUE', 'SHUTTING_DOWN']
+const TRANSIENT: readonly UploadErrorCode[] = ['SHORT', 'IDLE', 'LOCKED', 'BUSY', 'LOCK_LOST', 'OVERDUE', 'SHUTTING_DOWN']
 
 /** Answers an error, in the words of the protocol. */
 export function respondError(exchange: Exchange, error: UploadError, options?: EarlyResponseOptions): Promise<void> {
