@@ -309,14 +309,14 @@ test('--max-size is announced, and what is larger is refused with 413', async (t
   await create(port, 1024)
 })
 
-test('--idle-timeout ends a silent upload with 408, and its bytes stay', async (t) => {
+test('--idle-timeout ends a silent upload with 423, and its bytes stay', async (t) => {
   const dir = temporaryFolder(t)
   const program = await startProgram(t, ['--idle-timeout', '300ms', '--dir', dir])
   const { client, id, location } = await beginUpload(program, 1000)
   await client.send('x'.repeat(400))
 
   const { status, headers } = await client.response()
-  assert.equal(status, 408)
+  assert.equal(status, 423)
   assert.equal(headers.get('connection'), 'close')
   client.destroy()
   assert.equal(readFileSync(join(dir, id), 'utf8'), 'x'.repeat(400))

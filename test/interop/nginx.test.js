@@ -185,7 +185,7 @@ test('The timeouts of nginx measure silence, not the length of an upload', LIMIT
 test('A client that falls silent is told so by the server; by nginx, if that is the quicker one, it is told nothing', LIMITS, async (t) => {
   const nginx = await startNginx(t, { upstreamPort: server.port })
   const impatient = await startNginx(t, { upstreamPort: server.port, change: (block) => block.replace('client_body_timeout 75s', 'client_body_timeout 1s') })
-  for (const [port, expected] of [[nginx.port, /^HTTP\/1.1 408 [^]*\r\n\r\nNothing was received for too long\n$/], [impatient.port, /^$/]]) {
+  for (const [port, expected] of [[nginx.port, /^HTTP\/1.1 423 [^]*\r\n\r\nNothing was received for too long\n$/], [impatient.port, /^$/]]) {
     const location = await create(port, SOURCE.length)
     const silent = startRequest(port, `PATCH ${location}`, { ...OFFSET_STREAM, 'Content-Length': SOURCE.length }, SOURCE.subarray(0, MB))
     assert.match(await silent.closed, expected)
