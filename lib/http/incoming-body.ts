@@ -34,7 +34,9 @@ export interface BodyDetails extends Pick<IncomingBody, 'checksum' | 'excess' | 
  * 3. A client that waits for `100 Continue` has a body; without one it must not (RFC 9110 section
  *    10.1.1).
  *
- * @throws {UploadError} `IDLE`, or `SHUTTING_DOWN`.
+ * One that stays silent is taken to have one, so that it is refused as its head says.
+ *
+ * @throws {UploadError} `SHUTTING_DOWN`.
  */
 export async function hasContent(exchange: Exchange, context: UploadContext): Promise<boolean> {
   const { req, watchdog, awaitsContinue } = exchange
@@ -45,7 +47,6 @@ export async function hasContent(exchange: Exchange, context: UploadContext): Pr
   const reader = new HappyReader(req, { maxBytes: 0, idleTimeoutMs, signal })
   await finished(reader.resume())
   watchdog.start()
-  if (reader.error?.code === 'IDLE') throw new UploadError('IDLE')
   if (reader.error?.code === 'INTERRUPTED') throw new UploadError('SHUTTING_DOWN')
   return reader.error !== undefined
 }

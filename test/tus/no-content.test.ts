@@ -74,12 +74,12 @@ test('a creation whose body comes later than its head is refused when the first 
   assert.deepEqual(snapshot(site.folder), before)
 })
 
-test('a creation that never says whether it has a body is 423 after idleTimeoutMs, and leaves nothing behind', async (t) => {
+test('a creation that never says whether it has a body is refused as one with a body after idleTimeoutMs, and leaves nothing behind', async (t) => {
   const site = await serve(t, { idleTimeoutMs: 50 })
   const client = await WireClient.connect(site.port)
   await client.send(request('POST /files/', [V, 'Upload-Length: 10', CODED]))
   const { status, headers } = await client.response()
-  assert.deepEqual([status, headers.get('connection')], [423, 'close'])
+  assert.deepEqual([status, headers.get('connection')], [415, 'close'])
   assert.equal(snapshot(site.folder).size, 0)
   client.destroy()
 })
