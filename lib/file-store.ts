@@ -42,7 +42,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { constants, createReadStream, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { Stats } from 'node:fs'
-import { copyFile, lstat, open, opendir, rename, rm } from 'node:fs/promises'
+import { copyFile, lstat, open, opendir, rename, rm, stat } from 'node:fs/promises'
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { uptime } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -351,13 +351,15 @@ export class FileStore {
       Longhaul: { version: 1, state: 'receiving', createdAt: createdAt.toISOString(), encodedMetadata, encodedParts, maxSize, completion, digest, flushed: await this.#markAt(0) },
     }
     const dataPath = this.#dataPath(id)
+    const isTaken = (cause?: unknown): FileStoreError => new FileStoreError('UPLOAD_EXISTS', `The upload ${id} exists already`, cause)
+    if (await statOf(`${dataPath}.info`)) throw isTaken() // one whose bytes were moved has no data file that would say so
     // Half of what a sidecar may have is for what comes later.
     const temporary = await this.#writeTemporary(id, sidecar, SIDECAR_MAX_BYTES / 6)
     try {
       await (await open(dataPath, WRITE_NEW, this.#fileMode)).close()
     } catch (error) {
       await rm(temporary.path, { force: true })
-      if (codeOf(error) === 'EEXIST') throw new FileStoreError('UPLOAD_EXISTS', `The upload ${id} exists already`, error)
+      if (codeOf(error) === 'EEXIST') throw isTaken(error)
       throw asStoreFull(error)
     }
     try {
@@ -444,7 +446,7 @@ export class FileStore {
    * not come to its end are not flushed yet. Does nothing unless `sync` is `'append'`.
    */
   async flush(upload: StoredUpload): Promise<void> {
-    if (this.#sync !== 'append' || upload.flushed?.offset === upload.offset) return
+    if (this.#sync !== 'append' || upload.movedAt || upload.flushed?.offset === upload.offset) return
     await this.#changeSidecar(upload, { flushed: await this.#flushTo(upload, upload.offset) })
   }
 
@@ -467,7 +469,7 @@ export class FileStore {
     if (this.#sync === 'finish' && upload.state === 'receiving') await syncPath(this.#dataPath(upload.id))
     // A mark that was left behind would take bytes from what is complete.
     const mark = this.#sync === 'append' ? await this.#markOf(upload.id) : undefined
-    const flushed = mark?.offset === upload.offset ? mark : await this.#flushTo(upload, upload.offset)
+    const flushed = upload.movedAt || mark?.offset === upload.offset ? mark : await this.#flushTo(upload, upload.offset)
     const moved = upload.movedAt && { movedAt: upload.movedAt.toISOString() }
     await this.#changeSidecar(upload, { state, outcome, flushed, ...moved })
   }
@@ -528,15 +530,18 @@ export class FileStore {
     }
     const dataPath = this.#dataPath(id)
     const target = resolve(path)
-    if (dirname(target) === this.directory) throw new TypeError(`Cannot move the upload ${id} as the path must be outside of the store: received ${path}`)
     if (!(await statOf(dataPath))) {
       if ((await this.#sidecarOf(id))?.Longhaul?.movedAt !== undefined) return
       throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has no data to be moved`)
     }
+    // Compared as directories: through a link or a second mount, the path of the store looks like another.
+    if (await isSameFolder(dirname(target), this.directory)) {
+      throw new TypeError(`Cannot move the upload ${id} as the path must be outside of the store: received ${path}`)
+    }
     await this.#changeSidecar(upload, { movedAt: new Date().toISOString() })
-    const isCopy = await this.#renameOrCopy(dataPath, target, join(dirname(target), `.${id}.tmp`))
+    await this.#renameOrCopy(dataPath, target, join(dirname(target), `.${id}.tmp`))
     if (this.#sync !== 'none') await syncDirectory(dirname(target))
-    if (isCopy) await rm(dataPath)
+    await rm(dataPath, { force: true }) // it is there after a copy, and if the target was a hard link to it: then rename does nothing
     if (this.#sync !== 'none') await syncDirectory(this.directory)
   }
 
@@ -708,20 +713,18 @@ export class FileStore {
     return offset
   }
 
-  /** Resolves with whether it was a copy. One that a crash left unfinished under the temporary name is replaced. */
-  async #renameOrCopy(from: string, to: string, temporary: string): Promise<boolean> {
+  /** A copy that a crash left unfinished under the temporary name is replaced. */
+  async #renameOrCopy(from: string, to: string, temporary: string): Promise<void> {
     try {
-      await rename(from, to)
-      return false
+      return await rename(from, to)
     } catch (error) {
-      if (codeOf(error) !== 'EXDEV') throw error
+      if (codeOf(error) !== 'EXDEV') throw asStoreFull(error)
     }
     await rm(temporary, { force: true })
     try {
       await copyFile(from, temporary, constants.COPYFILE_EXCL)
       if (this.#sync !== 'none') await syncPath(temporary)
       await rename(temporary, to)
-      return true
     } catch (error) {
       await rm(temporary, { force: true })
       throw asStoreFull(error)
@@ -1135,6 +1138,12 @@ async function statOf(path: string): Promise<Stats | undefined> {
     if (codeOf(error) === 'ENOENT') return undefined
     throw error
   }
+}
+
+/** Whether two paths lead to one directory. */
+async function isSameFolder(path: string, other: string): Promise<boolean> {
+  const [one, two] = await Promise.all([stat(path, { bigint: true }), stat(other, { bigint: true })])
+  return one.ino === two.ino && one.dev === two.dev
 }
 
 async function syncPath(path: string, flags: number = READ): Promise<void> {
