@@ -724,6 +724,8 @@ export class FileStore {
     try {
       await copyFile(from, temporary, constants.COPYFILE_EXCL)
       if (this.#sync !== 'none') await syncPath(temporary)
+      // A second call, of a hook that was given up or of a process that has the lock now, replaces what is under this name.
+      if ((await lstat(temporary)).size !== (await lstat(from)).size) throw new Error(`Cannot move ${from} as another call is copying it`)
       await rename(temporary, to)
     } catch (error) {
       await rm(temporary, { force: true })

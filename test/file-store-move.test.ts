@@ -107,6 +107,39 @@ for (const where of ['on one file system', 'across two'] as const) {
   })
 }
 
+test('two calls of moveTo at once across two file systems lose nothing: what one has not copied yet the other does not take for whole', async (t) => {
+  separate(t)
+  const store = new FileStore(temporaryFolder(t))
+  const path = join(temporaryFolder(t), 'hello')
+  const upload = await finishing(store)
+  const { copyFile } = fileSystem
+  let begin!: () => void
+  let end!: () => void
+  const begun = new Promise<void>((resolve) => (begin = resolve))
+  const ended = new Promise<void>((resolve) => (end = resolve))
+  let second: Promise<void> | undefined
+  t.mock.method(fileSystem, 'copyFile', async (from: string, to: string, mode: number) => {
+    if (!second) {
+      await copyFile(from, to, mode)
+      second = assert.rejects(store.moveTo(upload, path))
+      return begun
+    }
+    writeFileSync(to, 'hel', { flag: 'wx' })
+    begin()
+    await ended
+    throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' })
+  })
+  syncBuiltinESMExports()
+  await assert.rejects(store.moveTo(upload, path), /another call/)
+  end()
+  await second
+  assert.deepEqual([readFileSync(join(store.directory, 'a'), 'utf8'), existsSync(path)], ['hello', false])
+  t.mock.restoreAll()
+  syncBuiltinESMExports()
+  await store.moveTo(upload, path)
+  assert.deepEqual([filesIn(store.directory), readFileSync(path, 'utf8')], [['a.info'], 'hello'])
+})
+
 test('moveTo to a disk that is full rejects, the bytes stay, and it can be called again', async (t) => {
   const disk = MountedFolder.mount(t, { bytes: 4 * 1024 ** 2, names: 100 })
   if (!disk) return
