@@ -316,6 +316,8 @@ export class FileStore {
   readonly #doubtful = new Map<string, number>()
   /** Sidecars as they were last written here, the oldest first. What is only read is not kept: somebody may be writing it. */
   readonly #written = new Map<string, Sidecar>()
+  /** The last of the changes that a sidecar waits for, by id. */
+  readonly #turns = new Map<string, Promise<void>>()
   #boot: Promise<string | undefined> | undefined
 
   constructor(directory: string, options: FileStoreOptions = {}) {
@@ -504,6 +506,7 @@ export class FileStore {
    *    `path`, flushed, renamed, and then removed here.
    * 3. Both directories are flushed, unless `sync` is `'none'`.
    *
+   * It may be called later as well, in the process that serves the upload; in another, hold its lock.
    * After a crash, or if it rejects, call it again. It does nothing if the bytes were moved before,
    * wherever they are now. A file at `path` is replaced, and the folder must exist: choose a name that
    * nobody else has, such as the id. A file name that a client sent is not one.
@@ -554,9 +557,13 @@ export class FileStore {
   }
 
   /** Removes the upload. It is gone when its sidecar is; removing what is gone is no error. */
-  async terminate(upload: StoredUpload): Promise<void> {
-    const dataPath = this.#dataPath(upload.id)
-    this.#written.delete(upload.id)
+  terminate(upload: StoredUpload): Promise<void> {
+    return this.#inTurn(upload.id, () => this.#remove(upload.id))
+  }
+
+  async #remove(id: string): Promise<void> {
+    const dataPath = this.#dataPath(id)
+    this.#written.delete(id)
     for (const suffix of ['.json', '.info']) { // in this order, as the first counts only without the second
       try {
         await rename(`${dataPath}${suffix}`, `${dataPath}.info.gone`) // should we crash now, this names the data as left over
@@ -567,7 +574,7 @@ export class FileStore {
     if (this.#sync === 'append') await syncDirectory(this.directory) // or a power failure could bring it back without its data
     await rm(dataPath, { force: true })
     await rm(`${dataPath}.info.gone`, { force: true })
-    this.#doubtful.delete(upload.id)
+    this.#doubtful.delete(id)
   }
 
   /**
@@ -749,12 +756,28 @@ export class FileStore {
   }
 
   /** Changes what our part of the sidecar says; what others wrote into it stays. */
-  async #changeSidecar(upload: StoredUpload, changes: Partial<LonghaulSidecar>, others: Partial<Sidecar> = {}): Promise<void> {
+  #changeSidecar(upload: StoredUpload, changes: Partial<LonghaulSidecar>, others: Partial<Sidecar> = {}): Promise<void> {
     const { id, state, createdAt } = upload
-    const sidecar = await this.#sidecarOf(id)
-    if (!sidecar) throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has lost its sidecar`)
-    const before = sidecar.Longhaul ?? { version: 1, state, createdAt: createdAt.toISOString() }
-    await this.#writeSidecar(id, { ...sidecar, ...others, Longhaul: { ...before, ...changes } })
+    return this.#inTurn(id, async () => {
+      const sidecar = await this.#sidecarOf(id)
+      if (!sidecar) throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has lost its sidecar`)
+      const before = sidecar.Longhaul ?? { version: 1, state, createdAt: createdAt.toISOString() }
+      await this.#writeSidecar(id, { ...sidecar, ...others, Longhaul: { ...before, ...changes } })
+    })
+  }
+
+  /**
+   * Runs one change of a sidecar after the other. The lock would do that, but an application that calls `moveTo`
+   * need not hold it, and may not even wait for it: what one of two changes says the other must not take back.
+   */
+  async #inTurn(id: string, change: () => Promise<void>): Promise<void> {
+    const turn = (this.#turns.get(id) ?? Promise.resolve()).then(change, change)
+    this.#turns.set(id, turn)
+    try {
+      await turn
+    } finally {
+      if (this.#turns.get(id) === turn) this.#turns.delete(id)
+    }
   }
 
   async #writeSidecar(id: string, sidecar: Sidecar): Promise<void> {

@@ -140,6 +140,30 @@ test('two calls of moveTo at once across two file systems lose nothing: what one
   assert.deepEqual([filesIn(store.directory), readFileSync(path, 'utf8')], [['a.info'], 'hello'])
 })
 
+test('moveTo at the same time as other changes of the record takes none of them back, nor do they take back that the bytes were moved', async (t) => {
+  for (const sync of SYNCS) {
+    const store = new FileStore(temporaryFolder(t), { sync })
+    const upload = await finishing(store)
+    const digest = { algorithm: 'sha256', value: 'x' }
+    await Promise.all([store.setDigest(upload, digest), store.moveTo(upload, join(temporaryFolder(t), 'hello')), store.setState(upload, 'finished')])
+    for (const each of [store, new FileStore(store.directory)]) {
+      const { state, movedAt, digest: kept } = await find(each)
+      assert.deepEqual([state, movedAt instanceof Date, kept], ['finished', true, digest])
+    }
+  }
+})
+
+test('an upload that is removed while its bytes are being moved does not come back', async (t) => {
+  for (let turns = 0; turns < 40; turns++) {
+    const store = new FileStore(temporaryFolder(t), { sync: 'none' })
+    const upload = await finishing(store)
+    const moved = store.moveTo(upload, join(temporaryFolder(t), 'hello')).catch(() => {})
+    for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
+    await Promise.all([store.terminate(upload), moved])
+    assert.deepEqual([await store.find('a'), filesIn(store.directory)], [undefined, []])
+  }
+})
+
 test('moveTo to a disk that is full rejects, the bytes stay, and it can be called again', async (t) => {
   const disk = MountedFolder.mount(t, { bytes: 4 * 1024 ** 2, names: 100 })
   if (!disk) return

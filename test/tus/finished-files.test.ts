@@ -109,6 +109,17 @@ for (const [what, hook, left, headStatus, getStatus] of hooks) {
   }
 }
 
+test('an onFinish that does not wait until its file is moved leaves a record that is complete', async (t) => {
+  const moves: unknown[] = []
+  const { site, target } = await serveWith(t, (upload, bench) => void moves.push(moveAway(upload, bench)))
+  for (let count = 0; count < 10; count++) {
+    const upload = await make(site, 10, 'helloworld')
+    await Promise.all(moves)
+    assert.equal(readFileSync(join(target, idOf(upload)), 'utf8'), 'helloworld')
+    assert.deepEqual([(await head(site, upload)).status, (await get(site, upload)).status], [200, 410])
+  }
+})
+
 test('an answer of onFinish goes out and is kept, though the bytes are away', async (t) => {
   const { site } = await serveWith(t, async (upload, bench) => {
     await moveAway(upload, bench)
