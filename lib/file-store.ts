@@ -186,7 +186,7 @@ export interface FileStoreOptions {
    * be able to read and write. Default: 0o600.
    */
   readonly fileMode?: number | undefined
-  /** The same for the directory, if it is made here; its owner must have all three permissions. Default: 0o700. */
+  /** The same for directories that are made here; their owner must have all three permissions. Default: 0o700. */
   readonly directoryMode?: number | undefined
 }
 
@@ -327,8 +327,9 @@ export class FileStore {
     if (!SYNCS.includes(this.#sync)) throw new TypeError(`Cannot flush data as sync must be none, finish or append: received ${this.#sync}`)
     this.#budget = new WriteBudget(options.maxBufferedBytes ?? 256 * 1024 * 1024)
     this.#fileMode = permissions('fileMode', options.fileMode ?? 0o600, 0o600)
-    mkdirSync(this.directory, { recursive: true, mode: permissions('directoryMode', options.directoryMode ?? 0o700, 0o700) })
-    const other = otherUser(join(this.directory, MARKS), this.shared)
+    const mode = permissions('directoryMode', options.directoryMode ?? 0o700, 0o700)
+    mkdirSync(this.directory, { recursive: true, mode })
+    const other = otherUser(join(this.directory, MARKS), this.shared, mode)
     if (other === undefined) return
     const advice = `set shared: true in each process, and give each locks that reach the others`
     const doubt = `if there is no such process, remove ${other.path}`
@@ -1055,13 +1056,13 @@ function describeMoved(sidecar: Sidecar): StoredUpload | undefined {
  * be shared. In this order, or two could miss each other. Where no mark can be written, nothing is
  * found: the first upload will fail there.
  */
-function otherUser(folder: string, shared: boolean): { readonly pid: number; readonly path: string } | undefined {
+function otherUser(folder: string, shared: boolean, mode: number): { readonly pid: number; readonly path: string } | undefined {
   const self = { pid: process.pid, started: startOf(process.pid), boot: readAtOnce('/proc/sys/kernel/random/boot_id').trim() }
   const name = `${self.pid}_${self.started}_${self.boot}`
   const path = join(folder, `${name}.${shared ? 'shared' : 'alone'}`)
   let isNew = false
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    mkdirSync(folder, { recursive: true, mode }) // whoever may write uploads must be seen here
     if (!lstatSync(folder).isDirectory()) return undefined
     writeFileSync(path, '', { flag: 'wx', mode: 0o600 })
     isNew = true

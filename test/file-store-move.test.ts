@@ -307,6 +307,7 @@ test('files and the directory have the permissions that were asked for, and only
     const store = new FileStore(join(temporaryFolder(t), 'new'), options)
     await finishing(store)
     assert.deepEqual([modeOf(join(store.directory, 'a')), modeOf(join(store.directory, 'a.info')), modeOf(store.directory)], [file, file, directory])
+    assert.equal(modeOf(join(store.directory, '.in-use')), directory, 'a process of another user is to find this one')
   }
   const folder = temporaryFolder(t)
   for (const fileMode of [0o400, 0, 0o1600, -1, 0.5, NaN, '600' as never]) {
