@@ -42,7 +42,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { constants, createReadStream, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { Stats } from 'node:fs'
-import { copyFile, lstat, open, opendir, rename, rm } from 'node:fs/promises'
+import { copyFile, lstat, open, opendir, rename, rm, stat } from 'node:fs/promises'
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { uptime } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -186,7 +186,7 @@ export interface FileStoreOptions {
    * be able to read and write. Default: 0o600.
    */
   readonly fileMode?: number | undefined
-  /** The same for the directory, if it is made here; its owner must have all three permissions. Default: 0o700. */
+  /** The same for directories that are made here; their owner must have all three permissions. Default: 0o700. */
   readonly directoryMode?: number | undefined
 }
 
@@ -316,6 +316,8 @@ export class FileStore {
   readonly #doubtful = new Map<string, number>()
   /** Sidecars as they were last written here, the oldest first. What is only read is not kept: somebody may be writing it. */
   readonly #written = new Map<string, Sidecar>()
+  /** The last of the changes that a sidecar waits for, by id. */
+  readonly #turns = new Map<string, Promise<void>>()
   #boot: Promise<string | undefined> | undefined
 
   constructor(directory: string, options: FileStoreOptions = {}) {
@@ -325,8 +327,9 @@ export class FileStore {
     if (!SYNCS.includes(this.#sync)) throw new TypeError(`Cannot flush data as sync must be none, finish or append: received ${this.#sync}`)
     this.#budget = new WriteBudget(options.maxBufferedBytes ?? 256 * 1024 * 1024)
     this.#fileMode = permissions('fileMode', options.fileMode ?? 0o600, 0o600)
-    mkdirSync(this.directory, { recursive: true, mode: permissions('directoryMode', options.directoryMode ?? 0o700, 0o700) })
-    const other = otherUser(join(this.directory, MARKS), this.shared)
+    const mode = permissions('directoryMode', options.directoryMode ?? 0o700, 0o700)
+    mkdirSync(this.directory, { recursive: true, mode })
+    const other = otherUser(join(this.directory, MARKS), this.shared, mode)
     if (other === undefined) return
     const advice = `set shared: true in each process, and give each locks that reach the others`
     const doubt = `if there is no such process, remove ${other.path}`
@@ -351,13 +354,15 @@ export class FileStore {
       Longhaul: { version: 1, state: 'receiving', createdAt: createdAt.toISOString(), encodedMetadata, encodedParts, maxSize, completion, digest, flushed: await this.#markAt(0) },
     }
     const dataPath = this.#dataPath(id)
+    const isTaken = (cause?: unknown): FileStoreError => new FileStoreError('UPLOAD_EXISTS', `The upload ${id} exists already`, cause)
+    if (await statOf(`${dataPath}.info`)) throw isTaken() // one whose bytes were moved has no data file that would say so
     // Half of what a sidecar may have is for what comes later.
     const temporary = await this.#writeTemporary(id, sidecar, SIDECAR_MAX_BYTES / 6)
     try {
       await (await open(dataPath, WRITE_NEW, this.#fileMode)).close()
     } catch (error) {
       await rm(temporary.path, { force: true })
-      if (codeOf(error) === 'EEXIST') throw new FileStoreError('UPLOAD_EXISTS', `The upload ${id} exists already`, error)
+      if (codeOf(error) === 'EEXIST') throw isTaken(error)
       throw asStoreFull(error)
     }
     try {
@@ -444,7 +449,7 @@ export class FileStore {
    * not come to its end are not flushed yet. Does nothing unless `sync` is `'append'`.
    */
   async flush(upload: StoredUpload): Promise<void> {
-    if (this.#sync !== 'append' || upload.flushed?.offset === upload.offset) return
+    if (this.#sync !== 'append' || upload.movedAt || upload.flushed?.offset === upload.offset) return
     await this.#changeSidecar(upload, { flushed: await this.#flushTo(upload, upload.offset) })
   }
 
@@ -467,7 +472,7 @@ export class FileStore {
     if (this.#sync === 'finish' && upload.state === 'receiving') await syncPath(this.#dataPath(upload.id))
     // A mark that was left behind would take bytes from what is complete.
     const mark = this.#sync === 'append' ? await this.#markOf(upload.id) : undefined
-    const flushed = mark?.offset === upload.offset ? mark : await this.#flushTo(upload, upload.offset)
+    const flushed = upload.movedAt || mark?.offset === upload.offset ? mark : await this.#flushTo(upload, upload.offset)
     const moved = upload.movedAt && { movedAt: upload.movedAt.toISOString() }
     await this.#changeSidecar(upload, { state, outcome, flushed, ...moved })
   }
@@ -502,6 +507,7 @@ export class FileStore {
    *    `path`, flushed, renamed, and then removed here.
    * 3. Both directories are flushed, unless `sync` is `'none'`.
    *
+   * It may be called later as well, in the process that serves the upload; in another, hold its lock.
    * After a crash, or if it rejects, call it again. It does nothing if the bytes were moved before,
    * wherever they are now. A file at `path` is replaced, and the folder must exist: choose a name that
    * nobody else has, such as the id. A file name that a client sent is not one.
@@ -528,15 +534,18 @@ export class FileStore {
     }
     const dataPath = this.#dataPath(id)
     const target = resolve(path)
-    if (dirname(target) === this.directory) throw new TypeError(`Cannot move the upload ${id} as the path must be outside of the store: received ${path}`)
     if (!(await statOf(dataPath))) {
       if ((await this.#sidecarOf(id))?.Longhaul?.movedAt !== undefined) return
       throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has no data to be moved`)
     }
+    // Compared as directories: through a link or a second mount, the path of the store looks like another.
+    if (await isSameFolder(dirname(target), this.directory)) {
+      throw new TypeError(`Cannot move the upload ${id} as the path must be outside of the store: received ${path}`)
+    }
     await this.#changeSidecar(upload, { movedAt: new Date().toISOString() })
-    const isCopy = await this.#renameOrCopy(dataPath, target, join(dirname(target), `.${id}.tmp`))
+    await this.#renameOrCopy(dataPath, target, join(dirname(target), `.${id}.tmp`))
     if (this.#sync !== 'none') await syncDirectory(dirname(target))
-    if (isCopy) await rm(dataPath)
+    await rm(dataPath, { force: true }) // it is there after a copy, and if the target was a hard link to it: then rename does nothing
     if (this.#sync !== 'none') await syncDirectory(this.directory)
   }
 
@@ -549,9 +558,13 @@ export class FileStore {
   }
 
   /** Removes the upload. It is gone when its sidecar is; removing what is gone is no error. */
-  async terminate(upload: StoredUpload): Promise<void> {
-    const dataPath = this.#dataPath(upload.id)
-    this.#written.delete(upload.id)
+  terminate(upload: StoredUpload): Promise<void> {
+    return this.#inTurn(upload.id, () => this.#remove(upload.id))
+  }
+
+  async #remove(id: string): Promise<void> {
+    const dataPath = this.#dataPath(id)
+    this.#written.delete(id)
     for (const suffix of ['.json', '.info']) { // in this order, as the first counts only without the second
       try {
         await rename(`${dataPath}${suffix}`, `${dataPath}.info.gone`) // should we crash now, this names the data as left over
@@ -562,7 +575,7 @@ export class FileStore {
     if (this.#sync === 'append') await syncDirectory(this.directory) // or a power failure could bring it back without its data
     await rm(dataPath, { force: true })
     await rm(`${dataPath}.info.gone`, { force: true })
-    this.#doubtful.delete(upload.id)
+    this.#doubtful.delete(id)
   }
 
   /**
@@ -708,20 +721,20 @@ export class FileStore {
     return offset
   }
 
-  /** Resolves with whether it was a copy. One that a crash left unfinished under the temporary name is replaced. */
-  async #renameOrCopy(from: string, to: string, temporary: string): Promise<boolean> {
+  /** A copy that a crash left unfinished under the temporary name is replaced. */
+  async #renameOrCopy(from: string, to: string, temporary: string): Promise<void> {
     try {
-      await rename(from, to)
-      return false
+      return await rename(from, to)
     } catch (error) {
-      if (codeOf(error) !== 'EXDEV') throw error
+      if (codeOf(error) !== 'EXDEV') throw asStoreFull(error)
     }
     await rm(temporary, { force: true })
     try {
       await copyFile(from, temporary, constants.COPYFILE_EXCL)
       if (this.#sync !== 'none') await syncPath(temporary)
+      // A second call, of a hook that was given up or of a process that has the lock now, replaces what is under this name.
+      if ((await lstat(temporary)).size !== (await lstat(from)).size) throw new Error(`Cannot move ${from} as another call is copying it`)
       await rename(temporary, to)
-      return true
     } catch (error) {
       await rm(temporary, { force: true })
       throw asStoreFull(error)
@@ -744,12 +757,28 @@ export class FileStore {
   }
 
   /** Changes what our part of the sidecar says; what others wrote into it stays. */
-  async #changeSidecar(upload: StoredUpload, changes: Partial<LonghaulSidecar>, others: Partial<Sidecar> = {}): Promise<void> {
+  #changeSidecar(upload: StoredUpload, changes: Partial<LonghaulSidecar>, others: Partial<Sidecar> = {}): Promise<void> {
     const { id, state, createdAt } = upload
-    const sidecar = await this.#sidecarOf(id)
-    if (!sidecar) throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has lost its sidecar`)
-    const before = sidecar.Longhaul ?? { version: 1, state, createdAt: createdAt.toISOString() }
-    await this.#writeSidecar(id, { ...sidecar, ...others, Longhaul: { ...before, ...changes } })
+    return this.#inTurn(id, async () => {
+      const sidecar = await this.#sidecarOf(id)
+      if (!sidecar) throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has lost its sidecar`)
+      const before = sidecar.Longhaul ?? { version: 1, state, createdAt: createdAt.toISOString() }
+      await this.#writeSidecar(id, { ...sidecar, ...others, Longhaul: { ...before, ...changes } })
+    })
+  }
+
+  /**
+   * Runs one change of a sidecar after the other. The lock would do that, but an application that calls `moveTo`
+   * need not hold it, and may not even wait for it: what one of two changes says the other must not take back.
+   */
+  async #inTurn(id: string, change: () => Promise<void>): Promise<void> {
+    const turn = (this.#turns.get(id) ?? Promise.resolve()).then(change, change)
+    this.#turns.set(id, turn)
+    try {
+      await turn
+    } finally {
+      if (this.#turns.get(id) === turn) this.#turns.delete(id)
+    }
   }
 
   async #writeSidecar(id: string, sidecar: Sidecar): Promise<void> {
@@ -1027,13 +1056,13 @@ function describeMoved(sidecar: Sidecar): StoredUpload | undefined {
  * be shared. In this order, or two could miss each other. Where no mark can be written, nothing is
  * found: the first upload will fail there.
  */
-function otherUser(folder: string, shared: boolean): { readonly pid: number; readonly path: string } | undefined {
+function otherUser(folder: string, shared: boolean, mode: number): { readonly pid: number; readonly path: string } | undefined {
   const self = { pid: process.pid, started: startOf(process.pid), boot: readAtOnce('/proc/sys/kernel/random/boot_id').trim() }
   const name = `${self.pid}_${self.started}_${self.boot}`
   const path = join(folder, `${name}.${shared ? 'shared' : 'alone'}`)
   let isNew = false
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    mkdirSync(folder, { recursive: true, mode }) // whoever may write uploads must be seen here
     if (!lstatSync(folder).isDirectory()) return undefined
     writeFileSync(path, '', { flag: 'wx', mode: 0o600 })
     isNew = true
@@ -1135,6 +1164,12 @@ async function statOf(path: string): Promise<Stats | undefined> {
     if (codeOf(error) === 'ENOENT') return undefined
     throw error
   }
+}
+
+/** Whether two paths lead to one directory. */
+async function isSameFolder(path: string, other: string): Promise<boolean> {
+  const [one, two] = await Promise.all([stat(path, { bigint: true }), stat(other, { bigint: true })])
+  return one.ino === two.ino && one.dev === two.dev
 }
 
 async function syncPath(path: string, flags: number = READ): Promise<void> {

@@ -79,7 +79,7 @@ const HARMLESS: Readonly<Record<string, readonly string[]>> = {
   'node:diagnostics_channel': ['channel'],
   'node:events': ['once', 'setMaxListeners'],
   'node:fs': ['constants', 'createReadStream', 'lstatSync', 'mkdirSync', 'readFileSync', 'readdirSync', 'rmSync', 'writeFileSync'],
-  'node:fs/promises': ['chmod', 'copyFile', 'lstat', 'lutimes', 'mkdir', 'open', 'opendir', 'readFile', 'readdir', 'readlink', 'rename', 'rm', 'symlink', 'unlink', 'utimes'],
+  'node:fs/promises': ['chmod', 'copyFile', 'lstat', 'lutimes', 'mkdir', 'open', 'opendir', 'readFile', 'readdir', 'readlink', 'rename', 'rm', 'stat', 'symlink', 'unlink', 'utimes'],
   'node:http': ['STATUS_CODES', 'validateHeaderName', 'validateHeaderValue'],
   'node:net': ['BlockList', 'Server', 'isIP'],
   'node:os': ['hostname', 'uptime'],

@@ -3,7 +3,7 @@
 /** Finished uploads whose bytes leave the store: where they are at every moment, and what is said of them then. */
 
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import fileSystem from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
@@ -15,6 +15,7 @@ import { filesIn } from './support/files.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
 const SYNCS = ['none', 'finish', 'append'] as const
+const { rename } = fileSystem
 
 /** An upload of `hello` that its application is about to finish. */
 async function finishing(store: FileStore): Promise<StoredUpload> {
@@ -28,15 +29,18 @@ async function find(store: FileStore): Promise<StoredUpload> {
   return (await store.find('a')) ?? assert.fail('there is no such upload')
 }
 
-/** Has every rename of data to another folder fail as it does between two file systems. */
-function separate(t: TestContext): void {
-  const { rename } = fileSystem
+/** Has every rename of data to another folder fail: by default as it does between two file systems. */
+function separate(t: TestContext, code = 'EXDEV'): void {
   t.mock.method(fileSystem, 'rename', async (from: string, to: string) => {
-    if (from.endsWith('/a')) throw Object.assign(new Error('EXDEV'), { code: 'EXDEV' })
+    if (from.endsWith('/a')) throw Object.assign(new Error(code), { code })
     return rename(from, to)
   })
   syncBuiltinESMExports()
-  t.after(() => syncBuiltinESMExports())
+  t.after(() => {
+    t.mock.restoreAll() // which would come later than this by itself
+    fileSystem.rename = rename // mocks of a mock are not restored in order
+    syncBuiltinESMExports()
+  })
 }
 
 for (const sync of SYNCS) {
@@ -103,6 +107,63 @@ for (const where of ['on one file system', 'across two'] as const) {
   })
 }
 
+test('two calls of moveTo at once across two file systems lose nothing: what one has not copied yet the other does not take for whole', async (t) => {
+  separate(t)
+  const store = new FileStore(temporaryFolder(t))
+  const path = join(temporaryFolder(t), 'hello')
+  const upload = await finishing(store)
+  const { copyFile } = fileSystem
+  let begin!: () => void
+  let end!: () => void
+  const begun = new Promise<void>((resolve) => (begin = resolve))
+  const ended = new Promise<void>((resolve) => (end = resolve))
+  let second: Promise<void> | undefined
+  t.mock.method(fileSystem, 'copyFile', async (from: string, to: string, mode: number) => {
+    if (!second) {
+      await copyFile(from, to, mode)
+      second = assert.rejects(store.moveTo(upload, path))
+      return begun
+    }
+    writeFileSync(to, 'hel', { flag: 'wx' })
+    begin()
+    await ended
+    throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' })
+  })
+  syncBuiltinESMExports()
+  await assert.rejects(store.moveTo(upload, path), /another call/)
+  end()
+  await second
+  assert.deepEqual([readFileSync(join(store.directory, 'a'), 'utf8'), existsSync(path)], ['hello', false])
+  t.mock.restoreAll()
+  syncBuiltinESMExports()
+  await store.moveTo(upload, path)
+  assert.deepEqual([filesIn(store.directory), readFileSync(path, 'utf8')], [['a.info'], 'hello'])
+})
+
+test('moveTo at the same time as other changes of the record takes none of them back, nor do they take back that the bytes were moved', async (t) => {
+  for (const sync of SYNCS) {
+    const store = new FileStore(temporaryFolder(t), { sync })
+    const upload = await finishing(store)
+    const digest = { algorithm: 'sha256', value: 'x' }
+    await Promise.all([store.setDigest(upload, digest), store.moveTo(upload, join(temporaryFolder(t), 'hello')), store.setState(upload, 'finished')])
+    for (const each of [store, new FileStore(store.directory)]) {
+      const { state, movedAt, digest: kept } = await find(each)
+      assert.deepEqual([state, movedAt instanceof Date, kept], ['finished', true, digest])
+    }
+  }
+})
+
+test('an upload that is removed while its bytes are being moved does not come back', async (t) => {
+  for (let turns = 0; turns < 40; turns++) {
+    const store = new FileStore(temporaryFolder(t), { sync: 'none' })
+    const upload = await finishing(store)
+    const moved = store.moveTo(upload, join(temporaryFolder(t), 'hello')).catch(() => {})
+    for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
+    await Promise.all([store.terminate(upload), moved])
+    assert.deepEqual([await store.find('a'), filesIn(store.directory)], [undefined, []])
+  }
+})
+
 test('moveTo to a disk that is full rejects, the bytes stay, and it can be called again', async (t) => {
   const disk = MountedFolder.mount(t, { bytes: 4 * 1024 ** 2, names: 100 })
   if (!disk) return
@@ -142,6 +203,63 @@ test('moveTo refuses what is not complete, what others are made of, and a path i
   assert.deepEqual(filesIn(store.directory), ['a', 'a.info'])
   assert.equal((await find(store)).movedAt, undefined)
 })
+
+test('moveTo refuses the directory of the store by whatever path: the bytes of others are not replaced, nor its own removed', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await finishing(store)
+  await store.create({ id: 'b', length: 5 })
+  const link = join(temporaryFolder(t), 'link')
+  symlinkSync(store.directory, link)
+  const refusal = { name: 'TypeError', message: /outside of the store/ }
+  for (const name of ['a', 'b', 'c']) await assert.rejects(store.moveTo(upload, join(link, name)), refusal)
+  separate(t) // as a second mount of the directory does
+  for (const name of ['a', 'b', 'c']) await assert.rejects(store.moveTo(upload, join(link, name)), refusal)
+  assert.deepEqual(filesIn(store.directory), ['a', 'a.info', 'b', 'b.info'])
+  assert.deepEqual(['a', 'b'].map((name) => readFileSync(join(store.directory, name), 'utf8')), ['hello', ''])
+})
+
+test('moveTo takes the bytes away also if its target is a hard link to them, as an application may have made before', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await finishing(store)
+  const path = join(temporaryFolder(t), 'hello')
+  linkSync(join(store.directory, 'a'), path)
+  await store.moveTo(upload, path)
+  assert.deepEqual([filesIn(store.directory), readFileSync(path, 'utf8')], [['a.info'], 'hello'])
+  assert.ok((await find(store)).movedAt)
+})
+
+test('moveTo says that there is no space also where only the folder takes no more', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await finishing(store)
+  separate(t, 'EDQUOT')
+  await assert.rejects(store.moveTo(upload, join(temporaryFolder(t), 'x')), { code: 'STORE_FULL' })
+})
+
+test('the id of an upload that was moved away stays taken', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await finishing(store)
+  await store.moveTo(upload, join(temporaryFolder(t), 'hello'))
+  await store.setState(await find(store), 'finished')
+  for (const each of [store, new FileStore(store.directory)]) {
+    await assert.rejects(each.create({ id: 'a', length: 7 }), { code: 'UPLOAD_EXISTS' })
+    assert.deepEqual([(await find(each)).state, filesIn(store.directory)], ['finished', ['a.info']])
+  }
+  await store.terminate(await find(store))
+  assert.equal((await store.create({ id: 'a', length: 7 })).offset, 0)
+})
+
+for (const before of ['none', 'finish'] as const) {
+  test(`a store that flushes each append finishes and flushes what was moved away while sync was ${before}`, async (t) => {
+    const store = new FileStore(temporaryFolder(t), { sync: before })
+    await store.moveTo(await finishing(store), join(temporaryFolder(t), 'hello'))
+    const restarted = new FileStore(store.directory, { sync: 'append' })
+    await restarted.flush(await find(restarted))
+    await restarted.setState(await find(restarted), 'finished')
+    await restarted.flush(await find(restarted))
+    const { state, offset, movedAt } = await find(restarted)
+    assert.deepEqual([state, offset, movedAt instanceof Date], ['finished', 5, true])
+  })
+}
 
 test('moveTo of bytes that are lost rejects, and makes no record of a move', async (t) => {
   const store = new FileStore(temporaryFolder(t))
@@ -189,6 +307,7 @@ test('files and the directory have the permissions that were asked for, and only
     const store = new FileStore(join(temporaryFolder(t), 'new'), options)
     await finishing(store)
     assert.deepEqual([modeOf(join(store.directory, 'a')), modeOf(join(store.directory, 'a.info')), modeOf(store.directory)], [file, file, directory])
+    assert.equal(modeOf(join(store.directory, '.in-use')), directory, 'a process of another user is to find this one')
   }
   const folder = temporaryFolder(t)
   for (const fileMode of [0o400, 0, 0o1600, -1, 0.5, NaN, '600' as never]) {

@@ -64,8 +64,8 @@ export async function finishUpload(context: UploadContext, found: Upload, end: E
 /** Settles an upload whose bytes and record the hook may have moved, removed or changed. */
 async function settleWhatIsLeft(context: UploadContext, upload: Upload, state: 'finished' | 'rejected', outcome?: Outcome): Promise<Upload> {
   const left = await context.store.find(upload.id).catch((error: unknown) => {
-    if ((error as { code?: unknown } | null)?.code === 'UPLOAD_CORRUPT') return upload // the hook has done its work; later requests are told
-    throw error
+    if ((error as { code?: unknown } | null)?.code !== 'UPLOAD_CORRUPT') throw error
+    return { ...upload, movedAt: new Date() } // the hook has done its work; what it left of the bytes is not the upload any more
   })
   if (left) return settle(context, left, state, outcome)
   const removed: Upload = { ...upload, state, outcome, movedAt: new Date() }

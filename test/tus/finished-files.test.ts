@@ -3,7 +3,7 @@
 /** What an application does with a file that is complete: it moves it away, removes it, changes it. The client must not notice. */
 
 import assert from 'node:assert/strict'
-import { appendFileSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type { FileStore } from '../../lib/file-store.ts'
@@ -109,6 +109,17 @@ for (const [what, hook, left, headStatus, getStatus] of hooks) {
   }
 }
 
+test('an onFinish that does not wait until its file is moved leaves a record that is complete', async (t) => {
+  const moves: unknown[] = []
+  const { site, target } = await serveWith(t, (upload, bench) => void moves.push(moveAway(upload, bench)))
+  for (let count = 0; count < 10; count++) {
+    const upload = await make(site, 10, 'helloworld')
+    await Promise.all(moves)
+    assert.equal(readFileSync(join(target, idOf(upload)), 'utf8'), 'helloworld')
+    assert.deepEqual([(await head(site, upload)).status, (await get(site, upload)).status], [200, 410])
+  }
+})
+
 test('an answer of onFinish goes out and is kept, though the bytes are away', async (t) => {
   const { site } = await serveWith(t, async (upload, bench) => {
     await moveAway(upload, bench)
@@ -170,6 +181,19 @@ test('an onFinish that changes the file in its place has its answer sent; from t
   assert.equal((await head(site, upload)).status, 500)
   assert.equal(keys.length, 1)
   assert.equal(readFileSync(join(site.folder, idOf(upload)), 'utf8'), 'helloworld and more')
+})
+
+test('an onFinish that renames two files of three, as an upload of another server has, leaves a record that is complete', async (t) => {
+  const { site, keys, target } = await serveWith(t, renameBoth)
+  writeFileSync(join(site.folder, 'a'), 'hello')
+  writeFileSync(join(site.folder, 'a.json'), JSON.stringify({ id: 'a', size: 10, offset: 0 }))
+  assert.equal((await patch(site, '/files/a', 5, 'world')).status, 204)
+  const told = await head(site, '/files/a')
+  assert.deepEqual([told.status, told.headers.get('upload-offset')], [200, '10'])
+  assert.equal((await get(site, '/files/a')).status, 410)
+  assert.equal((await site.tus.sweep()).failed, 0)
+  assert.equal(readFileSync(join(target, 'a'), 'utf8'), 'helloworld')
+  assert.equal(keys.length, 1)
 })
 
 test('the record of an upload that was moved away expires by itself, without onTerminate, and the file stays where it is', async (t) => {
