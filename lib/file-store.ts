@@ -237,6 +237,7 @@ interface TemporarySidecar {
 const SYNCS: readonly unknown[] = ['none', 'finish', 'append']
 const STATES: readonly unknown[] = ['receiving', 'finishing', 'finished', 'rejected', 'deactivated']
 const ID_PATTERN = /^[A-Za-z0-9_-]{1,128}$/
+const RANDOM_ID = /^[0-9a-f]{32}$/
 /** What may be in the directory: data, a sidecar, one that is being written, one whose upload is being removed. */
 const FILE_PATTERN = /^([A-Za-z0-9_-]{1,128})(|\.info|\.json|\.info\.[0-9a-f]{12}\.tmp|\.info\.gone)$/
 /** What waits goes to the disk in one call, up to this size. */
@@ -355,7 +356,8 @@ export class FileStore {
     }
     const dataPath = this.#dataPath(id)
     const isTaken = (cause?: unknown): FileStoreError => new FileStoreError('UPLOAD_EXISTS', `The upload ${id} exists already`, cause)
-    if (await statOf(`${dataPath}.info`)) throw isTaken() // one whose bytes were moved has no data file that would say so
+    // One whose bytes were moved has no data file that would say so. An id of 128 random bits is new.
+    if (!RANDOM_ID.test(id) && (await statOf(`${dataPath}.info`))) throw isTaken()
     // Half of what a sidecar may have is for what comes later.
     const temporary = await this.#writeTemporary(id, sidecar, SIDECAR_MAX_BYTES / 6)
     try {
@@ -772,7 +774,7 @@ export class FileStore {
    * need not hold it, and may not even wait for it: what one of two changes says the other must not take back.
    */
   async #inTurn(id: string, change: () => Promise<void>): Promise<void> {
-    const turn = (this.#turns.get(id) ?? Promise.resolve()).then(change, change)
+    const turn = this.#turns.get(id)?.then(change, change) ?? change()
     this.#turns.set(id, turn)
     try {
       await turn

@@ -150,7 +150,9 @@ export function createHandler(options: HandlerOptions, factories: readonly [Prot
         signal: stalled,
       }))
     } catch (error) {
-      if (!stalled.aborted) throw error // the client has stopped reading, and is cut off
+      if (stalled.aborted) return // the client has stopped reading, and is cut off
+      if (!res.headersSent) await findReadable(context, id) // moved away or removed before its file was opened: that is the answer
+      throw error
     }
   }
 

@@ -151,7 +151,7 @@ export class DiskClient {
 
   /** Asks for the offset; `undefined` if that was not told. */
   async #inspect(entry: Entry): Promise<number | undefined> {
-    const answer = await this.#send({ method: 'HEAD', path: entry.path }, [200])
+    const answer = await this.#send({ method: 'HEAD', path: entry.path }, [200, 423]) // 423: it failed, and may not the next time
     if (answer?.status !== 200) return undefined
     const offset = Number(answer.headers['upload-offset'])
     entry.acknowledge(offset)
