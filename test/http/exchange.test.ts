@@ -118,13 +118,14 @@ overBoth('what describes the connection is ours: a hook that sets it changes not
   const set = [
     { 'Transfer-Encoding': 'chunked' }, { 'Transfer-Encoding': 'chunked', 'Content-Length': '7' }, { 'CONTENT-LENGTH': '1' }, { Connection: 'upgrade', Upgrade: 'h2c' },
     { 'Keep-Alive': 'timeout=1' }, { TE: 'trailers' }, { Trailer: 'X-Sum' }, { 'Proxy-Connection': 'close' },
+    { 'HTTP2-Settings': 'AAMAAABk' },
   ]
   let headers: Readonly<Record<string, string>> = {}
   const site = await serve(t, version, { onFinish: () => ({ status: 202, headers: { ...headers, 'X-Job': '7' }, body: 'done' }) })
   for (headers of set) {
     const answer = await site.ask('POST', '/files/', { ...TUS, 'upload-length': '0' })
     assert.deepEqual([answer.status, answer.headers.get('x-job'), answer.headers.get('content-length'), answer.body], [202, '7', '5', 'done\n'])
-    for (const name of ['transfer-encoding', 'upgrade', 'te', 'trailer', 'proxy-connection']) assert.equal(answer.headers.has(name), false)
+    for (const name of ['transfer-encoding', 'upgrade', 'te', 'trailer', 'proxy-connection', 'http2-settings']) assert.equal(answer.headers.has(name), false)
   }
 })
 
