@@ -48,7 +48,8 @@ const CONTINUE_LINGER_MS = 1000
 const BODYLESS: readonly number[] = [204, 205, 304]
 
 /** Fields about the connection, which is ours. A proxy removes them too (RFC 9110 section 7.6.1). */
-const HOP_BY_HOP = /^(?:connection|content-length|http2-settings|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i
+const HOP_BY_HOP =
+  /^(?:connection|content-length|http2-settings|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i
 
 /**
  * The most that the headers of an answer may be over HTTP/2, in bytes. Beyond 65,536, Node closes the stream without
