@@ -222,8 +222,9 @@ export class ShutdownGroup {
 
   /**
    * Begins the shutdown at the first of `signals` (default: SIGTERM and SIGINT), and forces it when one
-   * of `forcing` comes during the shutdown (default: SIGINT, a person's second Ctrl-C). The listeners
-   * are removed when the group is closed, or when the result is disposed of.
+   * of them that is in `forcing`, too, comes during the shutdown (default: SIGINT, a person's second
+   * Ctrl-C). No other signal is listened to. The listeners are removed when the group is closed, or
+   * when the result is disposed of.
    *
    * Other signals change nothing when they come again. Process managers, frameworks and stop scripts
    * repeat SIGTERM, a closing terminal repeats SIGHUP, and neither means that there is no time left:
@@ -295,8 +296,7 @@ export class ShutdownGroup {
     await twoTurns() // requests that have arrived get read, and are not reset by close()
     if (this.#state === 'closed') return
     this.#enter('closing')
-    const onError = (error: unknown): number => this.#errors.push(error)
-    const servers = Array.from(this.#servers, (server) => stopListening(server).catch(onError))
+    const servers = Array.from(this.#servers, (server) => stopListening(server).catch(this.#onError))
     for (const [socket, session] of this.#sessions) closeSession(socket, session)
     this.#abort(reason)
     for (const socket of this.#handshakes) socket.destroy()
@@ -323,13 +323,15 @@ export class ShutdownGroup {
     })
   }
 
+  readonly #onError = (error: unknown): void => void this.#errors.push(error)
+
   get #isClosing(): boolean {
     return this.#state === 'closing' || this.#state === 'closed'
   }
 
   /** A turn later, because listeners of 'listening' ask for the address. */
   #onListening(server: ShutdownServer): void {
-    if (this.#isClosing) setImmediate(() => stopListening(server))
+    if (this.#isClosing) setImmediate(() => stopListening(server).catch(this.#onError))
   }
 
   #onConnection(socket: Socket, server: ShutdownServer): void {
@@ -414,8 +416,12 @@ export class ShutdownGroup {
     const left = [...this.#handshakes, ...this.#connections.keys(), ...this.#upgraded, ...this.#sessions.keys()]
     for (const socket of left) socket.destroy()
     for (const server of this.#servers) {
-      server.close()
-      if ('closeAllConnections' in server) server.closeAllConnections() // those older than add()
+      try {
+        server.close()
+        if ('closeAllConnections' in server) server.closeAllConnections() // those older than add()
+      } catch (error) {
+        this.#onError(error)
+      }
     }
     this.#abort(reason)
     return left.length

@@ -51,6 +51,28 @@ describe('ShutdownGroup and servers that are not those of Node', () => {
     const { forced, errors } = await group.shutdown()
     assert.deepEqual([forced, errors, server.listening], [undefined, [error], false])
   })
+
+  test('one whose close() throws when all is forced is reported, and the others are cut', LIMIT, async (t) => {
+    const error = new Error('cannot close')
+    const server = createServer()
+    const group = new ShutdownGroup({ deadlineMs: 100 }).add(foreignServer(() => { throw error })).add(server)
+    const client = await WireClient.connect(await listen(t, server))
+    await client.send(GET)
+    await once(server, 'request')
+    const { forced, forcedConnections, errors } = await group.shutdown()
+    assert.deepEqual([forced, forcedConnections, [...new Set(errors)]], ['deadline', 1, [error]])
+    assert.equal(await client.closed(), '')
+  })
+
+  test('one that begins to listen when the group is closing, and whose close() throws then, is reported', LIMIT, async () => {
+    const foreign = foreignServer((onClosed) => {
+      if (foreign.closed > 1) throw new Error('cannot close')
+      foreign.emit('listening')
+      setTimeout(onClosed, 10)
+    })
+    const { errors } = await new ShutdownGroup({ deadlineMs: DEADLINE_MS }).add(foreign).shutdown()
+    assert.equal((errors[0] as Error).message, 'cannot close')
+  })
 })
 
 describe('ShutdownGroup and servers that listen late', () => {

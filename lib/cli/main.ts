@@ -158,6 +158,7 @@ async function openLocks({ dir }: ServeOptions): Promise<LockFiles> {
 /** Ends the program once the log is out: at the latest in a moment, as whoever reads it may have stopped to. */
 function end(exitCode: number): void {
   process.exitCode = exitCode
+  process.once('beforeExit', () => process.exit()) // a natural end gives up the listeners first: a signal would kill it
   setTimeout(() => process.exit(), LOG_FLUSH_MS).unref()
   if (exitCode !== 0) process.stdout.write('', () => process.exit()) // what was forced may keep the process
 }

@@ -48,7 +48,14 @@ const CONTINUE_LINGER_MS = 1000
 const BODYLESS: readonly number[] = [204, 205, 304]
 
 /** Fields about the connection, which is ours. A proxy removes them too (RFC 9110 section 7.6.1). */
-const HOP_BY_HOP = /^(?:connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i
+const HOP_BY_HOP =
+  /^(?:connection|content-length|http2-settings|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i
+
+/**
+ * The most that the headers of an answer may be over HTTP/2, in bytes. Beyond 65,536, Node closes the stream without
+ * an answer, and ends the session with all that others have on it.
+ */
+const MAX_HTTP2_HEADERS = 60_000
 
 /** Errors that go away by themselves. */
 const TRANSIENT: readonly UploadErrorCode[] = ['SHORT', 'IDLE', 'LOCKED', 'BUSY', 'LOCK_LOST', 'OVERDUE', 'SHUTTING_DOWN']
@@ -90,7 +97,7 @@ export async function respond(
   }
 }
 
-/** Throws if the status or a header cannot be sent. */
+/** Throws if the status or the headers cannot be sent. */
 function responseTo(exchange: Exchange, status: number, headers: Headers, text: string): EarlyResponse {
   if (!(status >= 200 && status <= 599)) {
     throw new RangeError(`Cannot answer as the status must be 200 to 599: received ${status}`)
@@ -103,18 +110,27 @@ function responseTo(exchange: Exchange, status: number, headers: Headers, text: 
   }
   const hasText = text !== ''
   const bodyless = method === 'HEAD' || req.method === 'HEAD' || BODYLESS.includes(status)
+  const all = {
+    ...protocol.headers,
+    'Cache-Control': 'no-store',
+    ...(hasText ? { 'Content-Type': 'text/plain; charset=utf-8', 'X-Content-Type-Options': 'nosniff' } : {}),
+    ...exchange.headers,
+    ...Object.fromEntries(own),
+  }
+  if ('stream' in req && sizeOf(all) > MAX_HTTP2_HEADERS) {
+    throw new RangeError(`Cannot answer as the headers must be ${MAX_HTTP2_HEADERS} bytes at most: they are ${sizeOf(all)}`)
+  }
   return {
     status,
     statusMessage: status === 460 ? 'Checksum Mismatch' : STATUS_CODES[status],
-    headers: {
-      ...protocol.headers,
-      'Cache-Control': 'no-store',
-      ...(hasText ? { 'Content-Type': 'text/plain; charset=utf-8', 'X-Content-Type-Options': 'nosniff' } : {}),
-      ...exchange.headers,
-      ...Object.fromEntries(own),
-    },
+    headers: all,
     body: !hasText || bodyless ? '' : text.endsWith('\n') ? text : `${text}\n`,
   }
+}
+
+/** As HTTP/2 counts (RFC 9113 section 6.5.2). */
+function sizeOf(headers: Headers): number {
+  return Object.entries(headers).reduce((size, [name, value]) => size + name.length + value.length + 32, 0)
 }
 
 function hangUp(res: UploadResponse): void {

@@ -280,6 +280,16 @@ test('A SIGTERM that comes when all is closed, and the last lines wait to be rea
   assert.deepEqual(await program.exit, { code: 0, signal: null })
 })
 
+test('SIGTERM again and again until a program without work has ended leaves the exit code 0', async (t) => {
+  for (let time = 0; time < 5; time++) {
+    const program = await startProgram(t, ['--dir', temporaryFolder(t)])
+    const repeated = setInterval(() => program.process.kill('SIGTERM'), 1)
+    t.after(() => clearInterval(repeated))
+    assert.deepEqual(await program.exit, { code: 0, signal: null })
+    clearInterval(repeated)
+  }
+})
+
 test('A forced end keeps the locks until the process is gone, as what was given up may still be written; the next program takes them over', async (t) => {
   const dir = temporaryFolder(t)
   const program = await startProgram(t, ['--dir', dir, '--download'])

@@ -118,13 +118,14 @@ overBoth('what describes the connection is ours: a hook that sets it changes not
   const set = [
     { 'Transfer-Encoding': 'chunked' }, { 'Transfer-Encoding': 'chunked', 'Content-Length': '7' }, { 'CONTENT-LENGTH': '1' }, { Connection: 'upgrade', Upgrade: 'h2c' },
     { 'Keep-Alive': 'timeout=1' }, { TE: 'trailers' }, { Trailer: 'X-Sum' }, { 'Proxy-Connection': 'close' },
+    { 'HTTP2-Settings': 'AAMAAABk' },
   ]
   let headers: Readonly<Record<string, string>> = {}
   const site = await serve(t, version, { onFinish: () => ({ status: 202, headers: { ...headers, 'X-Job': '7' }, body: 'done' }) })
   for (headers of set) {
     const answer = await site.ask('POST', '/files/', { ...TUS, 'upload-length': '0' })
     assert.deepEqual([answer.status, answer.headers.get('x-job'), answer.headers.get('content-length'), answer.body], [202, '7', '5', 'done\n'])
-    for (const name of ['transfer-encoding', 'upgrade', 'te', 'trailer', 'proxy-connection']) assert.equal(answer.headers.has(name), false)
+    for (const name of ['transfer-encoding', 'upgrade', 'te', 'trailer', 'proxy-connection', 'http2-settings']) assert.equal(answer.headers.has(name), false)
   }
 })
 
@@ -137,4 +138,18 @@ overBoth('an answer of a hook that can have no body has none, whatever its text'
   }
   status = 200
   assert.equal((await site.ask('POST', '/files/', { ...TUS, 'upload-length': '0' })).body, 'done\n')
+})
+
+test('HTTP/2 · headers that are too large for it are 500, published with their cause, and the session serves on', async (t) => {
+  const errors = published(t, 'longhaul:error')
+  let headers: Readonly<Record<string, string>> = {}
+  const site = await serve(t, 'HTTP/2', { onFinish: () => ({ headers }) })
+  const many = Object.fromEntries(Array.from({ length: 1900 }, (_, n) => [`x-${n}`, '']))
+  for (headers of [{ 'X-Job': 'a'.repeat(100_000) }, { 'X-Job': 'ü'.repeat(65_536) }, many]) {
+    const answer = await site.ask('POST', '/files/', { ...TUS, 'upload-length': '0' })
+    assert.deepEqual([answer.status, answer.body], [500, 'The server failed\n'])
+  }
+  assert.deepEqual(errors.map(({ error }) => (error.cause as Error).name), ['RangeError', 'RangeError', 'RangeError'])
+  headers = { 'X-Job': 'ü'.repeat(59_000) }
+  assert.equal((await site.ask('POST', '/files/', { ...TUS, 'upload-length': '0' })).status, 201)
 })
