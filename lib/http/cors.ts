@@ -42,17 +42,24 @@ const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 /**
  * Checks the options.
  *
- * @throws {TypeError} for `*` with credentials, which browsers refuse, for an origin that is not
- * one, and for a header name that is not one.
+ * @throws {TypeError} for `*` with credentials, which browsers refuse, for a list that is not one, and for what is
+ * no origin or no header name in it; {@link RangeError} if `maxAgeSeconds` is out of bounds.
  */
 export function checkCors(options: CorsOptions): CorsOptions {
-  const { origins, credentials = false, allowHeaders = [], exposeHeaders = [] } = options
+  const { origins, credentials = false, allowHeaders = [], exposeHeaders = [], maxAgeSeconds = 0 } = options
+  for (const [name, list] of Object.entries({ allowHeaders, exposeHeaders })) {
+    if (!Array.isArray(list)) throw new TypeError(`Cannot allow pages of other origins as cors.${name} must be an array: received ${typeof list}`)
+  }
+  if (!(Number.isSafeInteger(maxAgeSeconds) && maxAgeSeconds >= 0)) {
+    throw new RangeError(`Cannot have answers remembered as cors.maxAgeSeconds must be a whole number, not negative: received ${maxAgeSeconds}`)
+  }
   for (const name of [...allowHeaders, ...exposeHeaders]) {
-    if (FIELD_NAME.test(name)) continue
+    if (typeof name === 'string' && FIELD_NAME.test(name)) continue
     throw new TypeError(`Cannot allow a header as it must be a name such as X-Tenant: received ${JSON.stringify(name)}`)
   }
   if (origins === '*' && credentials) throw new TypeError('Cannot allow credentials as origins must not be "*" then: name them')
   if (typeof origins === 'function' || origins === '*') return options
+  if (!Array.isArray(origins)) throw new TypeError(`Cannot allow pages of other origins as cors.origins must be "*", an array or a function: received ${typeof origins}`)
   for (const origin of origins) {
     if (ORIGIN.test(origin)) continue
     const shared = origin === 'null' || origin === 'file://' ? '. Any local file has it: use a function' : ''

@@ -207,6 +207,9 @@ const mistakes: readonly (readonly [what: string, cors: unknown])[] = [
   ...['*', 'null', '', 'page.example', `${PAGE}/`, `${PAGE}/path`, `${PAGE},https://other.example`, `${PAGE} `, 'https://', '//page.example', 'https://*.page.example']
     .map((origin) => [`the origin ${JSON.stringify(origin)} in a list`, { origins: [origin] }] as const),
   ['one origin that is no list', { origins: PAGE }],
+  ['a choice without origins', {}],
+  ['one header that is no list', { origins: '*', exposeHeaders: 'X-Foo' }],
+  ['a header that is no text', { origins: '*', exposeHeaders: [5] }],
   ...['file://', 'file:///', 'capacitor://', 'capacitor:localhost', 'capacitor://localhost/'].map((origin) => [`the origin ${origin} in a list`, { origins: [origin] }] as const),
   ...['', 'X Tenant', 'X-Tenant:', 'X-Tenant, X-Other', 'X-\r\nSet-Cookie: a', 'Größe'].flatMap((name) =>
     ['allowHeaders', 'exposeHeaders'].map((option) => [`${option} with ${JSON.stringify(name)}`, { origins: '*', [option]: [name] }] as const)),
@@ -218,6 +221,13 @@ for (const [what, cors] of mistakes) {
     assert.throws(() => tusHandler({ store, cors: cors as CorsOptions }), { name: 'TypeError' })
   })
 }
+
+test('a time for which browsers may remember an answer must be a whole number of seconds', (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  for (const maxAgeSeconds of [-1, 0.5, NaN, Infinity, '1' as never]) {
+    assert.throws(() => tusHandler({ store, cors: { origins: '*', maxAgeSeconds } }), { name: 'RangeError', message: /maxAgeSeconds must be a whole number/ })
+  }
+})
 
 test('the origins null and file:// are refused in a list, with what may be done instead', (t) => {
   const store = new FileStore(temporaryFolder(t))
