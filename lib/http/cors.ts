@@ -46,7 +46,7 @@ const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
  * no origin or no header name in it; {@link RangeError} if `maxAgeSeconds` is out of bounds.
  */
 export function checkCors(options: CorsOptions): CorsOptions {
-  const { origins, credentials = false, allowHeaders = [], exposeHeaders = [], maxAgeSeconds = 0 } = options
+  const { origins, credentials = false, allowHeaders = [], exposeHeaders = [], maxAgeSeconds = 7200 } = options
   for (const [name, list] of Object.entries({ allowHeaders, exposeHeaders })) {
     if (!Array.isArray(list)) throw new TypeError(`Cannot allow pages of other origins as cors.${name} must be an array: received ${typeof list}`)
   }
