@@ -7,8 +7,12 @@
  * and sends nothing could keep everybody else out.
  *
  * Design. When there is no place left, a connection that waits for nothing makes room: the one that
- * has been idle for the longest time, or else one whose request was refused already and whose client
- * goes on sending. Without either, the newcomer is answered 503.
+ * has been idle for the longest time, or else one whose request was refused and whose client goes on
+ * sending. Without either, the newcomer is answered 503.
+ *
+ * A socket that is closed with bytes unread is reset, and its client never sees an answer. So an idle
+ * connection stays for a moment, as its next request may be on its way; one that was refused has a
+ * moment to read that; and of a newcomer that is turned away, the request is read and discarded.
  *
  * @module
  */
@@ -18,13 +22,22 @@ import type { Socket } from 'node:net'
 
 const BUSY = 'HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
 
+/** How long a connection stays that is idle, or whose client was refused or turned away, in milliseconds. */
+const LINGER_MS = 1000
+/** How many of those that were turned away may do so at once. */
+const MAX_LINGERING = 32
+
 /** The connections of one server. */
 export class Connections {
   readonly #max: number
-  /** Those without a request, in the order in which they became idle. */
-  readonly #idle = new Set<Socket>()
+  /** Those without a request, and since when, in that order. */
+  readonly #idle = new Map<Socket, number>()
   /** Those with one, and the response to the latest of theirs. */
   readonly #active = new Map<Socket, ServerResponse>()
+  /** Those that were turned away. */
+  readonly #lingering = new Set<Socket>()
+  /** When a response was first seen to be a refusal. */
+  readonly #refusedAtMs = new WeakMap<ServerResponse, number>()
 
   /** Limits the server, before it listens. */
   constructor(server: Server, max: number) {
@@ -32,36 +45,60 @@ export class Connections {
     server.on('connection', (socket: Socket) => this.#onConnection(socket))
   }
 
-  /** Takes note of a request. */
-  onRequest({ socket }: IncomingMessage, res: ServerResponse): void {
-    if (!this.#idle.delete(socket) && !this.#active.has(socket)) return // it was closed
+  /** Takes note of a request. Returns whether it is to be served: its connection may have been turned away, or closed. */
+  onRequest(req: IncomingMessage, res: ServerResponse): boolean {
+    const { socket } = req
+    if (!this.#idle.delete(socket) && !this.#active.has(socket)) {
+      req.resume()
+      return false
+    }
     this.#active.set(socket, res)
     res.once('close', () => {
-      if (this.#active.get(socket) === res && this.#active.delete(socket)) this.#idle.add(socket)
+      if (this.#active.get(socket) === res && this.#active.delete(socket)) this.#idle.set(socket, performance.now())
     })
+    return true
   }
 
   #onConnection(socket: Socket): void {
     if (this.#idle.size + this.#active.size >= this.#max && !this.#makeRoom()) {
-      socket.write(BUSY)
-      socket.destroySoon()
+      this.#turnAway(socket)
       return
     }
-    this.#idle.add(socket)
+    this.#idle.set(socket, performance.now())
     socket.once('close', () => this.#forget(socket))
   }
 
+  #turnAway(socket: Socket): void {
+    socket.end(BUSY)
+    if (this.#lingering.size >= MAX_LINGERING) return socket.destroySoon()
+    this.#lingering.add(socket)
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS)
+    socket.once('close', () => {
+      clearTimeout(timer)
+      this.#lingering.delete(socket)
+    })
+  }
+
   #makeRoom(): boolean {
-    const [socket = this.#findRefused()] = this.#idle
+    const socket = this.#findIdle() ?? this.#findRefused()
     if (!socket) return false
     this.#forget(socket) // its 'close' comes later than the next connections
     socket.destroy()
     return true
   }
 
+  #findIdle(): Socket | undefined {
+    const [[socket, sinceMs] = [undefined, Infinity]] = this.#idle
+    return performance.now() - sinceMs >= LINGER_MS ? socket : undefined
+  }
+
   #findRefused(): Socket | undefined {
-    for (const [socket, { headersSent, statusCode }] of this.#active) {
-      if (headersSent && statusCode >= 400) return socket
+    const nowMs = performance.now()
+    for (const [socket, res] of this.#active) {
+      if (!res.headersSent || res.statusCode < 400) continue
+      const sinceMs = this.#refusedAtMs.get(res)
+      if (sinceMs === undefined) this.#refusedAtMs.set(res, nowMs)
+      else if (nowMs - sinceMs >= LINGER_MS) return socket
     }
     return undefined
   }

@@ -66,7 +66,7 @@ async function serve(options: ServeOptions): Promise<void> {
   type Listener = (req: IncomingMessage, res: ServerResponse) => Promise<void>
   const checkHost = hostCheck(options)
   const answer = (req: IncomingMessage, res: ServerResponse, listener: Listener): Promise<void> => {
-    connections?.onRequest(req, res)
+    if (connections?.onRequest(req, res) === false) return Promise.resolve()
     const refusal = checkHost(req)
     return refusal ? respondEarly(req, res, refusal) : (page?.(req, res) ?? listener(req, res))
   }
@@ -82,7 +82,8 @@ async function serve(options: ServeOptions): Promise<void> {
   const connections = maxConnections === undefined ? undefined : new Connections(server, maxConnections)
   server.on('error', (error) => fail(1, `${error.message}; --host and --port say where to listen`))
   group.add(server).listen()
-  process.on('SIGTERM', () => {}) // once the group is closed, one that comes again would cut off what follows
+  // Once the group is closed, a signal that comes again would cut off what follows: the last lines, and the exit code.
+  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => {})
   void group.closed.then(async (report) => {
     // Writes that were given up may still be in flight. Their locks last until the process has ended.
     if (!report.forced) await locks?.close()

@@ -6,14 +6,17 @@ import { createServer, type ServerResponse } from 'node:http'
 import { test, type TestContext } from 'node:test'
 import { Connections } from '../../lib/cli/connections.ts'
 import { respondEarly } from '../../lib/early-response.ts'
+import { stopClock } from '../support/clock.ts'
 import { listen } from '../support/listen.ts'
 import { request, WireClient } from '../support/wire.ts'
 
 test('the connection that has been idle for the longest time makes room, whether or not it ever sent a request', async (t) => {
+  const advance = stopClock(t)
   const site = await serve(t, 3)
   const [first, silent, third] = [await site.open(), await site.open(), await site.open()]
   await site.ask(third, '/')
   await site.ask(first, '/')
+  advance(1000)
   const fourth = await site.open()
   assert.equal(await silent.closed(), '')
   const fifth = await site.open()
@@ -21,17 +24,37 @@ test('the connection that has been idle for the longest time makes room, whether
   for (const client of [first, fourth, fifth]) assert.equal(await site.ask(client, '/'), 200)
 })
 
+test('a connection that has become idle just now stays, as its next request may be on its way; the newcomer gets 503', async (t) => {
+  const advance = stopClock(t)
+  const site = await serve(t, 2)
+  const [silent, asking] = [await site.open(), await site.open()]
+  advance(500)
+  await site.ask(asking, '/')
+  advance(499)
+  assert.equal((await (await WireClient.connect(site.port)).response()).status, 503)
+  assert.equal(await site.ask(silent, '/'), 200)
+  advance(501)
+  const newcomer = await site.open()
+  assert.equal(await asking.closed(), '')
+  for (const client of [silent, newcomer]) assert.equal(await site.ask(client, '/'), 200)
+})
+
 test('a connection with a request stays, and so does its answer', async (t) => {
+  const advance = stopClock(t)
   const site = await serve(t, 2)
   const waiting = await site.open()
   await waiting.send(request('GET /wait'))
   const res = await site.waiting()
-  for (let count = 0; count < 5; count++) assert.equal(await site.ask(await site.open(), '/'), 200)
+  for (let count = 0; count < 5; count++) {
+    assert.equal(await site.ask(await site.open(), '/'), 200)
+    advance(1000)
+  }
   res.end()
   assert.equal((await waiting.response()).status, 200)
 })
 
-test('where all have a request, one that was refused and goes on sending makes room', async (t) => {
+test('where all have a request, one that was refused and goes on sending makes room, when it has had time to read the answer', async (t) => {
+  const advance = stopClock(t)
   const site = await serve(t, 2)
   const waiting = await site.open()
   await waiting.send(request('GET /wait'))
@@ -39,6 +62,10 @@ test('where all have a request, one that was refused and goes on sending makes r
   const refused = await site.open()
   await refused.send(request('POST /refuse', ['Content-Length: 1000']))
   assert.equal((await refused.response()).status, 413)
+  assert.equal((await (await site.open()).response()).status, 503)
+  advance(999)
+  assert.equal((await (await site.open()).response()).status, 503)
+  advance(1)
   const newcomer = await site.open()
   assert.equal(await site.ask(newcomer, '/'), 200)
   assert.equal(await refused.closed(), '')
@@ -46,7 +73,8 @@ test('where all have a request, one that was refused and goes on sending makes r
   assert.equal((await waiting.response()).status, 200)
 })
 
-test('where all wait for an answer, a newcomer gets 503, and a place as soon as one is free', async (t) => {
+test('where all wait for an answer, a newcomer gets 503, and a place when one is free', async (t) => {
+  const advance = stopClock(t)
   const site = await serve(t, 1)
   const waiting = await site.open()
   await waiting.send(request('GET /wait'))
@@ -54,10 +82,29 @@ test('where all wait for an answer, a newcomer gets 503, and a place as soon as 
   const refused = await WireClient.connect(site.port)
   const { status, headers } = await refused.response()
   assert.deepEqual([status, headers.get('retry-after'), headers.get('connection')], [503, '1', 'close'])
+  refused.socket.end()
   await refused.closed()
+  await Promise.all([once(res, 'close'), res.end()])
+  assert.equal((await waiting.response()).status, 200)
+  advance(1000)
+  assert.equal(await site.ask(await site.open(), '/'), 200)
+})
+
+test('a newcomer that sends its request at once reads the 503, and is not reset; what it sends is not served', async (t) => {
+  const site = await serve(t, 1)
+  const waiting = await site.open()
+  await waiting.send(request('GET /wait'))
+  const res = await site.waiting()
+  for (let round = 0; round < 20; round++) {
+    const newcomer = await WireClient.connect(site.port)
+    await newcomer.send(request('POST /wait', ['Content-Length: 200000'], 'x'.repeat(200_000)))
+    assert.equal((await newcomer.response()).status, 503)
+    newcomer.socket.end()
+    assert.equal(await newcomer.closed(), '')
+  }
   res.end()
   assert.equal((await waiting.response()).status, 200)
-  assert.equal(await site.ask(await site.open(), '/'), 200)
+  assert.equal(site.late.length, 0)
 })
 
 test('of pipelined requests the last answer makes a connection idle', async (t) => {
@@ -74,8 +121,11 @@ test('of pipelined requests the last answer makes a connection idle', async (t) 
 /** A server that answers at once, late or no, and how to use it. */
 async function serve(t: TestContext, max: number) {
   const late: ServerResponse[] = []
+  const closing = new Set<Promise<unknown>>()
   const server = createServer((req, res) => {
-    connections.onRequest(req, res)
+    const closed: Promise<unknown> = once(res, 'close').then(() => closing.delete(closed))
+    if (req.url !== '/wait') closing.add(closed)
+    if (!connections.onRequest(req, res)) return
     if (req.url === '/wait') late.push(res)
     else if (req.url === '/refuse') void respondEarly(req, res, { status: 413 })
     else res.end()
@@ -84,6 +134,7 @@ async function serve(t: TestContext, max: number) {
   const port = await listen(t, server)
   return {
     port,
+    late,
     /** Opens a connection that the server knows of. */
     async open(): Promise<WireClient> {
       const [client] = await Promise.all([WireClient.connect(port), once(server, 'connection')])
@@ -92,7 +143,9 @@ async function serve(t: TestContext, max: number) {
     },
     async ask(client: WireClient, path: string): Promise<number> {
       await client.send(request(`GET ${path}`))
-      return (await client.response()).status
+      const { status } = await client.response()
+      await Promise.all(closing) // the server has noticed that the connection is idle
+      return status
     },
     /** The next response that waits. */
     async waiting(): Promise<ServerResponse> {
