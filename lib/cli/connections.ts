@@ -12,7 +12,9 @@
  *
  * A socket that is closed with bytes unread is reset, and its client never sees an answer. So an idle
  * connection stays for a moment, as its next request may be on its way; one that was refused has a
- * moment to read that; and of a newcomer that is turned away, the request is read and discarded.
+ * moment to read that; and of a newcomer that is turned away, the request is read and discarded. But
+ * where a quarter of all are idle, or refused, the oldest of them goes at once: else a stranger with
+ * many could keep others out.
  *
  * @module
  */
@@ -24,7 +26,9 @@ const BUSY = 'HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: 
 
 /** How long a connection stays that is idle, or whose client was refused or turned away, in milliseconds. */
 const LINGER_MS = 1000
-/** How many of those that were turned away may do so at once. */
+/** Beyond this part of all connections, idle and refused ones do not stay. */
+const LINGERING_PART = 1 / 4
+/** How many of those that were turned away may stay at once. */
 const MAX_LINGERING = 32
 
 /** The connections of one server. */
@@ -89,18 +93,26 @@ export class Connections {
 
   #findIdle(): Socket | undefined {
     const [[socket, sinceMs] = [undefined, Infinity]] = this.#idle
-    return performance.now() - sinceMs >= LINGER_MS ? socket : undefined
+    return this.#areMany(this.#idle.size) || performance.now() - sinceMs >= LINGER_MS ? socket : undefined
   }
 
   #findRefused(): Socket | undefined {
     const nowMs = performance.now()
+    let oldest: Socket | undefined
+    let count = 0
     for (const [socket, res] of this.#active) {
       if (!res.headersSent || res.statusCode < 400) continue
+      oldest ??= socket
       const sinceMs = this.#refusedAtMs.get(res)
       if (sinceMs === undefined) this.#refusedAtMs.set(res, nowMs)
       else if (nowMs - sinceMs >= LINGER_MS) return socket
+      if (this.#areMany(++count)) return oldest
     }
     return undefined
+  }
+
+  #areMany(count: number): boolean {
+    return count > this.#max * LINGERING_PART
   }
 
   #forget(socket: Socket): void {

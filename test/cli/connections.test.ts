@@ -11,12 +11,10 @@ import { listen } from '../support/listen.ts'
 import { request, WireClient } from '../support/wire.ts'
 
 test('the connection that has been idle for the longest time makes room, whether or not it ever sent a request', async (t) => {
-  const advance = stopClock(t)
   const site = await serve(t, 3)
   const [first, silent, third] = [await site.open(), await site.open(), await site.open()]
   await site.ask(third, '/')
   await site.ask(first, '/')
-  advance(1000)
   const fourth = await site.open()
   assert.equal(await silent.closed(), '')
   const fifth = await site.open()
@@ -24,9 +22,10 @@ test('the connection that has been idle for the longest time makes room, whether
   for (const client of [first, fourth, fifth]) assert.equal(await site.ask(client, '/'), 200)
 })
 
-test('a connection that has become idle just now stays, as its next request may be on its way; the newcomer gets 503', async (t) => {
+test('of a few idle connections, one that has become so just now stays, as its next request may be on its way; the newcomer gets 503', async (t) => {
   const advance = stopClock(t)
-  const site = await serve(t, 2)
+  const site = await serve(t, 8)
+  await site.occupy(6)
   const [silent, asking] = [await site.open(), await site.open()]
   advance(500)
   await site.ask(asking, '/')
@@ -40,25 +39,19 @@ test('a connection that has become idle just now stays, as its next request may 
 })
 
 test('a connection with a request stays, and so does its answer', async (t) => {
-  const advance = stopClock(t)
   const site = await serve(t, 2)
   const waiting = await site.open()
   await waiting.send(request('GET /wait'))
   const res = await site.waiting()
-  for (let count = 0; count < 5; count++) {
-    assert.equal(await site.ask(await site.open(), '/'), 200)
-    advance(1000)
-  }
+  for (let count = 0; count < 5; count++) assert.equal(await site.ask(await site.open(), '/'), 200)
   res.end()
   assert.equal((await waiting.response()).status, 200)
 })
 
 test('where all have a request, one that was refused and goes on sending makes room, when it has had time to read the answer', async (t) => {
   const advance = stopClock(t)
-  const site = await serve(t, 2)
-  const waiting = await site.open()
-  await waiting.send(request('GET /wait'))
-  const res = await site.waiting()
+  const site = await serve(t, 8)
+  await site.occupy(7)
   const refused = await site.open()
   await refused.send(request('POST /refuse', ['Content-Length: 1000']))
   assert.equal((await refused.response()).status, 413)
@@ -69,12 +62,21 @@ test('where all have a request, one that was refused and goes on sending makes r
   const newcomer = await site.open()
   assert.equal(await site.ask(newcomer, '/'), 200)
   assert.equal(await refused.closed(), '')
-  res.end()
-  assert.equal((await waiting.response()).status, 200)
 })
 
-test('where all wait for an answer, a newcomer gets 503, and a place when one is free', async (t) => {
-  const advance = stopClock(t)
+test('where many were refused and go on sending, the one that was so first makes room at once', async (t) => {
+  const site = await serve(t, 8)
+  await site.occupy(5)
+  const refused = [await site.open(), await site.open(), await site.open()]
+  for (const client of refused) {
+    await client.send(request('POST /refuse', ['Content-Length: 1000']))
+    assert.equal((await client.response()).status, 413)
+  }
+  assert.equal(await site.ask(await site.open(), '/'), 200)
+  assert.equal(await refused[0]!.closed(), '')
+})
+
+test('where all wait for an answer, a newcomer gets 503, and a place as soon as one is free', async (t) => {
   const site = await serve(t, 1)
   const waiting = await site.open()
   await waiting.send(request('GET /wait'))
@@ -86,7 +88,6 @@ test('where all wait for an answer, a newcomer gets 503, and a place when one is
   await refused.closed()
   await Promise.all([once(res, 'close'), res.end()])
   assert.equal((await waiting.response()).status, 200)
-  advance(1000)
   assert.equal(await site.ask(await site.open(), '/'), 200)
 })
 
@@ -146,6 +147,13 @@ async function serve(t: TestContext, max: number) {
       const { status } = await client.response()
       await Promise.all(closing) // the server has noticed that the connection is idle
       return status
+    },
+    /** Opens connections whose requests wait for their answers. */
+    async occupy(count: number): Promise<void> {
+      for (let index = 0; index < count; index++) {
+        await (await this.open()).send(request('GET /wait'))
+        await this.waiting()
+      }
     },
     /** The next response that waits. */
     async waiting(): Promise<ServerResponse> {
