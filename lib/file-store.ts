@@ -355,7 +355,8 @@ export class FileStore {
       Longhaul: { version: 1, state: 'receiving', createdAt: createdAt.toISOString(), encodedMetadata, encodedParts, maxSize, completion, digest, flushed: await this.#markAt(0) },
     }
     const dataPath = this.#dataPath(id)
-    const isTaken = (cause?: unknown): FileStoreError => new FileStoreError('UPLOAD_EXISTS', `The upload ${id} exists already`, cause)
+    const isTaken = (cause?: unknown): FileStoreError =>
+      new FileStoreError('UPLOAD_EXISTS', `The upload ${id} exists already`, cause)
     // One whose bytes were moved has no data file that would say so. An id of 128 random bits is new.
     if (!RANDOM_ID.test(id) && (await statOf(`${dataPath}.info`))) throw isTaken()
     // Half of what a sidecar may have is for what comes later.
@@ -532,7 +533,8 @@ export class FileStore {
   async moveTo(upload: StoredUpload, path: string): Promise<void> {
     const { id, state, partial } = upload
     if (partial || (state !== 'finishing' && state !== 'finished')) {
-      throw new TypeError(`Cannot move the upload ${id} as it must be finishing or finished, and no part of others: it is ${partial ? 'a part' : state}`)
+      const actual = partial ? 'a part' : state
+      throw new TypeError(`Cannot move the upload ${id} as it must be finishing or finished, and no part of others: it is ${actual}`)
     }
     const dataPath = this.#dataPath(id)
     const target = resolve(path)
@@ -547,7 +549,8 @@ export class FileStore {
     await this.#changeSidecar(upload, { movedAt: new Date().toISOString() })
     await this.#renameOrCopy(dataPath, target, join(dirname(target), `.${id}.tmp`))
     if (this.#sync !== 'none') await syncDirectory(dirname(target))
-    await rm(dataPath, { force: true }) // it is there after a copy, and if the target was a hard link to it: then rename does nothing
+    // It is still there after a copy, and if the target was a hard link to it, as rename does nothing then.
+    await rm(dataPath, { force: true })
     if (this.#sync !== 'none') await syncDirectory(this.directory)
   }
 
@@ -734,7 +737,7 @@ export class FileStore {
     try {
       await copyFile(from, temporary, constants.COPYFILE_EXCL)
       if (this.#sync !== 'none') await syncPath(temporary)
-      // A second call, of a hook that was given up or of a process that has the lock now, replaces what is under this name.
+      // A second call, of a hook that nobody awaits or of a process that has the lock now, replaces this file.
       if ((await lstat(temporary)).size !== (await lstat(from)).size) throw new Error(`Cannot move ${from} as another call is copying it`)
       await rename(temporary, to)
     } catch (error) {

@@ -38,8 +38,8 @@ export class Connections {
   readonly #idle = new Map<Socket, number>()
   /** Those with one, and the response to the latest of theirs. */
   readonly #active = new Map<Socket, ServerResponse>()
-  /** Those that were turned away. */
-  readonly #lingering = new Set<Socket>()
+  /** How many of those that were turned away are still open. */
+  #lingering = 0
   /** When a response was first seen to be a refusal. */
   readonly #refusedAtMs = new WeakMap<ServerResponse, number>()
 
@@ -49,7 +49,7 @@ export class Connections {
     server.on('connection', (socket: Socket) => this.#onConnection(socket))
   }
 
-  /** Takes note of a request. Returns whether it is to be served: its connection may have been turned away, or closed. */
+  /** Takes note of a request. Returns false if its connection was turned away or closed: do not serve it. */
   onRequest(req: IncomingMessage, res: ServerResponse): boolean {
     const { socket } = req
     if (!this.#idle.delete(socket) && !this.#active.has(socket)) {
@@ -74,12 +74,12 @@ export class Connections {
 
   #turnAway(socket: Socket): void {
     socket.end(BUSY)
-    if (this.#lingering.size >= MAX_LINGERING) return socket.destroySoon()
-    this.#lingering.add(socket)
+    if (this.#lingering >= MAX_LINGERING) return socket.destroySoon()
+    this.#lingering++
     const timer = setTimeout(() => socket.destroy(), LINGER_MS)
     socket.once('close', () => {
       clearTimeout(timer)
-      this.#lingering.delete(socket)
+      this.#lingering--
     })
   }
 

@@ -138,8 +138,12 @@ function read(words: readonly string[]): Command {
     graceMs: value('grace', values.grace ?? '10s', parseTimer, 'a time such as 500ms or 30s, at most 596h'),
     idleTimeoutMs: value('idle-timeout', values['idle-timeout'] ?? '60s', parseTimer, 'a time such as 500ms or 30s, at most 596h'),
     keepAliveMs: value('keep-alive-timeout', values['keep-alive-timeout'] ?? '75s', parseTimer, 'a time such as 75s, at most 596h'),
-    fileMode: value('file-mode', values['file-mode'] ?? '600', parseMode(0o600), 'octal, such as 640, and let the owner read and write'),
-    directoryMode: value('directory-mode', values['directory-mode'] ?? '700', parseMode(0o700), 'octal, such as 750, and let the owner do all'),
+    fileMode: value(
+      'file-mode', values['file-mode'] ?? '600', parseMode(0o600), 'octal, such as 640, and let the owner read and write',
+    ),
+    directoryMode: value(
+      'directory-mode', values['directory-mode'] ?? '700', parseMode(0o700), 'octal, such as 750, and let the owner do all',
+    ),
     sync: value('sync', values.sync ?? 'finish', (word) => SYNCS.find((sync) => sync === word), 'none, finish or append'),
     publicUrl: values['public-url'] === undefined ? undefined : value('public-url', values['public-url'], parsePublicUrl, 'a URL such as https://example.com/files/'),
     expiresMs: values.expires === undefined ? undefined : value('expires', values.expires, parsePositive, 'a time such as 24h'),

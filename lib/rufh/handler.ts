@@ -27,10 +27,10 @@ export interface RufhOptions {
   /** The least that a request may append that does not complete its upload, in bytes. Default: 0. */
   readonly minAppendSize?: number | undefined
   /**
-   * The versions of the draft whose clients are told that uploads can be resumed, as whole numbers from 3 to 99:
+   * The versions of the draft whose clients are sent interim responses (104): whole numbers from 3 to 99.
    * iOS 17 speaks 3, iOS 18 and 26 speak 6. One above 9 is served as 9, and its clients are sent the number they
-   * named. Requests without a version, or in one that is not listed, are served as 9 and get no 104. An empty list
-   * serves nobody with 104; a number that is listed twice counts once. Default: 8 and 9.
+   * named. Requests without a version, or in one that is not listed, are served as 9 and get no 104. With an empty
+   * list nobody gets 104. A number that is listed twice counts once. Default: 8 and 9.
    */
   readonly interopVersions?: readonly InteropVersion[] | undefined
 }
