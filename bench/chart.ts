@@ -24,11 +24,14 @@ const GRAPH = { width: (WIDTH - 3 * MARGIN) / 2, height: 230, left: 48, right: 1
 
 const STYLE = `
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
-.heading { font-size: 16px; font-weight: 600 } .title { font-weight: 600 } .soft { fill: #59636e; font-weight: 400 } .small { font-size: 10.5px }
+.heading { font-size: 16px; font-weight: 600 } .title { font-weight: 600 }
+.soft { fill: #59636e; font-weight: 400 } .small { font-size: 10.5px }
 .end { text-anchor: end } .middle { text-anchor: middle }
-.paper { fill: #ffffff } .grid { stroke: #d1d9e0 } .one { stroke: #59636e } .whisker { stroke: #1f2328 } .target { stroke: #8250df; stroke-width: 3 }
+.paper { fill: #ffffff } .grid { stroke: #d1d9e0 } .one { stroke: #59636e }
+.whisker { stroke: #1f2328 } .target { stroke: #8250df; stroke-width: 3 }
 .met { fill: #4ac26b } .missed { fill: #ff8182 } .plain { fill: #afb8c1 }
-polyline { fill: none; stroke-width: 2 } .ours { stroke: #0969da; fill: #0969da } .theirs { stroke: #9a6700; fill: #9a6700; stroke-dasharray: 4 3 }
+polyline { fill: none; stroke-width: 2 } .ours { stroke: #0969da; fill: #0969da }
+.theirs { stroke: #9a6700; fill: #9a6700; stroke-dasharray: 4 3 }
 @media (prefers-color-scheme: dark) {
 text { fill: #f0f6fc } .soft { fill: #9198a1 }
 .paper { fill: #0d1117 } .grid { stroke: #3d444d } .one { stroke: #9198a1 } .whisker { stroke: #f0f6fc } .target { stroke: #ab7df8 }
@@ -62,7 +65,8 @@ export function chartOf(report: Report): string {
 
 /** The same for those who cannot see it. */
 function descriptionOf({ rows, growth }: Report): string {
-  const sentence = (label: string, comparison: Comparison): string => `${label} ${formatSpread(comparison.spread)} ${formatVerdict(comparison)}`.trim()
+  const sentence = (label: string, comparison: Comparison): string =>
+    `${label} ${formatSpread(comparison.spread)} ${formatVerdict(comparison)}`.trim()
   return [
     ...compared(rows).map((row) => `${row.title}: ${row.comparisons.map((comparison) => sentence(comparisonLabel(row, comparison), comparison)).join('; ')}.`),
     ...growth.map((line) => `${line.title}: ${sentence(flatnessLabel(line), line.flatness)}.`),
@@ -83,15 +87,20 @@ function compared(rows: readonly RowResult[]): readonly RowResult[] {
 /** One bar for each comparison, under the titles of the rows. */
 function barsOf(rows: readonly RowResult[], top: number): Drawing {
   const ratios = rows.flatMap(({ comparisons }) => comparisons.filter(({ against }) => against !== undefined))
-  const { at, ticks } = ratioScale(ratios.flatMap(({ spread, atMost, atLeast }) => [spread.q1, spread.q3, spread.median, atMost ?? 1, atLeast ?? 1]))
-  const numbers = (y: number): string[] => (ratios.length > 0 ? ticks.map((tick) => text(at(tick), y, formatFigure(tick), 'soft small middle')) : [])
+  const { at, ticks } = ratioScale(
+    ratios.flatMap(({ spread, atMost, atLeast }) => [spread.q1, spread.q3, spread.median, atMost ?? 1, atLeast ?? 1]),
+  )
+  const numbers = (y: number): string[] =>
+    ratios.length > 0 ? ticks.map((tick) => text(at(tick), y, formatFigure(tick), 'soft small middle')) : []
   const elements = numbers(top)
   let y = top
   for (const row of compared(rows)) {
     const [from, to] = [y + 24, y + 24 + row.comparisons.length * LINE_HEIGHT]
     elements.push(text(MARGIN, y + 18, row.title, 'title', `, ${row.unit}`))
     elements.push(...ticks.map((tick) => line(at(tick), from, at(tick), to, tick === 1 ? 'one' : 'grid')))
-    elements.push(...row.comparisons.flatMap((comparison, i) => barOf(comparisonLabel(row, comparison), comparison, from + i * LINE_HEIGHT, at)))
+    elements.push(
+      ...row.comparisons.flatMap((comparison, i) => barOf(comparisonLabel(row, comparison), comparison, from + i * LINE_HEIGHT, at)),
+    )
     y = to + 6
   }
   return { elements: [...elements, ...numbers(y + 10)], bottom: y + 10 }
@@ -116,18 +125,26 @@ function barOf(label: string, comparison: Comparison, y: number, at: (ratio: num
 function ratioScale(ratios: readonly number[]): { readonly at: (ratio: number) => number; readonly ticks: readonly number[] } {
   const drawable = [0.5, 2, ...ratios.filter((ratio) => ratio > 0 && ratio < Infinity)]
   const [low, high] = [Math.min(...drawable) / 1.1, Math.max(...drawable) * 1.1]
-  const at = (ratio: number): number => BARS.left + ((Math.log(clamp(ratio, low, high)) - Math.log(low)) / (Math.log(high) - Math.log(low))) * (BARS.right - BARS.left)
+  const at = (ratio: number): number =>
+    BARS.left + ((Math.log(clamp(ratio, low, high)) - Math.log(low)) / (Math.log(high) - Math.log(low))) * (BARS.right - BARS.left)
   const steps = high / low > 200 ? [1] : [1, 2, 5]
   const decades = Array.from({ length: Math.ceil(Math.log10(high / low)) + 2 }, (_, i) => Math.floor(Math.log10(low)) + i)
-  const ticks = decades.flatMap((decade) => steps.map((step) => Number((step * 10 ** decade).toPrecision(1)))).filter((tick) => tick >= low && tick <= high)
+  const ticks = decades
+    .flatMap((decade) => steps.map((step) => Number((step * 10 ** decade).toPrecision(1))))
+    .filter((tick) => tick >= low && tick <= high)
   return { at, ticks }
 }
 
 /** One graph for each line, two beside each other. */
 function graphsOf(lines: readonly LineResult[], top: number): Drawing {
-  const elements = lines.flatMap((each, i) => graphOf(each, MARGIN + (i % 2) * (GRAPH.width + MARGIN), top + 20 + Math.floor(i / 2) * GRAPH.height))
+  const elements = lines.flatMap((each, i) =>
+    graphOf(each, MARGIN + (i % 2) * (GRAPH.width + MARGIN), top + 20 + Math.floor(i / 2) * GRAPH.height),
+  )
   if (lines.length === 0) return { elements, bottom: top }
-  return { elements: [text(MARGIN, top, 'What grows with size and number', 'heading'), ...elements], bottom: top + 20 + Math.ceil(lines.length / 2) * GRAPH.height }
+  return {
+    elements: [text(MARGIN, top, 'What grows with size and number', 'heading'), ...elements],
+    bottom: top + 20 + Math.ceil(lines.length / 2) * GRAPH.height,
+  }
 }
 
 function graphOf(result: LineResult, x: number, y: number): string[] {
@@ -144,7 +161,10 @@ function graphOf(result: LineResult, x: number, y: number): string[] {
     text(x, y + 16, title, 'title', `, ${unit}`),
     text(x, y + 32, `longhaul, ${flatnessLabel(result)}: ${formatFigure(flatness.spread.median)}, ${formatVerdict(flatness)}`, 'small'),
     ...series.map(({ name }, i) => text(left + i * 90, y + 48, name, `${classOf(i)} small`)),
-    ...ticks.flatMap((tick) => [line(left, up(tick), right, up(tick), 'grid'), text(left - 6, up(tick) + 4, formatFigure(tick), 'soft small end')]),
+    ...ticks.flatMap((tick) => [
+      line(left, up(tick), right, up(tick), 'grid'),
+      text(left - 6, up(tick) + 4, formatFigure(tick), 'soft small end'),
+    ]),
     ...points.map((point) => text(across(point), bottom + 14, formatPoint(point, axis.unit), 'soft small middle')),
     text((left + right) / 2, bottom + 28, axis.label, 'soft small middle'),
     ...series.flatMap(({ points }, i) => curveOf(points.map(({ x, spread }) => ({ x: across(x), spread })), up, classOf(i))),
@@ -152,7 +172,11 @@ function graphOf(result: LineResult, x: number, y: number): string[] {
 }
 
 /** Medians, joined, with the quartiles of each. */
-function curveOf(points: readonly { readonly x: number; readonly spread: Spread }[], up: (value: number) => number, className: string): string[] {
+function curveOf(
+  points: readonly { readonly x: number; readonly spread: Spread }[],
+  up: (value: number) => number,
+  className: string,
+): string[] {
   const drawable = points.filter(({ spread }) => Number.isFinite(spread.q1 + spread.median + spread.q3))
   return [
     ...drawable.map(({ x, spread }) => line(x, up(spread.q1), x, up(spread.q3), className)),
@@ -182,7 +206,9 @@ function line(x1: number, y1: number, x2: number, y2: number, className: string)
 
 /** Text as it may stand between tags; what XML does not allow at all becomes a replacement character. */
 export function escapeXml(words: string): string {
-  return words.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`).replace(/[^\t\n\r\x20-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, '\ufffd')
+  return words
+    .replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`)
+    .replace(/[^\t\n\r\x20-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, '\ufffd')
 }
 
 function round(figure: number): number {

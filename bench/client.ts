@@ -28,7 +28,10 @@ export const CHUNK = Buffer.alloc(1024 * 1024, 'longhaul')
 
 /** Creates an upload and resolves with its path. */
 export async function createUpload({ port }: Contender, length: number): Promise<string> {
-  const { status, head } = await exchange(port, headOf('POST', '/files/', { ...TUS, 'Upload-Length': String(length), 'Content-Length': '0' }))
+  const { status, head } = await exchange(
+    port,
+    headOf('POST', '/files/', { ...TUS, 'Upload-Length': String(length), 'Content-Length': '0' }),
+  )
   const location = /^location: (.*)$/im.exec(head)?.[1]?.trim()
   if (status !== 201 || location === undefined) throw new Error(`An upload could not be created: ${head}`)
   return location.replace(/^(https?:)?\/\/[^/]+/, '')
@@ -49,20 +52,44 @@ export async function offsetOf({ port, name }: Contender, path: string): Promise
 }
 
 /** Appends so many bytes to an upload, or sends them to a server that does not mind. */
-export async function sendBody({ port, name }: Contender, path: string, length: number, headers: Readonly<Record<string, string>> = {}): Promise<void> {
+export async function sendBody(
+  { port, name }: Contender,
+  path: string,
+  length: number,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const { status, head: answer } = await exchange(port, patchHead(path, length, headers), length)
   if (status !== 204) throw new Error(`${name} did not take ${length} bytes: ${answer}`)
 }
 
 /** The same request again and again over kept connections, so many at once; a path that is a function may be another each time. */
-export async function repeat({ port, name }: Contender, amount: number, method: string, path: string | (() => string), headers: Readonly<Record<string, string>>, body?: Buffer): Promise<void> {
+export async function repeat(
+  { port, name }: Contender,
+  amount: number,
+  method: string,
+  path: string | (() => string),
+  headers: Readonly<Record<string, string>>,
+  body?: Buffer,
+): Promise<void> {
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
   const ask = (): Promise<void> =>
     new Promise((resolve, reject) => {
-      const req = request({ agent, port, host: '127.0.0.1', method, path: typeof path === 'string' ? path : path(), headers: { ...headers, 'Content-Length': body?.length ?? 0 } }, (res) => {
-        if (res.statusCode === undefined || res.statusCode > 204) reject(new Error(`${name} answered ${res.statusCode} to ${method} ${req.path}`))
-        res.resume().on('end', resolve).on('error', reject)
-      })
+      const req = request(
+        {
+          agent,
+          port,
+          host: '127.0.0.1',
+          method,
+          path: typeof path === 'string' ? path : path(),
+          headers: { ...headers, 'Content-Length': body?.length ?? 0 },
+        },
+        (res) => {
+          if (res.statusCode === undefined || res.statusCode > 204) {
+            reject(new Error(`${name} answered ${res.statusCode} to ${method} ${req.path}`))
+          }
+          res.resume().on('end', resolve).on('error', reject)
+        },
+      )
       req.on('error', reject).end(body)
     })
   try {

@@ -89,7 +89,9 @@ export class Contender implements AsyncDisposable {
 
   /** Empties its directory; a hidden folder, of locks, stays. */
   clear(): void {
-    for (const name of readdirSync(this.directory).filter((name) => !name.startsWith('.'))) rmSync(join(this.directory, name), { recursive: true })
+    for (const name of readdirSync(this.directory).filter((name) => !name.startsWith('.'))) {
+      rmSync(join(this.directory, name), { recursive: true })
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -108,7 +110,11 @@ async function endOf(child: ChildProcess): Promise<never> {
 }
 
 /** Starts them all, and ends them when the work is done. */
-export async function withContenders<T>(descriptions: readonly ContenderDescription[], directory: string, work: (contenders: readonly Contender[]) => Promise<T>): Promise<T> {
+export async function withContenders<T>(
+  descriptions: readonly ContenderDescription[],
+  directory: string,
+  work: (contenders: readonly Contender[]) => Promise<T>,
+): Promise<T> {
   const contenders: Contender[] = []
   try {
     for (const description of descriptions) contenders.push(await Contender.start(description, directory))
@@ -119,6 +125,10 @@ export async function withContenders<T>(descriptions: readonly ContenderDescript
 }
 
 /** Starts one that is needed for one turn only, as it ends in it or has to be fresh. */
-export function withContender<T>(description: ContenderDescription, directory: string, work: (contender: Contender) => Promise<T>): Promise<T> {
+export function withContender<T>(
+  description: ContenderDescription,
+  directory: string,
+  work: (contender: Contender) => Promise<T>,
+): Promise<T> {
   return withContenders([description], directory, ([contender]) => work(contender as Contender))
 }

@@ -30,6 +30,8 @@ export function formatPoint(x: number, unit: Axis['unit']): string {
 
 /** What is to be reached, and whether it was; empty if nothing is. */
 export function formatVerdict({ atMost, atLeast, met }: Target & Pick<Comparison, 'met'>): string {
-  const bounds = [atLeast !== undefined && `at least ${atLeast}`, atMost !== undefined && `at most ${atMost}`].filter((bound) => bound !== false)
+  const bounds = [atLeast !== undefined && `at least ${atLeast}`, atMost !== undefined && `at most ${atMost}`].filter(
+    (bound) => bound !== false,
+  )
   return met === undefined ? '' : `${bounds.join(', ')}: ${met ? 'met' : 'missed'}`
 }

@@ -94,7 +94,9 @@ export function storedBytes({ directory, name }: Contender, path: string): numbe
       const phase = stored % PERIOD
       const read = readSync(file, piece, 0, CHUNK.length - phase, stored)
       if (read === 0) return stored
-      if (!piece.subarray(0, read).equals(CHUNK.subarray(phase, phase + read))) throw new Error(`${name} stored what was not sent, behind ${stored} bytes of ${path}`)
+      if (!piece.subarray(0, read).equals(CHUNK.subarray(phase, phase + read))) {
+        throw new Error(`${name} stored what was not sent, behind ${stored} bytes of ${path}`)
+      }
       stored += read
     }
   } finally {

@@ -39,7 +39,9 @@ export function rowText(row: RowResult): string {
 export function lineText(line: LineResult): string {
   const { name, title, unit, axis, series, flatness } = line
   return textOf(`${name}: ${title}, ${unit}`, [
-    ...series.flatMap(({ name, points }) => points.map(({ x, spread }) => [`${name}, ${formatPoint(x, axis.unit)}`, formatSpread(spread), ''])),
+    ...series.flatMap(({ name, points }) =>
+      points.map(({ x, spread }) => [`${name}, ${formatPoint(x, axis.unit)}`, formatSpread(spread), '']),
+    ),
     [flatnessLabel(line), formatSpread(flatness.spread), formatVerdict(flatness)],
   ])
 }

@@ -63,7 +63,11 @@ export interface Comparison extends Target {
 }
 
 /** Has everybody take a turn in each round, in an order that turns too, after one round that does not count. */
-export async function takeTurns<T extends { readonly name: string }>(contenders: readonly T[], rounds: number, measure: (contender: T) => Promise<number>): Promise<Measured> {
+export async function takeTurns<T extends { readonly name: string }>(
+  contenders: readonly T[],
+  rounds: number,
+  measure: (contender: T) => Promise<number>,
+): Promise<Measured> {
   const figures = new Map(contenders.map(({ name }) => [name, [] as number[]]))
   for (let round = -1; round < rounds; round++) {
     for (let i = 0; i < contenders.length; i++) {
@@ -90,7 +94,9 @@ export function judge({ name, title, unit, targets }: Row, measured: Measured): 
     unit,
     contenders: Array.from(measured, ([name, figures]) => ({ name, spread: spreadOf(figures) })),
     comparisons: [
-      ...others.map(([against, theirs]) => judged(spreadOf(ratiosOf(ours, theirs)), targets.find((each) => each.against === against) ?? { against })),
+      ...others.map(([against, theirs]) =>
+        judged(spreadOf(ratiosOf(ours, theirs)), targets.find((each) => each.against === against) ?? { against }),
+      ),
       ...targets.filter(({ against }) => against === undefined).map((target) => judged(spreadOf(ours), target)),
     ],
   }

@@ -111,7 +111,8 @@ function readCommand(): Command | string {
     if (unknown !== undefined) return `There is no row ${unknown}`
     const asked = ({ name }: { readonly name: string }): boolean => positionals.length === 0 || positionals.includes(name)
     // Figures of all rows are those that the README shows.
-    const kept = (name: string): string | undefined => (positionals.length === 0 && !quick ? fileURLToPath(new URL(`../../${name}`, import.meta.url)) : undefined)
+    const kept = (name: string): string | undefined =>
+      positionals.length === 0 && !quick ? fileURLToPath(new URL(`../../${name}`, import.meta.url)) : undefined
     const { json = kept('results.json'), chart = kept('results.svg') } = values
     return { rounds: Number(rounds), quick, check, directory, rows: ROWS.filter(asked), lines: LINES.filter(asked), json, chart }
   } catch (error) {

@@ -9,7 +9,10 @@
 import { takeTurns, type Measured, type Row, type Setting } from './row.ts'
 
 /** Rows of which `measure` finds the figures, in their order. It runs once, with the setting of the row that is asked first. */
-export function together(rows: readonly Omit<Row, 'measure'>[], measure: (setting: Setting) => Promise<readonly Measured[]>): readonly Row[] {
+export function together(
+  rows: readonly Omit<Row, 'measure'>[],
+  measure: (setting: Setting) => Promise<readonly Measured[]>,
+): readonly Row[] {
   let measured: Promise<readonly Measured[]> | undefined
   return rows.map((row, index) => ({
     ...row,
@@ -18,7 +21,11 @@ export function together(rows: readonly Omit<Row, 'measure'>[], measure: (settin
 }
 
 /** As `takeTurns`, where each turn gives several figures. */
-export async function takeTurnsTogether<T extends { readonly name: string }>(contenders: readonly T[], rounds: number, measure: (contender: T) => Promise<readonly number[]>): Promise<readonly Measured[]> {
+export async function takeTurnsTogether<T extends { readonly name: string }>(
+  contenders: readonly T[],
+  rounds: number,
+  measure: (contender: T) => Promise<readonly number[]>,
+): Promise<readonly Measured[]> {
   const turns = new Map(contenders.map(({ name }) => [name, [] as (readonly number[])[]]))
   await takeTurns(contenders, rounds, async (contender) => {
     turns.get(contender.name)?.push(await measure(contender))

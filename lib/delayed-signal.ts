@@ -5,7 +5,7 @@
  *
  * When a client goes away, its request's signal aborts at once, and a store that was given that
  * signal throws away what it was saving. Give the store a delayed signal instead: work that is
- * nearly done is finished, work that hangs is still ended.
+ * nearly done still finishes, and work that hangs is still aborted.
  *
  * Design. All followers of one parent share one listener on it: Node keeps listeners in a list
  * that it walks for every change, and Node 20 warns from the eleventh on. The followers are held
@@ -24,7 +24,6 @@ export interface DelayedSignal extends AbortSignal, Disposable {
   dispose(): void
 }
 
-/** Options of {@link delayedSignal}. */
 export interface DelayedSignalOptions {
   /** Whether the running delay keeps the process alive. Default: false, as for `AbortSignal.timeout`. */
   readonly ref?: boolean | undefined
@@ -45,8 +44,13 @@ const followersByParent = new WeakMap<AbortSignal, Set<() => void>>()
  *
  * It does not shorten anything: the delay is counted from the parent's abort, not from the call.
  *
- * @throws {TypeError} if `parent` is not an `AbortSignal` or `delayMs` not a number,
- * {@link RangeError} if that is out of bounds. Source: "Resilient uploads", FOSDEM 2026 (there: `newDelayedContext`).
+ * Comparison. `AbortSignal.any([parent, AbortSignal.timeout(ms)])` aborts with whichever comes first,
+ * which is the opposite. A `setTimeout` in a listener of the parent does the same as this function, but
+ * leaves a listener on the parent for each piece of work that ended well.
+ *
+ * @throws {TypeError} if `parent` is not an `AbortSignal` or `delayMs` is not a number;
+ * {@link RangeError} if `delayMs` is out of bounds. Source: "Resilient uploads", FOSDEM 2026 (there:
+ * `newDelayedContext`).
  *
  * @example Ten more seconds for a save whose client has gone
  * ```ts
@@ -67,7 +71,7 @@ export function delayedSignal(parent: AbortSignal, delayMs: number, options: Del
   if (typeof parent?.addEventListener !== 'function' || typeof parent.aborted !== 'boolean') {
     throw new TypeError(`Cannot follow the parent as it must be an AbortSignal: received ${typeof parent}`)
   }
-  duration('delayMs', delayMs, 0, Infinity)
+  duration('delayMs', delayMs, { leastMs: 0, never: Infinity })
 
   const controller = new AbortController()
   let timer: NodeJS.Timeout | undefined
@@ -113,11 +117,12 @@ function startFollowers(event: Event): void {
   for (const start of followers ?? []) start()
 }
 
-/** Milliseconds that a timer can count. `never` is Infinity where there may be a never. */
-function duration(name: string, value: number, leastMs: 0 | 1, never?: typeof Infinity): number {
+/** Milliseconds that a timer can count; Infinity only where `never` allows it. */
+function duration(name: string, value: number, bounds: { leastMs: 0 | 1; never?: typeof Infinity }): number {
+  const { leastMs, never } = bounds
   const what = `Cannot wait as ${name} must be`
   if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
   if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
-  const bounds = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
-  throw new RangeError(`${what} ${bounds}: received ${value}`)
+  const range = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
+  throw new RangeError(`${what} ${range}: received ${value}`)
 }

@@ -5,12 +5,12 @@
  *
  * A server that refuses an upload after reading its head has two bad choices in plain Node: end the
  * response and have Node read and discard the body, however long it is; or close the connection,
- * which resets it while the client is still sending, and the reset destroys the answer on its way.
+ * which resets it while the client is still sending, and the reset destroys the answer in transit.
  *
- * Design. The third choice is to linger: send the whole answer with `Connection: close`, go on
+ * Design. The third choice is to linger: send the whole answer with `Connection: close`, keep
  * reading for a bounded time and number of bytes, and only then close. A client that reads its
- * answer closes first, so lingering costs nothing; the bounds are for the others. Over HTTP/2 a
- * stream is closed without harm to the connection (RFC 9113 section 8.1), so there is no need.
+ * answer closes first, so lingering costs nothing; the bounds are for the others. Over HTTP/2 closing
+ * a stream does not harm the connection (RFC 9113 section 8.1), so there is no need to linger.
  *
  * Self-contained: this file uses Node's globals only, and types of `node:`.
  *
@@ -20,27 +20,26 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 'node:http2'
 
-/** The answer. It is sent with a `Content-Length`, and with `Connection: close` where needed. */
+/**
+ * The answer, which is sent with a `Content-Length`, and with `Connection: close` where needed; and
+ * how to treat a body that is still being sent.
+ */
 export interface EarlyResponse {
   readonly status: number
-  /** The reason phrase, for a status that Node has none for; HTTP/2 has none at all. Default: that of Node. */
+  /** The reason phrase, for a status for which Node has none; HTTP/2 does not send one. Default: Node's. */
   readonly statusMessage?: string | undefined
   /** Default: none. */
   readonly headers?: Readonly<Record<string, string | number>> | undefined
   /** Default: empty. */
   readonly body?: string | undefined
-}
-
-/** Options of {@link respondEarly}. */
-export interface EarlyResponseOptions {
   /**
-   * How long to go on reading, in milliseconds: 0 to 2^31-1, or Infinity. 0 does not linger. With
-   * Infinity a client that neither sends nor closes is waited for forever. Default: 5000.
+   * How long to keep reading, in milliseconds: 0 to 2^31-1, or Infinity. 0 does not linger. With
+   * Infinity it waits forever for a client that neither sends nor closes. Default: 5000.
    */
   readonly lingerMs?: number | undefined
-  /** How many bytes to discard at most; it does not bound `drain`. Default: 64 MiB. */
+  /** The most bytes to discard; it does not bound `drain`. Default: 64 MiB. */
   readonly lingerBytes?: number | undefined
-  /** Reads the rest of the body in place of discarding it; must settle soon after `signal` aborts. Default: none. */
+  /** Reads the rest of the body instead of discarding it. Must settle soon after `signal` aborts. Default: none. */
   readonly drain?: ((signal: AbortSignal) => Promise<unknown>) | undefined
 }
 
@@ -60,12 +59,13 @@ const HTTP2_NO_ERROR = 0
  *    `lingerMs` have passed or `lingerBytes` were discarded.
  * 4. The response ends and the connection closes. Over HTTP/2 only the stream does.
  *
- * Resolves after step 4. If the client is gone already it does nothing. It does not wait for the
- * client to have read the answer, and cannot help one that reads nothing before all is sent and
- * sends more than the bounds allow.
+ * Resolves after step 4. If the client is gone already it does nothing. It does not wait until the
+ * client has read the answer. It cannot help a client that reads nothing before it has sent
+ * everything, and sends more than the bounds allow.
  *
- * @throws {TypeError} if `lingerMs` is not a number, {@link RangeError} if it is out of bounds, both
- * before anything is sent; whatever `drain` rejects with, after the response was ended. RFC 9112 section 9.6.
+ * @throws {TypeError} if `lingerMs` is not a number; {@link RangeError} if it is out of bounds. Both
+ * before anything is sent. Whatever `drain` rejects with, after the response was ended. Source: RFC
+ * 9112 section 9.6.
  *
  * @example Refuse an upload that is too large
  * ```ts
@@ -85,14 +85,12 @@ export async function respondEarly(
   req: IncomingMessage | Http2ServerRequest,
   res: ServerResponse | Http2ServerResponse,
   response: EarlyResponse,
-  options: EarlyResponseOptions = {},
 ): Promise<void> {
-  const { status, statusMessage, headers = {}, body = '' } = response
-  const { lingerBytes = 64 * 1024 * 1024, drain } = options
-  const lingerMs = duration('lingerMs', options.lingerMs ?? 5000, 0, Infinity)
+  const { status, statusMessage, headers = {}, body = '', lingerBytes = 64 * 1024 * 1024, drain } = response
+  const lingerMs = duration('lingerMs', response.lingerMs ?? 5000, { leastMs: 0, never: Infinity })
   const out = res as ServerResponse // the HTTP/2 compatibility API has the same methods
   const http2Stream = 'stream' in res ? res.stream : undefined
-  // Node hands a request over while it still parses the packet that brought it, perhaps with all of the body.
+  // Node emits a request while it still parses the packet that brought it, which may hold all of the body.
   if (!isReceived(req)) await new Promise(setImmediate)
   if (http2Stream ? http2Stream.closed : out.destroyed) return void req.resume()
 
@@ -114,7 +112,7 @@ export async function respondEarly(
     out.flushHeaders() // write() sends nothing at all where an answer has no body, as to HEAD
   }
   try {
-    if (lingerMs > 0 && (drain || !http2Stream)) await linger(req, lingerMs, lingerBytes, drain)
+    if (lingerMs > 0 && (drain || !http2Stream)) await linger(req, { lingerMs, lingerBytes, drain })
   } finally {
     if (http2Stream) discardUntilClosed(req, http2Stream, lingerBytes)
     req.resume()
@@ -125,11 +123,15 @@ export async function respondEarly(
 }
 
 /**
- * A body that is paused keeps its HTTP/2 stream for ever, whoever closes it, and that the session and the
- * connection. So does an answer that the client cut off without calling it an error, or has no room for:
- * then what comes must have a limit, too.
+ * A paused body keeps its HTTP/2 stream open forever, even after a close; the stream keeps the session,
+ * and the session the connection. So does an answer that the client cut off without an error, or has
+ * no room for. Then what still comes must have a limit, too.
  */
-function discardUntilClosed(req: IncomingMessage | Http2ServerRequest, stream: ServerHttp2Stream, maxBytes: number): void {
+function discardUntilClosed(
+  req: IncomingMessage | Http2ServerRequest,
+  stream: ServerHttp2Stream,
+  maxBytes: number,
+): void {
   let bytes = 0
   const onData = (chunk: Buffer): void => {
     bytes += chunk.length
@@ -154,14 +156,12 @@ function isReceived(req: IncomingMessage | Http2ServerRequest): boolean {
 
 async function linger(
   req: IncomingMessage | Http2ServerRequest,
-  maxMs: number,
-  maxBytes: number,
-  drain: EarlyResponseOptions['drain'],
+  { lingerMs = 0, lingerBytes = 0, drain }: Partial<EarlyResponse>,
 ): Promise<void> {
   const controller = new AbortController()
-  const timer = maxMs === Infinity ? undefined : setTimeout(() => controller.abort(), maxMs)
+  const timer = lingerMs === Infinity ? undefined : setTimeout(() => controller.abort(), lingerMs)
   try {
-    await (drain?.(controller.signal) ?? discard(req, maxBytes, controller.signal))
+    await (drain?.(controller.signal) ?? discard(req, lingerBytes, controller.signal))
   } finally {
     clearTimeout(timer)
   }
@@ -182,15 +182,16 @@ function discard(req: IncomingMessage | Http2ServerRequest, maxBytes: number, si
     if (req.readableEnded || req.destroyed) return resolve()
     req.on('data', onData).on('end', stop).on('close', stop)
     signal.addEventListener('abort', stop)
-    req.resume() // on its own, 'data' does not restart a source that was paused explicitly
+    req.resume() // a 'data' listener alone does not restart a source that was paused explicitly
   })
 }
 
-/** Milliseconds that a timer can count. `never` is Infinity where there may be a never. */
-function duration(name: string, value: number, leastMs: 0 | 1, never?: typeof Infinity): number {
+/** Milliseconds that a timer can count; Infinity only where `never` allows it. */
+function duration(name: string, value: number, bounds: { leastMs: 0 | 1; never?: typeof Infinity }): number {
+  const { leastMs, never } = bounds
   const what = `Cannot wait as ${name} must be`
   if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
   if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
-  const bounds = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
-  throw new RangeError(`${what} ${bounds}: received ${value}`)
+  const range = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
+  throw new RangeError(`${what} ${range}: received ${value}`)
 }

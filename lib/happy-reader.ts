@@ -6,13 +6,13 @@
  * A client that drops its connection makes Node fail the request stream, and whatever was
  * reading it usually throws away what had arrived. `HappyReader` stands between the two. Its
  * consumer sees bytes and then an ordinary end, whatever became of the source, and so saves what
- * it has; why the body ended is in `error`, to be looked at afterwards.
+ * it has. Why the body ended is in `error`, for the consumer to look at afterwards.
  *
  * Design. The source is read in flowing mode, because a paused-mode `read()` joins buffered chunks
- * and thereby copies them. Flowing mode loses what is buffered when a source fails (a late 'data'
- * listener of a destroyed stream hears nothing), but `read()` still returns it, so a failure is
- * followed by a `read()` loop: no byte that Node had received is lost. A source is only ever
- * paused, never destroyed: the request must stay alive so that an answer can go out.
+ * and thereby copies them. Flowing mode loses what is buffered when a source fails: a destroyed
+ * stream emits no 'data'. But `read()` still returns those bytes, so a failure is followed by a
+ * `read()` loop, and no byte that Node had received is lost. A source is only ever paused, never
+ * destroyed: the request must stay alive so that an answer can go out.
  *
  * Self-contained: this file imports `node:` builtins only.
  *
@@ -37,13 +37,12 @@ export class HappyReaderError extends Error {
   override readonly name: string = 'HappyReaderError'
   readonly code: HappyReaderErrorCode
 
-  constructor(code: HappyReaderErrorCode, message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause })
+  constructor(code: HappyReaderErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
     this.code = code
   }
 }
 
-/** Options of {@link HappyReader}. */
 export interface HappyReaderOptions {
   /** Deliver at most this many bytes; one more ends the body with `TOO_LARGE`. Default: no limit. */
   readonly maxBytes?: number | undefined
@@ -57,16 +56,19 @@ export interface HappyReaderOptions {
   readonly highWaterMark?: number | undefined
 }
 
-/** This many chunks wait for a slow consumer at most: each costs some 300 bytes, however small it is. */
+/** The most chunks that wait for a slow consumer. Each costs about 300 bytes, however small it is. */
 const MAX_WAITING_CHUNKS = 1024
-/** An interrupt gives up when nothing arrived for this long, in milliseconds: a busy kernel hands on a moment late what it holds. */
-const SWEEP_QUIET_MS = 10
+/** Catching up ends when nothing arrived for this long, in milliseconds: a busy kernel may deliver late. */
+const CATCH_UP_QUIET_MS = 10
 /** And then for this many turns of the event loop: a busy process looks late at what has arrived. */
-const SWEEP_QUIET_TURNS = 8
-/** An interrupt takes at most this much: more than the socket buffers of a Linux host hold. */
-const SWEEP_MAX_BYTES = 16 * 1024 * 1024
-/** And at most this long, in milliseconds: hundreds of clients that go on sending would share the disk until they all came to that. */
-const SWEEP_MAX_MS = 500
+const CATCH_UP_QUIET_TURNS = 8
+/** Catching up takes at most this many bytes: more than the socket buffers of a Linux host hold. */
+const CATCH_UP_MAX_BYTES = 16 * 1024 * 1024
+/**
+ * Catching up lasts at most this long, in milliseconds. Otherwise hundreds of fast clients would keep
+ * the disk busy until each of them had reached the byte limit.
+ */
+const CATCH_UP_MAX_MS = 500
 /** Above this, Node's timers fire at once instead of late. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
@@ -78,27 +80,28 @@ const MAX_TIMER_MS = 2 ** 31 - 1
  * 2. When the source ends, fails, closes, falls silent or exceeds `maxBytes`, everything that Node
  *    had buffered for it is delivered, `error` is set (or stays `undefined`: success), and the
  *    reader ends. The first ending wins.
- * 3. `interrupt()`, or an aborted `signal`, sweeps what the kernel still holds: reading goes on
- *    until nothing arrived for 10 ms and eight turns of the event loop, 16 MiB came, or half a second has passed. A
- *    body that turns out complete during the sweep is complete; one that fails during it is `ABORTED`.
+ * 3. `interrupt()`, or an aborted `signal`, catches up with what the kernel still holds: reading
+ *    continues until nothing has arrived for 10 ms and eight turns of the event loop, 16 MiB have
+ *    come, or half a second has passed. A body that turns out complete meanwhile is complete; one
+ *    that fails is `ABORTED`.
  *
  * Success is a clean end that no abort preceded, with `expectedBytes` reached if that is known.
  * `IncomingMessage.complete` is not trusted: over HTTP/2 it is true for a truncated body as well.
  *
  * The idle timer runs only while the source is waited for, never while the consumer is slow.
  *
- * It does not destroy or answer the request, and does not read again what somebody else has read
- * already: it continues where the source stands. After the end the source is left paused, so a
- * second reader can continue where this one stopped; only what `TOO_LARGE` cut from its last chunk is
- * gone. Who gives up before the end calls `destroy()`, which lets go of the source and leaves it alive
- * as well.
+ * It does not destroy or answer the request, and does not return bytes that were read before: it
+ * continues where the source stands. After the end the source is left paused, so a second reader can
+ * continue where this one stopped; only what `TOO_LARGE` cut from its last chunk is gone. To stop
+ * early, call `destroy()`: it detaches from the source without destroying it.
  *
- * Answer when the body has ended: after an answer Node throws away a body of HTTP/1 that nobody had
- * begun to read, and does not tell a clean reset of an HTTP/2 stream from its end; only `expectedBytes`
- * notices.
+ * Answer when the body has ended. After an answer Node discards an HTTP/1 body that nobody had begun
+ * to read. Over HTTP/2 it then reports a clean reset of the stream as its end, and only
+ * `expectedBytes` notices.
  *
- * @throws {TypeError} if the source is not a stream of bytes, {@link RangeError} if a number is out
- * of bounds, a TypeError of Node's for `highWaterMark`. Source: "Resilient uploads", FOSDEM 2026 (there: `happyReader`).
+ * @throws {TypeError} if the source is not a stream of bytes; {@link RangeError} if a number is out
+ * of bounds; a TypeError of Node for `highWaterMark`. Source: "Resilient uploads", FOSDEM 2026 (there:
+ * `happyReader`).
  *
  * @example Save what came, then look at how it ended
  * ```ts
@@ -122,30 +125,34 @@ export class HappyReader extends Readable {
   readonly #expectedBytes: number | undefined
   readonly #idleTimeoutMs: number
   readonly #signal: AbortSignal | undefined
-  #phase: 'reading' | 'sweeping' | 'over' = 'reading'
-  /** Whether the source was asked for data. `isPaused()` is no help: Node 26 does not pause a destroyed one. */
+  #phase: 'reading' | 'catchingUp' | 'over' = 'reading'
+  /** Whether the source was asked for data. `isPaused()` is no help: Node 26 does not pause a destroyed stream. */
   #flowing = false
   #bytesRead = 0
-  /** Chunks that were handed on since nothing waited: never fewer than wait now. */
+  /** Chunks handed on since none was waiting: never fewer than are waiting now. */
   #waitingChunks = 0
   #error: HappyReaderError | undefined
-  #idleTimer: NodeJS.Timeout | undefined
-  #interruption: HappyReaderError | undefined
-  #sweepUntilBytes = Infinity
-  #sweepUntilMs = Infinity
-  #quietTurns = 0
+  /** Runs while the source is waited for: until it counts as idle or, when catching up, as quiet. */
+  #silenceTimer: NodeJS.Timeout | undefined
+  /** Pending while the timer was set in this turn of the event loop. */
   #turn: NodeJS.Immediate | undefined
+  #interruption: HappyReaderError | undefined
+  #catchUpUntilBytes = Infinity
+  #catchUpUntilMs = Infinity
+  #quietTurns = 0
+  #quietTurn: NodeJS.Immediate | undefined
 
   constructor(source: Readable, options: HappyReaderOptions = {}) {
     super({ highWaterMark: options.highWaterMark ?? 64 * 1024 })
     if (source.readableObjectMode || source.readableEncoding) {
-      throw new TypeError('Cannot read the source as it must be a stream of bytes: it has an encoding or is in object mode')
+      const received = 'it has an encoding or is in object mode'
+      throw new TypeError(`Cannot read the source as it must be a stream of bytes: ${received}`)
     }
     this.#source = source
     this.#http2Stream = http2StreamOf(source)
     this.#maxBytes = count('maxBytes', options.maxBytes) ?? Infinity
     this.#expectedBytes = count('expectedBytes', options.expectedBytes)
-    this.#idleTimeoutMs = duration('idleTimeoutMs', options.idleTimeoutMs ?? Infinity, 1, Infinity)
+    this.#idleTimeoutMs = duration('idleTimeoutMs', options.idleTimeoutMs ?? Infinity, { leastMs: 1, never: Infinity })
     this.#signal = options.signal
 
     // Else a 'data' listener would start it before the consumer asks; and HTTP/2 throws away on an abort
@@ -172,10 +179,11 @@ export class HappyReader extends Readable {
    */
   interrupt(reason?: unknown): void {
     if (this.#phase !== 'reading') return
-    this.#phase = 'sweeping'
-    this.#interruption = new HappyReaderError('INTERRUPTED', 'The body was interrupted before its end', reason)
-    this.#sweepUntilBytes = this.#bytesRead + SWEEP_MAX_BYTES
-    this.#sweepUntilMs = performance.now() + SWEEP_MAX_MS
+    this.#phase = 'catchingUp'
+    const what = 'The body was interrupted before its end'
+    this.#interruption = new HappyReaderError('INTERRUPTED', what, withCause(reason))
+    this.#catchUpUntilBytes = this.#bytesRead + CATCH_UP_MAX_BYTES
+    this.#catchUpUntilMs = performance.now() + CATCH_UP_MAX_MS
     this.#stopWaiting()
     if (this.#flowing) this.#wait()
   }
@@ -203,7 +211,8 @@ export class HappyReader extends Readable {
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     if (this.#phase !== 'over') {
-      this.#leave(new HappyReaderError('INTERRUPTED', 'The reader was destroyed before the body ended', error ?? undefined))
+      const what = 'The reader was destroyed before the body ended'
+      this.#leave(new HappyReaderError('INTERRUPTED', what, withCause(error)))
     }
     callback(error)
   }
@@ -216,7 +225,7 @@ export class HappyReader extends Readable {
       return
     }
     const wantsMore = this.#deliver(chunk)
-    if (this.#phase === 'sweeping' && this.#isSweptEnough()) return this.#end(this.#interruption)
+    if (this.#phase === 'catchingUp' && this.#hasCaughtUp()) return this.#end(this.#interruption)
     if (wantsMore) return this.#wait()
     this.#stopWaiting()
     this.#flowing = false
@@ -232,12 +241,13 @@ export class HappyReader extends Readable {
   /** The source failed or closed, now or before it was given to us. */
   readonly #onFailure = (cause?: Error | boolean): void => {
     this.#source.off('data', this.#onData) // read() would emit to it as well
-    this.#sweepUntilBytes = this.#sweepUntilMs = Infinity // there is no more to come than what Node holds
+    this.#catchUpUntilBytes = this.#catchUpUntilMs = Infinity // nothing follows what Node holds
     this.#drain(this.#source)
     if (this.#http2Stream) this.#drain(this.#http2Stream)
     if (this.#phase === 'over') return // the drained bytes exceeded a limit
     if (this.#source.readableEnded && !wasAborted(this.#source)) return this.#onEnd()
-    this.#end(new HappyReaderError('ABORTED', 'The source failed before its end', cause || this.#source.errored || undefined)) // a socket's 'close' brings a boolean
+    const error = cause || this.#source.errored // a boolean is what a socket's 'close' brings
+    this.#end(new HappyReaderError('ABORTED', 'The source failed before its end', withCause(error || undefined)))
   }
 
   readonly #onSignal = (): void => this.interrupt(this.#signal?.reason)
@@ -253,16 +263,17 @@ export class HappyReader extends Readable {
     return wantsMore && this.#waitingChunks < MAX_WAITING_CHUNKS
   }
 
-  /** The source is to speak next: watch for silence. */
+  /** The source is the next to act: watch for silence. */
   #wait(): void {
-    if (this.#phase === 'sweeping') {
+    if (this.#phase === 'catchingUp') {
       this.#stopWaiting()
       this.#quietTurns = 0
-      this.#idleTimer = setTimeout(this.#onQuietTurn, SWEEP_QUIET_MS)
+      this.#silenceTimer = setTimeout(this.#onQuietTurn, CATCH_UP_QUIET_MS)
     } else if (this.#phase === 'reading' && this.#idleTimeoutMs !== Infinity && this.#turn === undefined) {
-      clearTimeout(this.#idleTimer)
-      this.#idleTimer = setTimeout(this.#onIdle, this.#idleTimeoutMs)
-      this.#turn = setImmediate(this.#onTurn) // Node's clock stands still within a turn: once is enough, and much cheaper
+      clearTimeout(this.#silenceTimer)
+      this.#silenceTimer = setTimeout(this.#onIdle, this.#idleTimeoutMs)
+      // Node's clock stands still within a turn, so one timer per turn is enough, and much cheaper.
+      this.#turn = setImmediate(this.#onTurn)
     }
   }
 
@@ -271,19 +282,20 @@ export class HappyReader extends Readable {
   }
 
   #stopWaiting(): void {
-    clearTimeout(this.#idleTimer)
+    clearTimeout(this.#silenceTimer)
     clearImmediate(this.#turn)
+    clearImmediate(this.#quietTurn)
     this.#turn = undefined
   }
 
-  #isSweptEnough(): boolean {
+  #hasCaughtUp(): boolean {
     if (this.#bytesRead === this.#expectedBytes) return false // it is complete if it ends now, and it does next
-    return this.#bytesRead >= this.#sweepUntilBytes || performance.now() >= this.#sweepUntilMs
+    return this.#bytesRead >= this.#catchUpUntilBytes || performance.now() >= this.#catchUpUntilMs
   }
 
   readonly #onQuietTurn = (): void => {
-    if (++this.#quietTurns === SWEEP_QUIET_TURNS) this.#end(this.#interruption)
-    else this.#turn = setImmediate(this.#onQuietTurn)
+    if (++this.#quietTurns === CATCH_UP_QUIET_TURNS) this.#end(this.#interruption)
+    else this.#quietTurn = setImmediate(this.#onQuietTurn)
   }
 
   readonly #onIdle = (): void => {
@@ -296,7 +308,7 @@ export class HappyReader extends Readable {
     this.push(null)
   }
 
-  /** Lets go of the source; only what swallows a late 'error' stays with it. */
+  /** Detaches from the source, but for a listener that swallows a late 'error'. */
   #leave(error: HappyReaderError | undefined): void {
     this.#phase = 'over'
     this.#error = error
@@ -310,9 +322,14 @@ export class HappyReader extends Readable {
 
 function ignore(): void {}
 
+function withCause(cause: unknown): ErrorOptions | undefined {
+  return cause === undefined || cause === null ? undefined : { cause }
+}
+
 /** The HTTP/2 compatibility request is a view of a stream that has a buffer, and a fate, of its own. */
 function http2StreamOf(source: Readable): Readable | undefined {
-  const { stream } = source as { readonly stream?: unknown } // the version says nothing: a client of HTTP/1 can write 2.0 as well
+  // `httpVersion` proves nothing: a client of HTTP/1 can write 2.0 as well.
+  const { stream } = source as { readonly stream?: unknown }
   return stream instanceof Readable && 'session' in stream ? stream : undefined
 }
 
@@ -326,11 +343,12 @@ function count(name: string, value: number | undefined): number | undefined {
   throw new RangeError(`Cannot read the source as ${name} must be a whole number of bytes: received ${value}`)
 }
 
-/** Milliseconds that a timer can count. `never` is Infinity where there may be a never. */
-function duration(name: string, value: number, leastMs: 0 | 1, never?: typeof Infinity): number {
+/** Milliseconds that a timer can count; Infinity only where `never` allows it. */
+function duration(name: string, value: number, bounds: { leastMs: 0 | 1; never?: typeof Infinity }): number {
+  const { leastMs, never } = bounds
   const what = `Cannot wait as ${name} must be`
   if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
   if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
-  const bounds = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
-  throw new RangeError(`${what} ${bounds}: received ${value}`)
+  const range = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
+  throw new RangeError(`${what} ${range}: received ${value}`)
 }

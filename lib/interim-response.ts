@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * Sends an interim (1xx) response: word to a client that goes on waiting, or sending, for the final one.
+ * Sends an interim (1xx) response: a message to a client that is still sending, or waiting for the
+ * final response.
  *
- * Node has a method each for 100, 102 and 103; one for the rest, such as the 104 of resumable uploads,
- * came with 26.2 and with late releases of 24. None of them asks whether the client may be sent one,
- * whether it is still there, or whether it reads.
+ * Node has one method each for 100, 102 and 103. A method for the rest, such as the 104 of resumable
+ * uploads, came with 26.2 and with late releases of 24. None of them checks whether the client accepts
+ * interim responses, whether it is still connected, or whether it reads.
  *
- * Design. Where Node has no public method for HTTP/1, the bytes take the way of its own `writeContinue()`,
- * which is `_writeRaw`. `socket.write()` was rejected: the interim response to a request that is pipelined
- * behind another would stand before, or inside, the final response to that one. For a client that does not
- * keep up none is stored: it is skipped, and the caller told. The next one says more than it would have.
+ * Design. Where Node has no public method for HTTP/1, the bytes are written as its own
+ * `writeContinue()` writes them, with `_writeRaw`. `socket.write()` was rejected: with pipelining, the
+ * interim response would land before, or inside, the final response to an earlier request. Nothing is
+ * queued for a client that does not keep up: the message is dropped and `false` returned, since the
+ * next one supersedes it anyway.
  *
  * Self-contained: this file uses `node:http` only, and types of `node:`.
  *
@@ -35,33 +37,34 @@ interface Http1Writer {
   _writeRaw(data: string, encoding: 'latin1'): unknown
 }
 
-/** Of a client that keeps RFC 9113's 100 concurrent streams there may be a head and an interim response each. */
+/** Enough for a head and an interim response on each of the 100 concurrent streams that RFC 9113 suggests. */
 const MAX_QUEUED_FRAMES = 256
 
 /** RFC 9110 section 8.6, RFC 9112 section 6.1, RFC 9113 section 8.2.2. */
-const FRAMING = /^(?:connection|content-length|http2-settings|keep-alive|proxy-connection|te|transfer-encoding|upgrade)$/i
+const FRAMING =
+  /^(?:connection|content-length|http2-settings|keep-alive|proxy-connection|te|transfer-encoding|upgrade)$/i
 
 /**
  * Sends an interim response ahead of the final one, over HTTP/1.1 or HTTP/2, and returns whether it did.
  *
  * 1. It sends nothing to a client of HTTP/1.0 or older, which would take it for the final response.
- * 2. It sends nothing once the final response has its head (`res.headersSent`), and nothing when the
- *    connection or the HTTP/2 stream is closed.
- * 3. It sends nothing while the client does not keep up: while more bytes wait than the high water mark of
- *    the response, or over HTTP/2, where Node does not count them, more than 256 frames of the connection.
- * 4. Otherwise it is sent at once; to a pipelined request, after the final responses to those before it.
- *    A corked response keeps it until it is uncorked.
+ * 2. It sends nothing once the head of the final response is sent (`res.headersSent`), and nothing when
+ *    the connection or the HTTP/2 stream is closed.
+ * 3. It sends nothing while the client does not keep up: while more bytes wait than the high water mark
+ *    of the response. Over HTTP/2, where Node does not count bytes: more than 256 frames.
+ * 4. Otherwise it sends the response at once. With pipelining, it follows the final responses to
+ *    earlier requests. A corked response holds it until it is uncorked.
  *
- * It may be called any number of times, before and after `res.writeContinue()`, and leaves the final
- * response as it is. Hence it is no substitute for `res.writeContinue()`: after a 100 that was sent with
- * this function Node still closes an HTTP/1 connection when it has answered. `true` does not mean that the
- * client has received it. The reason phrase is Node's, which is "unknown" for a status that it has none for.
- * Over HTTP/2 Node keeps each one until the stream closes (`stream.sentInfoHeaders`), so a long upload
- * should report by time, not by chunk.
+ * It may be called any number of times and does not change the final response. It does not replace
+ * `res.writeContinue()`: after a 100 that was sent with this function, Node still closes an HTTP/1
+ * connection when it has answered. `true` does not mean that the client has received the response. The
+ * reason phrase is Node's, which is "unknown" for a status that it does not know. Over HTTP/2 Node keeps
+ * each one until the stream closes (`stream.sentInfoHeaders`), so report a long upload by time, not by
+ * chunk.
  *
- * @throws {RangeError} if the status is none of an interim response; {@link TypeError} if a header is about
- *   the connection or the content, and Node's own errors for a header that cannot be sent. It throws them
- *   whatever has become of the client, and throws nothing because of it. RFC 9110 section 15.2.
+ * @throws {RangeError} if the status is not 100 or 102 to 199; {@link TypeError} if a header is about the
+ *   connection or the content; Node's own errors for a header that cannot be sent. The state of the
+ *   client never makes it throw, and never hides these errors. Source: RFC 9110 section 15.2.
  *
  * @example Report the progress of an upload
  * ```ts
@@ -96,13 +99,18 @@ function validate({ status, headers = {} }: InterimResponse): void {
     validateHeaderName(name)
     validateHeaderValue(name, value as string) // takes a number as well
     if (FRAMING.test(name)) {
-      throw new TypeError(`Cannot send an interim response as its headers must not be about the connection or the content: received ${name}`)
+      const what = 'its headers must not be about the connection or the content'
+      throw new TypeError(`Cannot send an interim response as ${what}: received ${name}`)
     }
   }
 }
 
-/** The request's socket is asked as well: a response that waits in a pipeline has none, and never learns that it closed. */
-function sendOverHttp1(req: IncomingMessage | Http2ServerRequest, res: ServerResponse, { status, headers = {} }: InterimResponse): boolean {
+/** The socket is the request's: a response that waits in a pipeline has none, and never learns that it closed. */
+function sendOverHttp1(
+  req: IncomingMessage | Http2ServerRequest,
+  res: ServerResponse,
+  { status, headers = {} }: InterimResponse,
+): boolean {
   if (Number(req.httpVersion) < 1.1) return false
   if (res.destroyed || !req.socket.writable) return false
   if (res.writableLength > res.writableHighWaterMark) return false

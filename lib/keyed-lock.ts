@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * One holder a key, first come first served; a newcomer asks the holder to let go.
+ * One holder per key, first come, first served; a newcomer asks the holder to let go.
  *
  * A client that lost its connection comes back before the server has noticed. Its new request must
  * not fail, nor wait for a timeout, and must never write beside the old one. So the newcomer's
- * wish is pushed to the holder, which stops reading, saves and releases: milliseconds later the
+ * wish is pushed to the holder, which stops reading, saves and releases. Milliseconds later the
  * newcomer has the lock.
  *
  * Design. The claims on a key stand in a `Set`, which keeps their order and removes any of them
- * in one step; the first is the holder. Nothing polls and no timer runs without a `timeoutMs`.
+ * in one step. The first is the holder. Nothing polls, and no timer runs without a `timeoutMs`.
  * A holder is asked in a turn of the event loop of its own. By then the holder has its hold, and
- * what it throws reaches neither the newcomer's promise nor somebody's `release`. A microtask
+ * an error that it throws does not reach the newcomer's promise or another's `release`. A microtask
  * would be too early where `acquire` is behind an `async` function.
  *
  * Self-contained: this file uses Node's globals only.
@@ -25,21 +25,29 @@ export interface KeyedLockHold extends Disposable {
   release(): void
 }
 
-/** The lock was not handed over within `timeoutMs`. Compare `code`, not the class. */
-export class KeyedLockTimeoutError extends Error {
-  override readonly name: string = 'KeyedLockTimeoutError'
-  readonly code = 'LOCK_TIMEOUT'
+/** What went wrong: the holder did not release the key within `timeoutMs`. */
+export type KeyedLockErrorCode = 'LOCK_TIMEOUT'
+
+/** A key could not be acquired. Compare `code`, not the class. */
+export class KeyedLockError extends Error {
+  override readonly name: string = 'KeyedLockError'
+  readonly code: KeyedLockErrorCode
+
+  constructor(code: KeyedLockErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
 }
 
-/** Options of {@link KeyedLock.acquire}. */
-export interface KeyedLockOptions {
-  /** Gives up waiting when it aborts; without effect once the lock is held. Default: none. */
+/** How to wait for a key, and what to do when others want it. */
+export interface KeyedLockAcquireOptions {
+  /** Gives up waiting when it aborts. It has no effect once the lock is held. Default: none. */
   readonly signal?: AbortSignal | undefined
-  /** How long to wait, in milliseconds: 0 to 2^31-1, or Infinity for no limit. Default: Infinity. */
+  /** Longest wait, in milliseconds: 0 to 2^31-1, or Infinity for no limit. Default: Infinity. */
   readonly timeoutMs?: number | undefined
   /**
-   * Called at most once, if somebody waits behind, in a turn of the event loop of its own. It is
-   * not called after the release. What it throws is an uncaught exception. Default: none.
+   * Called at most once, as soon as somebody else waits, in a turn of the event loop of its own. It
+   * is not called after the release. What it throws is an uncaught exception. Default: none.
    */
   readonly onReleaseRequest?: (() => void) | undefined
 }
@@ -54,15 +62,20 @@ interface Claim {
 }
 
 /**
- * Gives out one hold a key at a time, within this process.
+ * Gives out one hold per key at a time, within this process.
  *
  * 1. A free key is granted at once.
- * 2. Otherwise the holder's `onReleaseRequest` is called in the next turn of the event loop, and the
- *    newcomer waits behind those who came before it.
- * 3. `release()` grants the key to the next in line, which is asked for it in turn if others wait.
+ * 2. Otherwise the holder's `onReleaseRequest` is called in the next turn of the event loop, and
+ *    the newcomer waits behind those that came before it.
+ * 3. `release()` grants the key to the next in line. If others wait behind that one, it is asked
+ *    to let go in turn.
  *
  * The holder decides when it lets go: nothing is taken from it. Keys without claims take no memory.
- * It does not reach other processes, and it is not re-entrant: who acquires twice waits for itself.
+ * It does not reach other processes. It is not re-entrant: acquiring a key you hold deadlocks.
+ *
+ * Comparison. In a chain of promises per key, a newcomer cannot give up its place. A mutex library
+ * has timeouts, and some have keys, but a newcomer waits until the holder itself notices that its
+ * client is gone. Here the newcomer asks the holder, and waits only until the holder has saved.
  *
  * @example The second request ends the first
  * ```ts
@@ -80,12 +93,13 @@ export class KeyedLock {
   /**
    * Waits for the key and holds it.
    *
-   * @throws {KeyedLockTimeoutError} after `timeoutMs`; the signal's reason when that aborts first;
-   * {@link TypeError} if `timeoutMs` is not a number, {@link RangeError} if it is out of bounds.
+   * @throws {KeyedLockError} `LOCK_TIMEOUT` after `timeoutMs`; the signal's reason when that aborts
+   * first; {@link TypeError} if `timeoutMs` is not a number, {@link RangeError} if it is out of
+   * bounds.
    */
-  async acquire(key: string, options: KeyedLockOptions = {}): Promise<KeyedLockHold> {
+  async acquire(key: string, options: KeyedLockAcquireOptions = {}): Promise<KeyedLockHold> {
     const { signal, onReleaseRequest } = options
-    const timeoutMs = duration('timeoutMs', options.timeoutMs ?? Infinity, 0, Infinity)
+    const timeoutMs = duration('timeoutMs', options.timeoutMs ?? Infinity, { leastMs: 0, never: Infinity })
     signal?.throwIfAborted()
 
     return new Promise((resolve, reject) => {
@@ -99,7 +113,9 @@ export class KeyedLock {
         reject(reason)
       }
       const onAbort = (): void => giveUp(signal?.reason)
-      const onTimeout = (): void => giveUp(new KeyedLockTimeoutError(`The lock was not released within ${timeoutMs} ms`))
+      const onTimeout = (): void => {
+        giveUp(new KeyedLockError('LOCK_TIMEOUT', `The lock was not released within ${timeoutMs} ms`))
+      }
       const release = (): void => this.#remove(key, claim)
       const claim: Claim = {
         grant: () => {
@@ -117,7 +133,7 @@ export class KeyedLock {
     })
   }
 
-  /** Holds the key if it is free; resolves with `undefined` if it is not, and its holder is not asked for it. */
+  /** Holds the key if it is free; otherwise resolves with `undefined`. The holder is not asked. */
   async tryAcquire(key: string): Promise<KeyedLockHold | undefined> {
     return this.#claimsByKey.has(key) ? undefined : this.acquire(key)
   }
@@ -141,15 +157,16 @@ export class KeyedLock {
     if (claims.size === 0) this.#claimsByKey.delete(key)
     else if (held) {
       first(claims)?.grant()
-      if (claims.size > 1) askHolder(claims)
+      askHolder(claims)
     }
   }
 }
 
+/** Asks the holder once to let go, if others are behind it. */
 function askHolder(claims: Set<Claim>): void {
   const holder = first(claims)
   const ask = holder?.askToRelease
-  if (!holder || !ask) return
+  if (!holder || !ask || claims.size < 2) return
   holder.askToRelease = undefined
   setImmediate(() => {
     if (first(claims) !== holder) return
@@ -158,13 +175,14 @@ function askHolder(claims: Set<Claim>): void {
   })
 }
 
-/** Milliseconds that a timer can count. `never` is Infinity where there may be a never. */
-function duration(name: string, value: number, leastMs: 0 | 1, never?: typeof Infinity): number {
+/** Milliseconds that a timer can count; Infinity only where `never` allows it. */
+function duration(name: string, value: number, bounds: { leastMs: 0 | 1; never?: typeof Infinity }): number {
+  const { leastMs, never } = bounds
   const what = `Cannot wait as ${name} must be`
   if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
   if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
-  const bounds = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
-  throw new RangeError(`${what} ${bounds}: received ${value}`)
+  const range = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
+  throw new RangeError(`${what} ${range}: received ${value}`)
 }
 
 function first(claims: Set<Claim>): Claim | undefined {

@@ -3,10 +3,10 @@
 /**
  * An `AbortSignal` that follows one request: what Go calls `r.Context()`, and Node lacks.
  *
- * Design. The one event that every way of losing a client has in common is the response's
- * 'close'. It comes after a success too, so the response is asked whether it was written out: 'finish'
- * was rejected, because it comes for a response that was cut off as well. `req`'s own events do not
- * serve: none of them comes when the client leaves after its body was read.
+ * Design. The one event that every way of losing a client has in common is the response's 'close'.
+ * It comes after a success too, so the response's own state decides. 'finish' was rejected, because it
+ * also comes for a response that was cut off. The events of `req` do not serve: none of them comes when
+ * the client leaves after its body was read.
  *
  * Self-contained: this file uses Node's globals only, and types of `node:`.
  *
@@ -22,16 +22,15 @@ import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
  * - `REQUEST_ABORTED`: while its request was still being received.
  * - `RESPONSE_ABORTED`: the request was complete; its answer was not.
  */
-export type RequestAbortedCode = 'REQUEST_ABORTED' | 'RESPONSE_ABORTED'
+export type RequestAbortedErrorCode = 'REQUEST_ABORTED' | 'RESPONSE_ABORTED'
 
 /** The reason with which a request's signal aborts. Compare `code`, not the class. */
 export class RequestAbortedError extends Error {
   override readonly name: string = 'RequestAbortedError'
-  readonly code: RequestAbortedCode
+  readonly code: RequestAbortedErrorCode
 
-  constructor(code: RequestAbortedCode, cause?: unknown) {
-    const during = code === 'REQUEST_ABORTED' ? 'its request was received' : 'its response was finished'
-    super(`The client went away before ${during}`, cause === undefined ? undefined : { cause })
+  constructor(code: RequestAbortedErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
     this.code = code
   }
 }
@@ -43,9 +42,10 @@ export class RequestAbortedError extends Error {
  *    before the response was written out; also if that happened before the call.
  * 2. It never aborts after a response that was finished: there is nothing to dispose of.
  *
- * It does not notice a client that is gone while nothing is read from it and nothing written to it: no server can.
- * Over HTTP/2 a body counts as received when it was read. A pipelined request that waits for its turn aborts only
- * if its body was not complete. "Finished" means handed to the operating system, not received by the client.
+ * It cannot notice a client that has gone while nothing is read from it and nothing is written to it;
+ * no server can. Over HTTP/2 a body counts as received when it was read. A pipelined request that
+ * waits for its turn aborts only if its body was not complete. "Finished" means passed to the operating
+ * system, not received by the client.
  *
  * @example Stop a query whose client has left
  * ```ts
@@ -69,7 +69,8 @@ export function requestSignal(
   const settle = (received: boolean): void => {
     if (wasFinished(req, res)) return
     const code = received ? 'RESPONSE_ABORTED' : 'REQUEST_ABORTED'
-    controller.abort(new RequestAbortedError(code, req.errored ?? undefined))
+    const message = `The client went away before its ${received ? 'response was finished' : 'request was received'}`
+    controller.abort(new RequestAbortedError(code, message, req.errored ? { cause: req.errored } : undefined))
   }
   const onClose = (): void => {
     req.off('aborted', onClose)
@@ -77,10 +78,10 @@ export function requestSignal(
     settle(wasReceived(req))
   }
 
-  if (isClosed(res) || req.aborted) { // of a response that waits in a pipeline only the request tells
+  if (isClosed(res) || req.aborted) { // where a response waits in a pipeline, only the request knows
     settle(wasReceived(req) && !('stream' in req && req.aborted))
   } else {
-    req.on('aborted', onClose) // a response that waits for its turn in a pipeline never hears 'close'
+    req.on('aborted', onClose) // a response that waits for its turn in a pipeline emits no 'close'
     res.on('close', onClose)
   }
   return controller.signal
@@ -88,13 +89,13 @@ export function requestSignal(
 
 /**
  * The two properties are not enough: over HTTP/1, Node 20 and 22 call a response finished whose socket
- * failed in the middle of it. Over HTTP/2 they tell the truth only together.
+ * failed in the middle of it. Over HTTP/2 both are needed.
  */
 function wasFinished(req: IncomingMessage | Http2ServerRequest, res: ServerResponse | Http2ServerResponse): boolean {
   return res.writableEnded && res.writableFinished && ('stream' in req || !req.socket.errored)
 }
 
-/** `aborted` does not tell: a request without a body that nobody read counts as aborted as well. */
+/** `aborted` does not decide: an unread request without a body counts as aborted as well. */
 function wasReceived(req: IncomingMessage | Http2ServerRequest): boolean {
   return 'stream' in req ? req.readableEnded || req.stream.endAfterHeaders : req.complete
 }

@@ -3,17 +3,21 @@
 /**
  * Shuts servers and long work down together: stop, save, wait, force.
  *
- * `server.close()` waits for an endless upload for ever, and cutting its connection loses what it
- * sent. The way out is to tell the handlers: a signal aborts, bodies end as if the client had
- * stopped there (`HappyReader` does that), the handlers save what came and answer, and then the
- * connections are idle and can be closed.
+ * `server.close()` waits forever for an endless upload, and cutting its connection loses the bytes
+ * that were sent. The way out is to inform the handlers. A signal aborts, and bodies end as if the
+ * client had stopped there (`HappyReader` does that). The handlers save what has arrived, and
+ * answer. After that the connections are idle and can be closed.
  *
- * Design. *Signal* and *wait* are two things: `signal` tells whoever listens, and the group waits
- * for responses, sessions and tracked work by their own events; nothing polls. Connections are
- * tracked here because Node's own list forgets connections that never sent a request, upgraded
- * sockets and HTTP/2 sessions, and takes a connection for idle whose response was ended and is
- * still being sent. The process is never exited: when the last handle is closed it
- * ends by itself, and if it does not, something else is still at work that ought to be known.
+ * Design. *Signal* and *wait* are two things. `signal` informs everybody who listens to it. The
+ * group waits for responses, streams and tracked work by their own events; nothing polls.
+ *
+ * Each socket is in one of four states: `handshake`, `http1`, `http2` or `upgraded`. The group
+ * keeps this list because Node's own is not enough: it leaves out connections that never sent a
+ * request, upgraded sockets and HTTP/2 sessions. It also counts a connection as idle when its
+ * response was ended, although most of the response may still have to be sent.
+ *
+ * The process is never exited. It ends by itself when the last handle is closed. If it does not,
+ * something else is still running, and you want to know about it.
  *
  * Self-contained: this file imports `node:` builtins only.
  *
@@ -28,50 +32,48 @@ import { Server as NetServer, type Socket } from 'node:net'
 import { Server as TlsServer, type TLSSocket } from 'node:tls'
 
 /**
- * `running`; `draining`: not ready any more, still serving; `closing`: no new connections, `signal`
- * has aborted; `closed`: everything has ended or was forced to.
+ * - `running`: no shutdown has begun.
+ * - `draining`: not ready any more, still serving.
+ * - `closing`: no new connections; `signal` has aborted.
+ * - `closed`: everything has ended, or was forced to.
  */
 export type ShutdownState = 'running' | 'draining' | 'closing' | 'closed'
 
-/** Options of {@link ShutdownGroup}. */
 export interface ShutdownGroupOptions {
   /**
    * From the call of `shutdown` until everything is forced, in milliseconds: 0 to 2^31-1, or
-   * Infinity, with which only a signal forces. Default: 10000.
+   * Infinity, with which only a signal or `force` does so. Default: 10000.
    */
   readonly deadlineMs?: number | undefined
-  /** How long to go on serving so that load balancers notice, in milliseconds: 0 to 2^31-1. Default: 0. */
-  readonly readinessDelayMs?: number | undefined
   /**
-   * Called on entering each state, in a microtask of its own. It is not waited for. If it throws or
-   * rejects, the shutdown continues and the report lists the error. Default: none.
+   * How long to keep serving so that load balancers notice, in milliseconds: 0 to 2^31-1.
+   * Default: 0.
    */
-  readonly onPhase?: ((state: ShutdownState) => void) | undefined
+  readonly readinessDelayMs?: number | undefined
 }
 
 /** How a shutdown went. */
 export interface ShutdownReport {
-  /** What was given to `shutdown`; the signal's name if a signal began it. */
+  /** What was given to `shutdown`, or the name of the signal that began it. */
   readonly reason: unknown
   readonly durationMs: number
-  /** HTTP/1 responses that ended during the shutdown. */
+  /** Responses of HTTP/1 and streams of HTTP/2 that ended during the shutdown. */
   readonly responses: number
   /** Promises given to `run` that settled during the shutdown. */
   readonly work: number
-  /** What made an end of it, if something had to: the deadline, or a signal during the shutdown. */
-  readonly forced: 'deadline' | 'signal' | undefined
-  /** Connections and HTTP/2 sessions that were cut by force. */
+  /** What cut the rest: the deadline, a signal during the shutdown, or a call of `force`. */
+  readonly forced: 'deadline' | 'signal' | 'call' | undefined
+  /** Connections that were cut by force. An HTTP/2 session is one connection. */
   readonly forcedConnections: number
   /** Promises given to `run` that had not settled. */
   readonly abandonedWork: number
-  /**
-   * What `onPhase` threw or rejected with, and what closing a server threw. A rejection may be added
-   * after the shutdown has ended.
-   */
+  /** What closing a server threw. One that listens late can add to it after the end. */
   readonly errors: readonly unknown[]
 }
 
-/** The reason with which {@link ShutdownGroup.signal} aborts; `cause` is what `shutdown` was given. */
+/**
+ * The reason with which {@link ShutdownGroup.signal} aborts. `cause` is what `shutdown` was given.
+ */
 export class ShutdownError extends Error {
   override readonly name: string = 'ShutdownError'
   readonly code = 'SHUTDOWN'
@@ -80,17 +82,22 @@ export class ShutdownError extends Error {
 /** A server that can be added to a {@link ShutdownGroup}. */
 export type ShutdownServer = HttpServer | HttpsServer | Http2Server | Http2SecureServer
 
-interface Session {
-  readonly session: ServerHttp2Session
-  /** Requests whose streams are not closed yet. Pushed streams are not included. */
-  readonly streams: Set<ServerHttp2Stream>
-}
+/** The state of a socket. */
+type Connection = { readonly kind: 'handshake' | 'upgraded' } | Http1Connection | Http2Connection
 
-interface Connection {
+interface Http1Connection {
+  readonly kind: 'http1'
   /** Responses that are not finished yet, in the order of their requests. */
   readonly open: Set<ServerResponse>
-  /** The response that was given `Connection: close` by the group. */
+  /** The response to which the group added `Connection: close`. */
   last: ServerResponse | undefined
+}
+
+interface Http2Connection {
+  readonly kind: 'http2'
+  readonly session: ServerHttp2Session
+  /** Streams of requests that are not closed yet. Pushed streams are not included. */
+  readonly streams: Set<ServerHttp2Stream>
 }
 
 /** Above this, Node's timers fire at once instead of late. */
@@ -98,32 +105,45 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 /** A signal within this time of the beginning is a copy of what began it, in milliseconds. */
 const SAME_SIGNAL_MS = 500
 /**
- * How long an HTTP/2 client may be silent before its socket is destroyed, once all is answered. Too
- * short loses answers: a frame that a slow client sends after that resets what it has not read yet.
+ * How long an HTTP/2 client may be silent before its socket is destroyed, once everything is
+ * answered. A shorter time loses answers: a slow client may still send a frame, and a frame that
+ * arrives at a closed socket resets what the client has not read yet.
  */
 const LINGER_MS = 1000
-/** Events that hand a request to the application; a listener for all but the first changes what Node does. */
+/** Events that hand a request to the application. */
 const REQUEST_EVENTS = ['request', 'checkContinue', 'checkExpectation']
 const UPGRADE_EVENTS = ['upgrade', 'connect']
 
 /**
- * Shuts down HTTP/1, HTTPS and HTTP/2 servers, and the work that belongs to them.
+ * Shuts down HTTP/1, HTTPS and HTTP/2 servers, and the work that belongs to them, without cutting
+ * off a response in progress.
  *
- * 1. `draining`: the application reports that it is not ready (`onPhase`); for `readinessDelayMs`
- *    requests are served as before, with `Connection: close`.
- * 2. `closing`: the servers stop listening, HTTP/2 sessions say GOAWAY, and `signal` aborts.
- * 3. Responses under way are waited for. Those not begun yet get `Connection: close`, of several
- *    pipelined ones the last only (of those that had arrived when the answer began). A connection
- *    is closed when nothing is left to answer on it; one that never sent a whole request head is
- *    closed at once. Upgraded sockets are waited for. An HTTP/2 client that does not close its
- *    connection is cut after a second of silence, once all its streams are closed.
- * 4. `closed`: when all of this and all work given to `run` has ended.
+ * 1. `draining`: requests are served for `readinessDelayMs`, with `Connection: close`. Meanwhile
+ *    the application reports that it is not ready: a readiness check answers 503 unless `state` is
+ *    `running`.
+ * 2. `closing`: the servers stop listening, HTTP/2 sessions send GOAWAY, and `signal` aborts.
+ * 3. The group waits for responses in progress. Those whose head was not sent get
+ *    `Connection: close`. Of pipelined responses only the last gets it (of those whose requests had
+ *    arrived when the answer began).
+ * 4. A connection is closed when nothing is left to answer on it. One that never sent a whole
+ *    request head is closed at once. Upgraded sockets are left to the application, and waited for.
+ *    An HTTP/2 client that does not close its connection is cut after a second of silence, once all
+ *    its streams are closed.
+ * 5. `closed`: all connections and all work given to `run` have ended.
  *
- * One deadline covers everything, the readiness delay included. When it passes, or a person presses
- * Ctrl-C again (see `listen`), all that is left is cut: `forced` in the report says so.
+ * One deadline covers everything, the readiness delay included. When it passes, when a person
+ * presses Ctrl-C again (see `listen`), or when `force` is called, everything that is left is cut.
+ * `forced` in the report says which one it was.
  *
- * It does not end a body by itself: give `signal` to what reads one. It does not exit the process
- * and cannot stop promises that it gave up on. A group is used once.
+ * It does not end a body by itself: give `signal` to the code that reads one. It does not close
+ * upgraded sockets such as WebSockets before the deadline: close them when `signal` aborts. It does
+ * not exit the process, and it cannot stop promises that it gave up on. A group is used once.
+ *
+ * Comparison. `server.close()` with `server.closeIdleConnections()` waits forever for an endless
+ * upload, an upgraded socket or half a request head, and HTTP/2 servers have only the first of the
+ * two. `http-terminator` has a deadline, but it cuts an upload in progress without an answer, and
+ * what the upload had sent is lost. Neither informs the handlers, and neither waits for work that
+ * outlives its response.
  *
  * @throws {TypeError} if a duration is not a number, {@link RangeError} if it is out of bounds.
  * Source: "Resilient uploads", FOSDEM 2026 (there: `ShutdownGroup` and the server context).
@@ -148,28 +168,21 @@ const UPGRADE_EVENTS = ['upgrade', 'connect']
 export class ShutdownGroup {
   readonly #deadlineMs: number
   readonly #readinessDelayMs: number
-  readonly #onPhase: ((state: ShutdownState) => void) | undefined
   readonly #controller = new AbortController()
   readonly #servers = new Set<ShutdownServer>()
   readonly #connections = new Map<Socket, Connection>()
-  readonly #handshakes = new Set<Socket>()
-  readonly #upgraded = new Set<Socket>()
-  readonly #sessions = new Map<Socket, Session>()
   readonly #work = new Set<Promise<unknown>>()
-  readonly #listening = new Set<() => void>()
-  readonly #force = withResolvers<'deadline' | 'signal'>()
+  readonly #forced = withResolvers<'deadline' | 'signal' | 'call'>()
   readonly #closed = withResolvers<ShutdownReport>()
   readonly #errors: unknown[] = []
+  readonly #ended = { responses: 0, work: 0 }
   #state: ShutdownState = 'running'
   #beganAtMs = 0
-  #responsesEnded = 0
-  #workEnded = 0
 
   constructor(options: ShutdownGroupOptions = {}) {
-    this.#deadlineMs = duration('deadlineMs', options.deadlineMs ?? 10_000, 0, Infinity)
-    this.#readinessDelayMs = duration('readinessDelayMs', options.readinessDelayMs ?? 0, 0)
-    this.#onPhase = options.onPhase
-    setMaxListeners(0, this.signal) // one listener a request is what it is for
+    this.#deadlineMs = duration('deadlineMs', options.deadlineMs ?? 10_000, { leastMs: 0, never: Infinity })
+    this.#readinessDelayMs = duration('readinessDelayMs', options.readinessDelayMs ?? 0, { leastMs: 0 })
+    setMaxListeners(0, this.signal) // one listener per request is what it is for
   }
 
   /** Aborts with a {@link ShutdownError} when the group begins to close: the server's context. */
@@ -181,24 +194,29 @@ export class ShutdownGroup {
     return this.#state
   }
 
-  /** Resolves when the shutdown, whoever began it, has ended: the moment to close what the work needed. */
+  /**
+   * Resolves when the shutdown has ended, whoever began it. That is the moment to close what the
+   * work needed.
+   */
   get closed(): Promise<ShutdownReport> {
     return this.#closed.promise
   }
 
   /**
-   * Takes a server into the group, before it accepts connections. A server that starts to listen when
-   * the group is closing or closed is closed at once. The shutdown does not wait for it.
+   * Adds a server, before it accepts connections. A server that starts to listen when the group is
+   * closing or closed is closed at once, and the shutdown does not wait for it.
    *
    * @throws {Error} if the shutdown has begun.
    */
   add(server: ShutdownServer): this {
-    if (this.#state !== 'running') throw new Error(`Cannot add a server as the group must be running: it is ${this.#state}`)
+    if (this.#state !== 'running') {
+      throw new Error(`Cannot add a server as the group must be running: it is ${this.#state}`)
+    }
     this.#servers.add(server)
     const events = server as HttpServer // one set of overloads for the four kinds
     events.on('connection', (socket: Socket) => this.#onConnection(socket, server))
-    events.on('secureConnection', (socket: TLSSocket) => this.#onHandshakeEnd(socket))
-    events.on('session', (session: ServerHttp2Session) => this.#onSession(session))
+    events.on('secureConnection', this.#onSecureConnection)
+    events.on('session', this.#onSession)
     events.on('listening', () => this.#onListening(server))
     prependWhileListenedTo(events, REQUEST_EVENTS, this.#onRequest)
     prependWhileListenedTo(events, UPGRADE_EVENTS, this.#onUpgrade)
@@ -206,31 +224,34 @@ export class ShutdownGroup {
   }
 
   /**
-   * Has the shutdown wait for `work`, and returns its promise. Work begun after `closed` is not
-   * waited for. A rejection is the caller's to handle. A function that throws counts as one that rejects.
+   * Makes the shutdown wait for `work`, and returns its promise. Work that begins after `closed` is
+   * not waited for. A rejection is the caller's to handle. A function that throws counts as one
+   * that rejects.
    */
   run<T>(work: Promise<T> | (() => Promise<T>)): Promise<T> {
     const promise = Promise.resolve(typeof work === 'function' ? (async () => work())() : work)
     this.#work.add(promise)
     const settled = (): void => {
       this.#work.delete(promise)
-      if (this.#state !== 'running') this.#workEnded++
+      if (this.#state !== 'running') this.#ended.work++
     }
     promise.then(settled, settled)
     return promise
   }
 
   /**
-   * Begins the shutdown at the first of `signals` (default: SIGTERM and SIGINT), and forces it when one
-   * of them that is in `forcing`, too, comes during the shutdown (default: SIGINT, a person's second
+   * Begins the shutdown at the first of `signals` (default: SIGTERM and SIGINT). During the
+   * shutdown one of them forces it if it is also in `forcing` (default: SIGINT, a person's second
    * Ctrl-C). No other signal is listened to. The listeners are removed when the group is closed, or
    * when the result is disposed of.
    *
-   * Other signals change nothing when they come again. Process managers, frameworks and stop scripts
-   * repeat SIGTERM, a closing terminal repeats SIGHUP, and neither means that there is no time left:
-   * that is what `deadlineMs` is for. Within half a second of the beginning no signal forces: a terminal
-   * sends Ctrl-C to every process in it, and npm passes it on to one that has received it already. For
-   * that long the listeners stay in any case, because a signal without a listener ends the process.
+   * The other signals change nothing when they come again. Process managers, frameworks and stop
+   * scripts repeat SIGTERM, and a closing terminal repeats SIGHUP. Neither means that no time is
+   * left: that is what `deadlineMs` is for.
+   *
+   * Within half a second of the beginning no signal forces. On Ctrl-C a process under npm gets
+   * SIGINT twice: from the terminal, and from npm. The listeners stay for that long in any case,
+   * because a signal without a listener ends the process.
    */
   listen(
     signals: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT'],
@@ -238,14 +259,11 @@ export class ShutdownGroup {
   ): Disposable & { dispose(): void } {
     const onSignal = (signal: NodeJS.Signals): void => {
       if (this.#state === 'running') void this.shutdown(signal)
-      else if (forcing.includes(signal) && this.#ageMs >= SAME_SIGNAL_MS) this.#force.resolve('signal')
+      else if (forcing.includes(signal) && this.#ageMs >= SAME_SIGNAL_MS) this.#forced.resolve('signal')
     }
-    const dispose = (): void => {
-      this.#listening.delete(dispose)
-      for (const signal of signals) process.off(signal, onSignal)
-    }
-    this.#listening.add(dispose)
+    const dispose = (): void => signals.forEach((signal) => process.off(signal, onSignal))
     for (const signal of signals) process.on(signal, onSignal)
+    void this.closed.then(() => setTimeout(dispose, Math.max(0, SAME_SIGNAL_MS - this.#ageMs)).unref())
     return { dispose, [Symbol.dispose]: dispose }
   }
 
@@ -255,23 +273,25 @@ export class ShutdownGroup {
     return this.#closed.promise
   }
 
-  async #shutdown(reason: unknown): Promise<ShutdownReport> {
-    this.#beganAtMs = performance.now()
-    const force = (): void => this.#force.resolve('deadline')
-    const timer = this.#deadlineMs === Infinity ? undefined : setTimeout(force, this.#deadlineMs)
-    this.#enter('draining')
-    for (const connection of this.#connections.values()) announceClose(connection)
+  /** Ends a shutdown in progress at once, as the deadline would. Without one it does nothing. */
+  force(): void {
+    if (this.#state !== 'running') this.#forced.resolve('call')
+  }
 
-    const forced = await Promise.race([this.#force.promise, this.#drainAndClose(reason)])
+  async #shutdown(reason: unknown): Promise<ShutdownReport> {
+    this.#state = 'draining'
+    this.#beganAtMs = performance.now()
+    const force = (): void => this.#forced.resolve('deadline')
+    const timer = this.#deadlineMs === Infinity ? undefined : setTimeout(force, this.#deadlineMs)
+    for (const connection of this.#connections.values()) announceClose(connection)
+    const forced = await Promise.race([this.#forced.promise, this.#drainAndClose(reason)])
     clearTimeout(timer)
+    this.#state = 'closed'
     const forcedConnections = forced ? this.#cut(reason) : 0
-    this.#enter('closed')
-    this.#stopListening()
     return {
       reason,
       durationMs: this.#ageMs,
-      responses: this.#responsesEnded,
-      work: this.#workEnded,
+      ...this.#ended,
       forced,
       forcedConnections,
       abandonedWork: this.#work.size,
@@ -279,28 +299,14 @@ export class ShutdownGroup {
     }
   }
 
-  /** Since the shutdown began. */
-  get #ageMs(): number {
-    return performance.now() - this.#beganAtMs
-  }
-
-  #stopListening(): void {
-    const leftMs = SAME_SIGNAL_MS - this.#ageMs
-    const dispose = (): void => this.#listening.forEach((disposeOne) => disposeOne())
-    if (leftMs <= 0 || this.#listening.size === 0) dispose()
-    else setTimeout(dispose, leftMs).unref()
-  }
-
   async #drainAndClose(reason: unknown): Promise<undefined> {
     if (this.#readinessDelayMs > 0) await this.#readinessDelay()
-    await twoTurns() // requests that have arrived get read, and are not reset by close()
+    await twoTurns() // requests that have arrived are read, and close() does not reset them
     if (this.#state === 'closed') return
-    this.#enter('closing')
-    const servers = Array.from(this.#servers, (server) => stopListening(server).catch(this.#onError))
-    for (const [socket, session] of this.#sessions) closeSession(socket, session)
+    this.#state = 'closing'
+    const servers = Array.from(this.#servers, (server) => this.#stopListening(server))
+    for (const [socket, connection] of this.#connections) this.#close(socket, connection)
     this.#abort(reason)
-    for (const socket of this.#handshakes) socket.destroy()
-    for (const socket of this.#connections.keys()) void this.#closeWhenIdle(socket)
     await Promise.all(servers)
     while (this.#work.size > 0) await Promise.allSettled(this.#work)
   }
@@ -308,22 +314,39 @@ export class ShutdownGroup {
   async #readinessDelay(): Promise<void> {
     const { promise, resolve } = withResolvers<void>()
     const timer = setTimeout(resolve, this.#readinessDelayMs)
-    await Promise.race([promise, this.#force.promise])
+    await Promise.race([promise, this.#forced.promise])
     clearTimeout(timer)
   }
 
-  #enter(state: ShutdownState): void {
-    this.#state = state
-    queueMicrotask(async () => {
+  /** Destroys everything that is left, and returns how many connections that were. */
+  #cut(reason: unknown): number {
+    const { size } = this.#connections
+    for (const [socket, connection] of this.#connections) {
+      if (connection.kind === 'http2') connection.session.destroy()
+      socket.destroy()
+    }
+    for (const server of this.#servers) {
       try {
-        await this.#onPhase?.(state)
+        server.close()
+        if ('closeAllConnections' in server) server.closeAllConnections() // those older than add()
       } catch (error) {
         this.#errors.push(error)
       }
-    })
+    }
+    this.#abort(reason)
+    return size
   }
 
-  readonly #onError = (error: unknown): void => void this.#errors.push(error)
+  /** A second time it does nothing. */
+  #abort(reason: unknown): void {
+    const options = reason === undefined ? undefined : { cause: reason }
+    this.#controller.abort(new ShutdownError('The server is shutting down', options))
+  }
+
+  /** Since the shutdown began. */
+  get #ageMs(): number {
+    return performance.now() - this.#beganAtMs
+  }
 
   get #isClosing(): boolean {
     return this.#state === 'closing' || this.#state === 'closed'
@@ -331,45 +354,46 @@ export class ShutdownGroup {
 
   /** A turn later, because listeners of 'listening' ask for the address. */
   #onListening(server: ShutdownServer): void {
-    if (this.#isClosing) setImmediate(() => stopListening(server).catch(this.#onError))
-  }
-
-  #onConnection(socket: Socket, server: ShutdownServer): void {
-    if (this.#state === 'closed') socket.destroy()
-    else if (server instanceof TlsServer) this.#onHandshakeBegin(socket)
-    else if (!('updateSettings' in server)) this.#track(socket) // HTTP/2 has sessions instead
+    if (this.#isClosing) setImmediate(() => this.#stopListening(server))
   }
 
   /**
-   * A TLS server shows a connection twice, first bare, then secured. `_parent` links the two. It is
-   * not documented, but addresses were rejected, as clients of a Unix socket have none. A duplex
-   * stream that is not a socket is left out: it is never a `_parent`.
+   * Resolves when the server has closed. `close` of `node:http` is not used, because it destroys
+   * connections whose response was ended, even if most of the response is still to be sent.
    */
-  #onHandshakeBegin(socket: Socket): void {
-    if (!('destroySoon' in socket)) return
-    this.#handshakes.add(socket)
-    socket.once('close', () => this.#handshakes.delete(socket))
-    if (this.#isClosing) socket.destroy()
+  async #stopListening(server: ShutdownServer): Promise<void> {
+    const { close } = server instanceof NetServer ? NetServer.prototype : server // Bun's is not one
+    try {
+      await new Promise((resolve) => close.call(server, resolve))
+    } catch (error) {
+      this.#errors.push(error)
+    }
   }
 
-  #onHandshakeEnd(socket: TLSSocket & { readonly _parent?: Socket | null }): void {
-    if (socket._parent) this.#handshakes.delete(socket._parent)
-    if (socket.alpnProtocol !== 'h2') this.#track(socket)
+  /**
+   * A TLS server shows a connection twice: first the bare socket, then the secured one. An HTTP/2
+   * server shows its sessions. A duplex stream that is not a socket has no handshake to wait for,
+   * because nothing would link it to its secured one.
+   */
+  #onConnection(socket: Socket, server: ShutdownServer): void {
+    if (this.#state === 'closed') socket.destroy()
+    else if (server instanceof TlsServer) {
+      if ('destroySoon' in socket) this.#enter(socket, { kind: 'handshake' })
+    } else if (!('updateSettings' in server)) this.#enter(socket, newHttp1())
   }
 
-  #track(socket: Socket): Connection {
-    const connection: Connection = { open: new Set(), last: undefined }
-    this.#connections.set(socket, connection)
-    socket.once('close', () => this.#connections.delete(socket))
-    if (this.#isClosing) void this.#closeWhenIdle(socket)
-    return connection
+  /**
+   * `_parent` is the bare socket. It is not documented, but the alternative, looking it up by the
+   * client's address, fails on Unix sockets: clients have no address there.
+   */
+  readonly #onSecureConnection = (socket: TLSSocket & { readonly _parent?: Socket | null }): void => {
+    if (socket._parent) this.#connections.delete(socket._parent)
+    if (socket.alpnProtocol !== 'h2') this.#enter(socket, newHttp1())
   }
 
-  #onSession(session: ServerHttp2Session): void {
+  readonly #onSession = (session: ServerHttp2Session): void => {
     const streams = new Set<ServerHttp2Stream>()
-    // `session.socket` is a proxy that cannot destroy the socket. Its `once` returns the socket itself.
-    const socket = session.socket.once('close', () => this.#sessions.delete(socket)) as Socket
-    this.#sessions.set(socket, { session, streams })
+    const socket = this.#enter(session.socket, { kind: 'http2', session, streams })
     session.on('stream', (stream: ServerHttp2Stream) => {
       streams.add(stream)
       stream.once('finish', () => {
@@ -377,67 +401,70 @@ export class ShutdownGroup {
       })
       stream.once('close', () => {
         streams.delete(stream)
+        if (this.#state !== 'running') this.#ended.responses++
         if (this.#isClosing) socket.setTimeout(LINGER_MS)
       })
     })
-    if (this.#isClosing) closeSession(socket, { session, streams })
   }
 
   readonly #onRequest = (req: IncomingMessage, res: ServerResponse): void => {
-    if ('stream' in req) return // of an HTTP/2 session; a client can write any version
+    if ('stream' in req) return // HTTP/2; the version of an HTTP/1 request is what its client wrote
     const { socket } = req
-    const connection = this.#connections.get(socket) ?? this.#track(socket)
+    if (res.closed) return // handed on when its client had left: no 'close' would follow
+    const known = this.#connections.get(socket)
+    const connection = known?.kind === 'http1' ? known : newHttp1()
+    if (connection !== known) this.#enter(socket, connection)
     if (connection.open.has(res)) return // handed on, as from 'checkContinue' to 'request'
     connection.open.add(res)
     if (this.#state !== 'running') announceClose(connection)
     res.once('close', () => {
       connection.open.delete(res)
-      if (this.#state === 'running') return
-      this.#responsesEnded++
-      if (this.#isClosing) void this.#closeWhenIdle(socket)
+      if (this.#state !== 'running') this.#ended.responses++
+      if (this.#isClosing) void this.#closeWhenIdle(socket, connection)
     })
   }
 
-  readonly #onUpgrade = (_req: IncomingMessage, socket: Socket): void => {
-    this.#connections.delete(socket)
-    this.#upgraded.add(socket)
-    socket.once('close', () => this.#upgraded.delete(socket))
+  readonly #onUpgrade = (req: IncomingMessage, socket: Socket): void => {
+    if ('stream' in req) return // CONNECT over HTTP/2 does not take the connection
+    this.#enter(socket, { kind: 'upgraded' })
   }
 
-  async #closeWhenIdle(socket: Socket): Promise<void> {
+  /**
+   * Puts a socket into a state, and returns the socket. `session.socket` is a proxy that cannot
+   * destroy the socket, but its `once` returns the socket itself.
+   */
+  #enter(socketOrProxy: Socket, connection: Connection): Socket {
+    const socket = socketOrProxy.once('close', () => this.#connections.delete(socket))
+    this.#connections.set(socket, connection)
+    if (this.#isClosing) this.#close(socket, connection)
+    return socket
+  }
+
+  /** Closes a connection as soon as its state allows. The application closes an upgraded one. */
+  #close(socket: Socket, connection: Connection): void {
+    if (connection.kind === 'handshake') socket.destroy()
+    else if (connection.kind === 'http1') void this.#closeWhenIdle(socket, connection)
+    else if (connection.kind === 'http2') closeSession(socket, connection)
+  }
+
+  async #closeWhenIdle(socket: Socket, connection: Http1Connection): Promise<void> {
     await twoTurns()
-    // Not `destroySoon`: a server can be given any duplex stream, and most lack it.
-    if (this.#connections.get(socket)?.open.size === 0) socket.end(() => socket.destroy())
+    if (this.#connections.get(socket) !== connection || connection.open.size > 0) return
+    // Not `destroySoon`: a server can be given any duplex stream, and most do not have it.
+    socket.end(() => socket.destroy())
   }
+}
 
-  /** Destroys whatever is left and returns how many connections that were. */
-  #cut(reason: unknown): number {
-    for (const { session } of this.#sessions.values()) session.destroy()
-    const left = [...this.#handshakes, ...this.#connections.keys(), ...this.#upgraded, ...this.#sessions.keys()]
-    for (const socket of left) socket.destroy()
-    for (const server of this.#servers) {
-      try {
-        server.close()
-        if ('closeAllConnections' in server) server.closeAllConnections() // those older than add()
-      } catch (error) {
-        this.#onError(error)
-      }
-    }
-    this.#abort(reason)
-    return left.length
-  }
-
-  #abort(reason: unknown): void {
-    const options = reason === undefined ? undefined : { cause: reason }
-    if (!this.signal.aborted) this.#controller.abort(new ShutdownError('The server is shutting down', options))
-  }
+function newHttp1(): Http1Connection {
+  return { kind: 'http1', open: new Set(), last: undefined }
 }
 
 /**
  * Only the last of several pipelined responses may say `Connection: close`: Node closes after the
- * first that does, and the others would be dropped.
+ * first one that does, and would drop the others.
  */
 function announceClose(connection: Connection): void {
+  if (connection.kind !== 'http1') return
   const last = [...connection.open].at(-1)
   if (connection.last === last) return
   if (connection.last && !connection.last.headersSent) connection.last.removeHeader('Connection')
@@ -446,10 +473,14 @@ function announceClose(connection: Connection): void {
 }
 
 /**
- * Keeps `listener` in front of those that the application has for `events`, for as long as it has
- * any: alone, it would make Node leave to the application what nobody there does.
+ * Keeps `listener` in front of the application's listeners of `events`, for as long as there are
+ * any. On its own it would make Node believe that the application handles the event.
  */
-function prependWhileListenedTo(server: HttpServer, events: readonly string[], listener: (...args: never[]) => void): void {
+function prependWhileListenedTo(
+  server: HttpServer,
+  events: readonly string[],
+  listener: (...args: never[]) => void,
+): void {
   const ours = listener as (...args: unknown[]) => void
   const prepended = new Set<string>()
   const onNew = (event: string): void => {
@@ -467,19 +498,10 @@ function prependWhileListenedTo(server: HttpServer, events: readonly string[], l
 }
 
 /**
- * Resolves when the server has closed. What `node:http` does on top of this is left out: it destroys
- * connections whose response was ended, even if most of it is still to be sent.
+ * Sends GOAWAY. A dead client does not close its side of the connection, and may not even receive
+ * the GOAWAY. So the socket is destroyed when no stream is open and it was silent for `LINGER_MS`.
  */
-function stopListening(server: ShutdownServer): Promise<unknown> {
-  const { close } = server instanceof NetServer ? NetServer.prototype : server // that of Bun is not one
-  return new Promise((resolve) => close.call(server, resolve))
-}
-
-/**
- * Sends GOAWAY. A dead client does not close its side of the connection, and may not even take the
- * GOAWAY. Its socket is destroyed when no stream is open and it has been silent for `LINGER_MS`.
- */
-function closeSession(socket: Socket, { session, streams }: Session): void {
+function closeSession(socket: Socket, { session, streams }: Http2Connection): void {
   session.close()
   for (const stream of streams) closeAnswered(stream)
   socket.setTimeout(LINGER_MS).on('timeout', () => {
@@ -488,15 +510,26 @@ function closeSession(socket: Socket, { session, streams }: Session): void {
 }
 
 /**
- * A stream whose response is out, but whose client goes on sending, would keep its session (RFC 9113 section 8.1). That
- * of a HEAD has no writable side from the beginning. Not at once: Node 20 to 26 abort the process if a stream is gone
- * whose last frame they have still to send.
+ * Closes a stream whose response is out although its client still sends (RFC 9113 section 8.1).
+ * Otherwise the stream would keep its session open. Two kinds are left alone. The stream of a HEAD
+ * has no writable side, so it looks finished before its answer has begun. A stream whose request
+ * has ended closes by itself, and a reset could overtake its last frame.
+ *
+ * This happens a turn later, because Node 20 to 26 abort the process when a stream disappears
+ * before its last frame was sent.
+ *
+ * A closed stream lives on until what has arrived is read. The handler may have paused it, so it is
+ * read here. Listeners of 'data' still receive what is read.
  */
 function closeAnswered(stream: ServerHttp2Stream): void {
   if (!stream.writableFinished || !stream.headersSent) return
-  if (stream.endAfterHeaders || stream.readableEnded) return // it closes by itself, and a reset could overtake END_STREAM
+  if (stream.endAfterHeaders || stream.readableEnded) return
   setImmediate(() => {
-    if (!stream.destroyed) stream.close(0)
+    if (stream.destroyed) return
+    stream.close(0)
+    stream.on('readable', () => {
+      while (stream.read() !== null); // Node 26 returns one chunk at a time
+    })
   })
 }
 
@@ -512,11 +545,12 @@ function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T | Promise
   return { promise, resolve }
 }
 
-/** Milliseconds that a timer can count. `never` is Infinity where there may be a never. */
-function duration(name: string, value: number, leastMs: 0 | 1, never?: typeof Infinity): number {
+/** Milliseconds that a timer can count; Infinity only where `never` allows it. */
+function duration(name: string, value: number, bounds: { leastMs: 0 | 1; never?: typeof Infinity }): number {
+  const { leastMs, never } = bounds
   const what = `Cannot wait as ${name} must be`
   if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
   if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
-  const bounds = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
-  throw new RangeError(`${what} ${bounds}: received ${value}`)
+  const range = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
+  throw new RangeError(`${what} ${range}: received ${value}`)
 }

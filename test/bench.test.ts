@@ -43,7 +43,15 @@ test('ratios are taken round by round: what slowed down one round slowed down bo
 test('a target that names nobody is about the figure itself; a comparison without a target is only told', () => {
   const measured = new Map([['longhaul', [9, 11, 10]], ['other', [10, 10, 10]]])
   const { comparisons } = judge(rowWith({ atMost: 10 }, { atMost: 9.9 }, { atLeast: 10 }), measured)
-  assert.deepEqual(comparisons.map(({ against, met }) => [against, met]), [['other', undefined], [undefined, true], [undefined, false], [undefined, true]])
+  assert.deepEqual(
+    comparisons.map(({ against, met }) => [against, met]),
+    [
+      ['other', undefined],
+      [undefined, true],
+      [undefined, false],
+      [undefined, true],
+    ],
+  )
 })
 
 test('what is not a number reaches no target, and a target against somebody who was not measured is refused', () => {
@@ -83,26 +91,66 @@ test('each contender takes its turn at each point', async () => {
 })
 
 test('figures have three digits, or all before the point; points and verdicts are words', () => {
-  assert.deepEqual([0, 0.012345, 1, 12.345, 999.9, 12345.6, NaN, Infinity].map(formatFigure), ['0', '0.0123', '1', '12.3', '1,000', '12,346', '–', '–'])
-  assert.deepEqual([formatPoint(100, 'count'), formatPoint(200_000, 'count'), formatPoint(2 ** 20, 'bytes'), formatPoint(2 ** 33, 'bytes')], ['100', '200k', '1 MiB', '8 GiB'])
-  assert.deepEqual([formatVerdict({ atMost: 2, met: true }), formatVerdict({ atLeast: 1, atMost: 2, met: false }), formatVerdict({ met: undefined })], ['at most 2: met', 'at least 1, at most 2: missed', ''])
+  assert.deepEqual([0, 0.012345, 1, 12.345, 999.9, 12345.6, NaN, Infinity].map(formatFigure), [
+    '0', '0.0123', '1', '12.3', '1,000', '12,346', '–', '–',
+  ])
+  assert.deepEqual(
+    [formatPoint(100, 'count'), formatPoint(200_000, 'count'), formatPoint(2 ** 20, 'bytes'), formatPoint(2 ** 33, 'bytes')],
+    ['100', '200k', '1 MiB', '8 GiB'],
+  )
+  assert.deepEqual(
+    [formatVerdict({ atMost: 2, met: true }), formatVerdict({ atLeast: 1, atMost: 2, met: false }), formatVerdict({ met: undefined })],
+    ['at most 2: met', 'at least 1, at most 2: missed', ''],
+  )
 })
 
 /** A report with all that a chart may have to draw. */
 function reportOf(rows: Report['rows'], growth: Report['growth']): Report {
-  return { date: '2026-01-01', node: '20.19.0', system: 'Linux 6', cpu: 'A & B <C>', cores: 2, directory: 'tmpfs', rounds: 1, quick: false, rows, growth }
+  return {
+    date: '2026-01-01',
+    node: '20.19.0',
+    system: 'Linux 6',
+    cpu: 'A & B <C>',
+    cores: 2,
+    directory: 'tmpfs',
+    rounds: 1,
+    quick: false,
+    rows,
+    growth,
+  }
 }
 
-const missed = judge(rowWith({ against: 'zero', atMost: 1 }, { against: 'a&b', atMost: 0.5 }, { atMost: 1 }), new Map([['longhaul', [2]], ['zero', [0]], ['a&b', [3]], ['lost', [NaN]]]))
+const missed = judge(
+  rowWith({ against: 'zero', atMost: 1 }, { against: 'a&b', atMost: 0.5 }, { atMost: 1 }),
+  new Map([
+    ['longhaul', [2]],
+    ['zero', [0]],
+    ['a&b', [3]],
+    ['lost', [NaN]],
+  ]),
+)
 const steep = judgeLine(lineWith('lower'), [seriesOf('longhaul', [1], [1], [2])])
 
 test('each target that was missed is named, and nothing else is', () => {
-  const names = missesOf({ rows: [missed, judge(rowWith({ atMost: 1 }), new Map([['longhaul', [1]]]))], growth: [steep] }).map((sentence) => sentence.split(' is ')[0])
+  const names = missesOf({ rows: [missed, judge(rowWith({ atMost: 1 }), new Map([['longhaul', [1]]]))], growth: [steep] }).map(
+    (sentence) => sentence.split(' is ')[0],
+  )
   assert.deepEqual(names, ['row: longhaul / zero', 'row: longhaul / a&b', 'row: longhaul itself', 'line: 100 / 10'])
 })
 
 test('a table has a line for each contender and each comparison', () => {
-  assert.match(rowText(judge(rowWith({ against: 'other', atMost: 0.5 }), new Map([['longhaul', [1]], ['other', [4]]]))), /^row: .*\n {2}longhaul {10}1 \(1–1\)\n {2}other {13}4 \(4–4\)\n {2}longhaul \/ other {2}0\.25 \(0\.25–0\.25\) {2}at most 0\.5: met\n$/)
+  assert.match(
+    rowText(
+      judge(
+        rowWith({ against: 'other', atMost: 0.5 }),
+        new Map([
+          ['longhaul', [1]],
+          ['other', [4]],
+        ]),
+      ),
+    ),
+    /^row: .*\n {2}longhaul {10}1 \(1–1\)\n {2}other {13}4 \(4–4\)\n {2}longhaul \/ other {2}0\.25 \(0\.25–0\.25\) {2}at most 0\.5: met\n$/,
+  )
 })
 
 test('the chart is well-formed, has words for those who do not see it, and no number that is none', () => {
@@ -121,13 +169,16 @@ test('text is escaped, and what XML does not allow is replaced', () => {
 /** Tags match, attributes are quoted and come once, and a `<` or `&` is never loose. */
 function assertWellFormed(xml: string): void {
   const open: string[] = []
-  const rest = xml.replace(/<(\/?)([a-z]+)((?:\s+[a-zA-Z][\w-]*="[^"<&]*")*)\s*(\/?)>/g, (tag, end: string, name: string, attributes: string, empty: string) => {
-    const names = Array.from(attributes.matchAll(/([\w-]+)="/g), ([, attribute]) => attribute)
-    assert.equal(new Set(names).size, names.length, tag)
-    if (end) assert.equal(open.pop(), name, tag)
-    else if (!empty) open.push(name)
-    return ''
-  })
+  const rest = xml.replace(
+    /<(\/?)([a-z]+)((?:\s+[a-zA-Z][\w-]*="[^"<&]*")*)\s*(\/?)>/g,
+    (tag, end: string, name: string, attributes: string, empty: string) => {
+      const names = Array.from(attributes.matchAll(/([\w-]+)="/g), ([, attribute]) => attribute)
+      assert.equal(new Set(names).size, names.length, tag)
+      if (end) assert.equal(open.pop(), name, tag)
+      else if (!empty) open.push(name)
+      return ''
+    },
+  )
   assert.deepEqual(open, [])
   assert.doesNotMatch(rest.replace(/&#\d+;/g, ''), /[<&]/)
 }

@@ -166,7 +166,10 @@ async function heapUsed(): Promise<number> {
 test('what is not a signal or not a delay is refused, and the message says what was received', () => {
   const { signal } = new AbortController()
   for (const delayMs of [NaN, -1, -Infinity, 2 ** 31, 1e300]) {
-    assert.throws(() => delayedSignal(signal, delayMs), (error: Error) => error instanceof RangeError && error.message.endsWith(`${delayMs}`))
+    assert.throws(
+      () => delayedSignal(signal, delayMs),
+      (error: Error) => error instanceof RangeError && error.message.endsWith(`${delayMs}`),
+    )
   }
   for (const delayMs of ['10s', undefined, null, {}, 10n, '10', [10]]) {
     assert.throws(() => delayedSignal(signal, delayMs as never), TypeError)

@@ -18,7 +18,7 @@ import { connect as connectTcp } from 'node:net'
 import { getDefaultHighWaterMark } from 'node:stream'
 import { describe, test, type TestContext } from 'node:test'
 import { connect as connectTls } from 'node:tls'
-import { respondEarly, type EarlyResponse, type EarlyResponseOptions } from '../lib/early-response.ts'
+import { respondEarly, type EarlyResponse } from '../lib/early-response.ts'
 import { certificate } from './support/fixtures/certificate.ts'
 import { listen } from './support/listen.ts'
 import { request, WireClient } from './support/wire.ts'
@@ -112,7 +112,7 @@ describe('respondEarly to a client that is still sending', () => {
     const server = createServer(async (req, res) => {
       await once(req, 'data')
       req.pause()
-      await respondEarly(req, res, TOO_LARGE, PATIENT)
+      await respondEarly(req, res, { ...TOO_LARGE, ...PATIENT })
     })
     const client = await connect(t, await listen(t, server))
     await client.send(head(5 * MIB) + '12345')
@@ -186,7 +186,7 @@ describe('respondEarly to a client that is still sending', () => {
     const name = typeof lingerMs === 'number' ? 'RangeError' : 'TypeError'
     test(`a lingerMs of ${lingerMs} (${typeof lingerMs}) is a ${name}, and nothing is sent`, async () => {
       const [req, res] = [{}, {}] as [IncomingMessage, ServerResponse] // neither is touched
-      await assert.rejects(respondEarly(req, res, TOO_LARGE, { lingerMs }), { name, message: /^Cannot wait as lingerMs must be / })
+      await assert.rejects(respondEarly(req, res, { ...TOO_LARGE, lingerMs }), { name, message: /^Cannot wait as lingerMs must be / })
     })
   }
 
@@ -210,13 +210,15 @@ describe('respondEarly to a client that is still sending', () => {
     ['closes its connection', (client: WireClient) => client.socket.end()],
     ['resets its connection', (client: WireClient) => client.socket.resetAndDestroy()],
   ] as const) {
-    test(`it resolves at once when the client ${how} meanwhile`, LIMIT, async (t) => {
-      const { port, answered } = await serve(t, { response: TOO_LARGE, options: PATIENT })
+    test(`it resolves at once, and not by its timer, when the client ${how} meanwhile`, LIMIT, async (t) => {
+      t.mock.timers.enable({ apis: ['setTimeout'] }) // one would never fire
+      const { port, answered, requests } = await serve(t, { response: TOO_LARGE, options: PATIENT })
       const client = await connect(t, port)
       await client.send(head(10) + '12345')
-      await client.response()
+      assert.equal((await client.response()).status, 413)
       leave(client)
       await answered()
+      assert.equal(requests[0]!.listenerCount('data'), 0)
     })
   }
 
@@ -231,20 +233,22 @@ describe('respondEarly to a client that is still sending', () => {
     const gone = once(res, 'close')
     client.destroy()
     await gone
-    await respondEarly(req, res, TOO_LARGE, PATIENT)
+    await respondEarly(req, res, { ...TOO_LARGE, ...PATIENT })
     assert.equal(res.headersSent, false)
   })
 
-  test('a client that leaves in the same turn as it is answered does no harm', LIMIT, async (t) => {
+  test('for a client that leaves in the same turn as it is answered, it resolves at once', LIMIT, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] }) // one would never fire
     const server = createServer()
     const port = await listen(t, server)
     const client = await connect(t, port)
     const arrived = once(server, 'request')
     await client.send(head(10) + '12345')
     const [req, res] = (await arrived) as [IncomingMessage, ServerResponse]
-    const answered = respondEarly(req, res, TOO_LARGE, PATIENT)
+    const answered = respondEarly(req, res, { ...TOO_LARGE, ...PATIENT })
     client.destroy()
-    await answered
+    assert.equal(await answered, undefined)
+    assert.equal(req.listenerCount('data'), 0)
   })
 
   test('the timer and the listeners are gone when it has resolved', LIMIT, async (t) => {
@@ -254,7 +258,7 @@ describe('respondEarly to a client that is still sending', () => {
     await client.send(head(1_000_000))
     const [req, res] = (await arrived) as [IncomingMessage, ServerResponse]
     const before = [timers(), ...listenersOf(req)]
-    const answered = respondEarly(req, res, TOO_LARGE, { ...PATIENT, lingerBytes: 1000 })
+    const answered = respondEarly(req, res, { ...TOO_LARGE, ...PATIENT, lingerBytes: 1000 })
     await client.response()
     assert.deepEqual([timers(), ...listenersOf(req)], before.map((count) => count + 1))
     await client.send(Buffer.alloc(2000))
@@ -305,6 +309,8 @@ describe('respondEarly to a client that has sent everything', () => {
         const answer = await client.response({ toHead: method === 'HEAD' })
         assert.equal(answer.status, response.status)
         assert.notEqual(answer.headers.get('connection'), 'close')
+        // That of a 304 would be the length of what the client has (RFC 9110 section 8.6).
+        assert.equal(answer.headers.has('content-length'), response.status === 404)
       }
     })
   }
@@ -312,7 +318,7 @@ describe('respondEarly to a client that has sent everything', () => {
   test('a body that was read before keeps the connection', LIMIT, async (t) => {
     const server = createServer(async (req, res) => {
       await req.toArray()
-      await respondEarly(req, res, TOO_LARGE, PATIENT)
+      await respondEarly(req, res, { ...TOO_LARGE, ...PATIENT })
     })
     const client = await connect(t, await listen(t, server))
     for (let turn = 0; turn < 2; turn++) {
@@ -328,7 +334,7 @@ describe('respondEarly to a client that has sent everything', () => {
       await once(req, 'readable')
       req.read(2)
       while (!req.complete) await turns()
-      await respondEarly(req, res, TOO_LARGE, PATIENT)
+      await respondEarly(req, res, { ...TOO_LARGE, ...PATIENT })
     })
     const client = await connect(t, await listen(t, server))
     for (let turn = 0; turn < 2; turn++) {
@@ -398,7 +404,7 @@ describe('respondEarly with drain', () => {
     let ended: boolean | undefined
     const rejection = new Promise<unknown>((resolve, reject) => {
       const server = createServer((req, res) => {
-        respondEarly(req, res, TOO_LARGE, { ...PATIENT, drain: () => Promise.reject(broken) }).then(reject, (error: unknown) => {
+        respondEarly(req, res, { ...TOO_LARGE, ...PATIENT, drain: () => Promise.reject(broken) }).then(reject, (error: unknown) => {
           ended = res.writableEnded
           resolve(error)
         })
@@ -473,7 +479,7 @@ for (const protocol of ['h2c', 'h2 over TLS'] as const) {
         const left = leave(stream)
         if (left === undefined) await once(req, 'aborted')
         const ended = once(req.stream.session!, 'close')
-        await respondEarly(req, res, { status: 409, body: 'x'.repeat(5 * MIB) }, PATIENT)
+        await respondEarly(req, res, { status: 409, body: 'x'.repeat(5 * MIB), ...PATIENT })
         await left
         session.destroy()
         await ended
@@ -492,7 +498,7 @@ for (const protocol of ['h2c', 'h2 over TLS'] as const) {
       let bytes = 0
       req.on('data', (chunk: Buffer) => (bytes += chunk.length)).pause()
       const closed = once(req.stream, 'close')
-      await respondEarly(req, res, TOO_LARGE, { ...PATIENT, lingerBytes: MIB })
+      await respondEarly(req, res, { ...TOO_LARGE, ...PATIENT, lingerBytes: MIB })
       await closed
       assert.ok(bytes > MIB && bytes < 3 * MIB, `${bytes} bytes were discarded`)
     })
@@ -534,23 +540,28 @@ for (const protocol of ['h2c', 'h2 over TLS'] as const) {
         const gone = once(req.stream, 'close')
         leave(stream)
         await gone
-        await respondEarly(req, res, TOO_LARGE, PATIENT)
+        await respondEarly(req, res, { ...TOO_LARGE, ...PATIENT })
         assert.equal(res.headersSent, false)
       })
 
-      test(`a client that ${how} while it is answered does no harm`, LIMIT, async (t) => {
-        const { session, answered } = await serveHttp2(t, protocol, { response: { status: 409, body: 'x'.repeat(5 * MIB) } })
+      test(`for a client that ${how} while it is answered, it resolves at once and keeps no listener`, LIMIT, async (t) => {
+        t.mock.timers.enable({ apis: ['setTimeout'] }) // one would never fire
+        const { session, answered, requests } = await serveHttp2(t, protocol, { response: { status: 409, body: 'x'.repeat(5 * MIB) } })
         const stream = session.request({ ':method': 'POST' }, { endStream: false })
         stream.on('error', () => {}).write('12345')
         await once(stream, 'response')
         leave(stream)
         await answered()
+        const { stream: ours } = requests[0] as Http2ServerRequest
+        if (!ours.destroyed) await once(ours, 'close')
+        assert.deepEqual([ours.writableFinished, ours.listenerCount('finish') < 3], [false, true])
       })
     }
   })
 }
 
-type Options = EarlyResponseOptions | ((req: IncomingMessage | Http2ServerRequest) => EarlyResponseOptions)
+type Lingering = Pick<EarlyResponse, 'lingerMs' | 'lingerBytes' | 'drain'>
+type Options = Lingering | ((req: IncomingMessage | Http2ServerRequest) => Lingering)
 
 interface Answering {
   readonly response: EarlyResponse
@@ -610,7 +621,7 @@ function answerer({ response, options = {} }: Answering): Served & {
     requests,
     onRequest: (req, res) => {
       requests.push(req)
-      ends.push(respondEarly(req, res, response, typeof options === 'function' ? options(req) : options))
+      ends.push(respondEarly(req, res, { ...response, ...(typeof options === 'function' ? options(req) : options) }))
       wake?.()
     },
     answered: async () => {

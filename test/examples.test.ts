@@ -8,6 +8,7 @@ import { basename, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
+import { PRIMITIVES } from './support/manifest.ts'
 import { readExamples, ROOT, sourceOf, type Example } from './support/examples.ts'
 import { temporaryFolder } from './support/temporary.ts'
 import { exchange, request, WireClient } from './support/wire.ts'
@@ -83,7 +84,11 @@ const DEMONSTRATIONS: Readonly<Record<string, (example: Running) => Promise<void
     await printed(/^0 bytes are in \(\w+-\w+\)$/m)
     const asked = request(`HEAD ${created.headers.get('location')}`, ['Tus-Resumable: 1.0.0', 'Authorization: Bearer sesame'])
     const { status, headers } = await exchange(await port(), asked, { toHead: true })
-    assert.deepEqual([status, headers.get('upload-length'), headers.get('upload-offset')], [200, '0', '0'], 'the file was moved, and the upload is complete')
+    assert.deepEqual(
+      [status, headers.get('upload-length'), headers.get('upload-offset')],
+      [200, '0', '0'],
+      'the file was moved, and the upload is complete',
+    )
   },
   async 'file-store+tus'({ port }) {
     const { status, headers } = await exchange(await port(), request('POST /files/', ['Tus-Resumable: 1.0.0', 'Upload-Length: 5']))
@@ -139,10 +144,10 @@ for (const example of examples) {
 
 test('every primitive has an example of its own, and the README shows the same', () => {
   const code = (file: string): string[] => examples.filter((example) => example.file === file).map((example) => example.code)
-  for (const name of ['happy-reader', 'delayed-signal', 'request-signal', 'shutdown-group', 'early-response', 'interim-response', 'keyed-lock', 'lock-files', 'file-store']) {
-    const [shown] = code(join('lib', `${name}.ts`))
-    assert.ok(shown, `lib/${name}.ts shows no example`)
-    assert.ok(code('README.md').includes(shown), `the README shows another example of ${name}`)
+  for (const { files: [entry = ''] } of PRIMITIVES) {
+    const [shown] = code(join('lib', entry))
+    assert.ok(shown, `lib/${entry} shows no example`)
+    assert.ok(code('README.md').includes(shown), `the README shows another example of ${entry}`)
   }
 })
 
@@ -160,7 +165,13 @@ const RUN_BY: ReadonlyMap<string, readonly string[]> = new Map([
 ])
 
 test('every block of code in the documents is run by a test: TypeScript by this one, all else by one that reads the document', () => {
-  const documents = ['README.md', 'SECURITY.md', ...readdirSync(join(ROOT, 'lib')).filter((name) => name.endsWith('.md')).map((name) => join('lib', name))]
+  const documents = [
+    'README.md',
+    'SECURITY.md',
+    ...readdirSync(join(ROOT, 'lib'))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => join('lib', name)),
+  ]
   const found = new Set<string>()
   for (const document of documents) {
     const fences = readFileSync(join(ROOT, document), 'utf8').match(/^ *```.*$/gm) ?? []
@@ -172,7 +183,10 @@ test('every block of code in the documents is run by a test: TypeScript by this 
     const [document = ''] = block.split(' ')
     for (const path of tests) {
       const text = readFileSync(join(ROOT, path), 'utf8')
-      assert.ok(document === 'README.md' || text.includes(basename(document)) || text.includes('operating.js'), `${path} does not read ${document}`)
+      assert.ok(
+        document === 'README.md' || text.includes(basename(document)) || text.includes('operating.js'),
+        `${path} does not read ${document}`,
+      )
     }
   }
 })

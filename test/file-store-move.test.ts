@@ -4,12 +4,12 @@
 
 import assert from 'node:assert/strict'
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
-import fileSystem from 'node:fs/promises'
+import fileSystem, { type FileHandle } from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { test, type TestContext } from 'node:test'
-import { FileStore, type StoredUpload } from '../lib/file-store.ts'
+import { FileStore, type StoredUpload } from '../lib/file-store/file-store.ts'
 import { MountedFolder } from './fault/mounted-folder.ts'
 import { filesIn } from './support/files.ts'
 import { temporaryFolder } from './support/temporary.ts'
@@ -58,7 +58,10 @@ for (const sync of SYNCS) {
       await store.setState(await find(store), 'finished')
       for (const each of [store, new FileStore(store.directory)]) {
         const { state, offset, length, metadata, movedAt } = await find(each)
-        assert.deepEqual({ state, offset, length, metadata }, { state: 'finished', offset: 5, length: 5, metadata: new Map([['filename', 'hello.txt']]) })
+        assert.deepEqual(
+          { state, offset, length, metadata },
+          { state: 'finished', offset: 5, length: 5, metadata: new Map([['filename', 'hello.txt']]) },
+        )
         assert.ok(movedAt instanceof Date && Math.abs(Date.now() - movedAt.getTime()) < 60_000)
       }
       await store.moveTo(await find(store), join(folder, 'again')) // nothing is left to move
@@ -145,7 +148,11 @@ test('moveTo at the same time as other changes of the record takes none of them 
     const store = new FileStore(temporaryFolder(t), { sync })
     const upload = await finishing(store)
     const digest = { algorithm: 'sha256', value: 'x' }
-    await Promise.all([store.setDigest(upload, digest), store.moveTo(upload, join(temporaryFolder(t), 'hello')), store.setState(upload, 'finished')])
+    await Promise.all([
+      store.setDigest(upload, digest),
+      store.moveTo(upload, join(temporaryFolder(t), 'hello')),
+      store.setState(upload, 'finished'),
+    ])
     for (const each of [store, new FileStore(store.directory)]) {
       const { state, movedAt, digest: kept } = await find(each)
       assert.deepEqual([state, movedAt instanceof Date, kept], ['finished', true, digest])
@@ -162,6 +169,49 @@ test('an upload that is removed while its bytes are being moved does not come ba
     await Promise.all([store.terminate(upload), moved])
     assert.deepEqual([await store.find('a'), filesIn(store.directory)], [undefined, []])
   }
+})
+
+test('moveTo flushes the record, a copy, and both directories; with sync none nothing', async (t) => {
+  const probe = await fileSystem.open('/dev/null')
+  const prototype = Object.getPrototypeOf(probe) as FileHandle
+  await probe.close()
+  for (const [where, sync, flushes] of [
+    ['one', 'none', 0],
+    ['one', 'finish', 4],
+    ['one', 'append', 4],
+    ['two', 'finish', 5],
+    ['two', 'none', 0],
+  ] as const) {
+    const store = new FileStore(temporaryFolder(t), { sync })
+    const upload = await finishing(store)
+    fileSystem.rename = rename // whatever tests before have left
+    syncBuiltinESMExports()
+    if (where === 'two') separate(t)
+    const { mock } = t.mock.method(prototype, 'sync')
+    await store.moveTo(upload, join(temporaryFolder(t), 'hello'))
+    assert.equal(mock.callCount(), flushes, `${where}, ${sync}`)
+    t.mock.restoreAll()
+    syncBuiltinESMExports()
+  }
+})
+
+test('moveTo does not write through a link that is planted in the place of its copy at the last moment', async (t) => {
+  separate(t)
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await finishing(store)
+  const folder = temporaryFolder(t)
+  writeFileSync(join(folder, 'precious'), 'precious')
+  const { copyFile } = fileSystem
+  t.mock.method(fileSystem, 'copyFile', (from: string, to: string, mode: number) => {
+    symlinkSync('precious', to)
+    return copyFile(from, to, mode)
+  })
+  syncBuiltinESMExports()
+  await assert.rejects(store.moveTo(upload, join(folder, 'target')), { code: 'EEXIST' })
+  assert.deepEqual(
+    [readFileSync(join(folder, 'precious'), 'utf8'), readFileSync(join(store.directory, 'a'), 'utf8')],
+    ['precious', 'hello'],
+  )
 })
 
 test('moveTo to a disk that is full rejects, the bytes stay, and it can be called again', async (t) => {
@@ -191,7 +241,9 @@ test('moveTo refuses what is not complete, what others are made of, and a path i
   const upload = await store.create({ id: 'a', length: 5 })
   const misuse = (name: string, message: RegExp) => ({ name, message })
   await assert.rejects(store.moveTo(upload, path), misuse('TypeError', /^Cannot move the upload a as it must be finishing or finished/))
-  for (const state of ['rejected', 'deactivated'] as const) await assert.rejects(store.moveTo({ ...upload, state }, path), misuse('TypeError', /is rejected|is deactivated/))
+  for (const state of ['rejected', 'deactivated'] as const) {
+    await assert.rejects(store.moveTo({ ...upload, state }, path), misuse('TypeError', /is rejected|is deactivated/))
+  }
   await store.append(upload, Readable.from([Buffer.from('hello')], { objectMode: false }))
   await store.setState(await find(store), 'finishing')
   await assert.rejects(store.moveTo({ ...(await find(store)), partial: true }, path), misuse('TypeError', /a part/))
@@ -306,26 +358,40 @@ test('files and the directory have the permissions that were asked for, and only
   for (const [options, file, directory] of [[{}, 0o600, 0o700], [{ fileMode: 0o640, directoryMode: 0o750 }, 0o640, 0o750]] as const) {
     const store = new FileStore(join(temporaryFolder(t), 'new'), options)
     await finishing(store)
-    assert.deepEqual([modeOf(join(store.directory, 'a')), modeOf(join(store.directory, 'a.info')), modeOf(store.directory)], [file, file, directory])
+    assert.deepEqual(
+      [modeOf(join(store.directory, 'a')), modeOf(join(store.directory, 'a.info')), modeOf(store.directory)],
+      [file, file, directory],
+    )
     assert.equal(modeOf(join(store.directory, '.in-use')), directory, 'a process of another user is to find this one')
   }
   const folder = temporaryFolder(t)
   for (const fileMode of [0o400, 0, 0o1600, -1, 0.5, NaN, '600' as never]) {
-    assert.throws(() => new FileStore(folder, { fileMode }), { name: 'RangeError', message: /fileMode must be permissions from 0o600 to 0o777/ })
+    assert.throws(() => new FileStore(folder, { fileMode }), {
+      name: 'RangeError',
+      message: /fileMode must be permissions from 0o600 to 0o777/,
+    })
   }
   for (const directoryMode of [0o600, 0o1777]) assert.throws(() => new FileStore(folder, { directoryMode }), { name: 'RangeError' })
 })
 
 test('a sidecar whose answer, metadata or dates cannot be sent is damaged', async (t) => {
   const store = new FileStore(temporaryFolder(t))
-  const upload = await store.create({ id: 'a', length: 0, metadata: new Map([['k', 'v']]), encodedMetadata: 'k dg==', encodedParts: 'final;/files/b' })
+  const upload = await store.create({
+    id: 'a',
+    length: 0,
+    metadata: new Map([['k', 'v']]),
+    encodedMetadata: 'k dg==',
+    encodedParts: 'final;/files/b',
+  })
   await store.setState(upload, 'finished', { status: 200, headers: { 'X-Good': 'yes' }, body: '' })
   const path = join(store.directory, 'a.info')
   const sidecar = readFileSync(path, 'utf8')
   assert.equal((await find(new FileStore(store.directory))).outcome?.headers['X-Good'], 'yes')
   for (const [from, to] of [
-    ['"X-Good"', '"X Good"'], ['"X-Good"', '""'], ['"yes"', '"y\\r\\nSet-Cookie: a"'], ['"yes"', '"\\u2026"'], ['"status":200', '"status":99'], ['"status":200', '"status":100'],
-    ['"k dg=="', '"k dg==\\n"'], ['"k dg=="', '"\\u2026 dg=="'], ['"final;/files/b"', '"final;\\u0000"'], ['"state"', '"movedAt":"never","state"'],
+    ['"X-Good"', '"X Good"'], ['"X-Good"', '""'], ['"yes"', '"y\\r\\nSet-Cookie: a"'], ['"yes"', '"\\u2026"'],
+    ['"status":200', '"status":99'], ['"status":200', '"status":100'],
+    ['"k dg=="', '"k dg==\\n"'], ['"k dg=="', '"\\u2026 dg=="'], ['"final;/files/b"', '"final;\\u0000"'],
+    ['"state"', '"movedAt":"never","state"'],
   ] as const) {
     const changed = sidecar.replace(from, to)
     assert.notEqual(changed, sidecar, from)

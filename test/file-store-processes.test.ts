@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { FileStore } from '../lib/file-store.ts'
+import { FileStore } from '../lib/file-store/file-store.ts'
 import { compileLibrary, confinement } from './fault/subject.ts'
 import { runProgram, startProgram } from './support/program.ts'
 import { temporaryFolder } from './support/temporary.ts'
@@ -71,37 +71,41 @@ test('of two processes that open a directory in one moment, one at least is told
   }
 })
 
-test('marks of processes that are gone are removed, and what is no mark stays', { skip: BOOT === '' && 'the system does not tell its boots' }, (t) => {
-  const directory = temporaryFolder(t)
-  const folder = join(directory, '.in-use')
-  mkdirSync(folder)
-  const parent = readFileSync(`/proc/${process.ppid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ')[19]
-  const dead = [
-    `${process.ppid}_${parent}_00000000-0000-0000-0000-000000000000.alone`, // of another boot
-    `${process.ppid}_1${parent}_${BOOT}.alone`, // its number was given to another process since
-    `${process.pid}_1_${BOOT}.alone`, // even to this one
-    `4194305_1_${BOOT}.alone`, // larger than any on Linux
-    `4194305__.shared`,
-  ]
-  const strangers = ['notes.txt', `-1_1_${BOOT}.alone`, `0_1_${BOOT}.alone`, '1_1_alone']
-  for (const name of [...dead, ...strangers]) writeFileSync(join(folder, name), '')
-  const old = `${process.ppid}__.alone` // where a system does not tell its boots, what is older than this one is dead
-  writeFileSync(join(folder, old), '')
-  utimesSync(join(folder, old), 0, 0)
-  new FileStore(directory)
-  const own = marksIn(directory).filter((name) => !strangers.includes(name))
-  assert.deepEqual(own.map((name) => name.split('_')[0]), [String(process.pid)])
-  assert.deepEqual(marksIn(directory).filter((name) => strangers.includes(name)), strangers.sort())
+test(
+  'marks of processes that are gone are removed, and what is no mark stays',
+  { skip: BOOT === '' && 'the system does not tell its boots' },
+  (t) => {
+    const directory = temporaryFolder(t)
+    const folder = join(directory, '.in-use')
+    mkdirSync(folder)
+    const parent = readFileSync(`/proc/${process.ppid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ')[19]
+    const dead = [
+      `${process.ppid}_${parent}_00000000-0000-0000-0000-000000000000.alone`, // of another boot
+      `${process.ppid}_1${parent}_${BOOT}.alone`, // its number was given to another process since
+      `${process.pid}_1_${BOOT}.alone`, // even to this one
+      `4194305_1_${BOOT}.alone`, // larger than any on Linux
+      `4194305__.shared`,
+    ]
+    const strangers = ['notes.txt', `-1_1_${BOOT}.alone`, `0_1_${BOOT}.alone`, '1_1_alone']
+    for (const name of [...dead, ...strangers]) writeFileSync(join(folder, name), '')
+    const old = `${process.ppid}__.alone` // where a system does not tell its boots, what is older than this one is dead
+    writeFileSync(join(folder, old), '')
+    utimesSync(join(folder, old), 0, 0)
+    new FileStore(directory)
+    const own = marksIn(directory).filter((name) => !strangers.includes(name))
+    assert.deepEqual(own.map((name) => name.split('_')[0]), [String(process.pid)])
+    assert.deepEqual(marksIn(directory).filter((name) => strangers.includes(name)), strangers.sort())
 
-  for (const alive of [`${process.ppid}_${parent}_${BOOT}.shared`, `${process.ppid}__.shared`, `${process.ppid}__${BOOT}.shared`]) {
-    writeFileSync(join(folder, alive), '')
-    assert.throws(() => new FileStore(directory), { code: 'STORE_IN_USE' })
-    new FileStore(directory, { shared: true })
-    writeFileSync(join(folder, alive.replace('shared', 'alone')), '')
-    assert.throws(() => new FileStore(directory, { shared: true }), { code: 'STORE_IN_USE' })
-    for (const name of readdirSync(folder)) if (name.startsWith(`${process.ppid}_`)) rmSync(join(folder, name))
-  }
-})
+    for (const alive of [`${process.ppid}_${parent}_${BOOT}.shared`, `${process.ppid}__.shared`, `${process.ppid}__${BOOT}.shared`]) {
+      writeFileSync(join(folder, alive), '')
+      assert.throws(() => new FileStore(directory), { code: 'STORE_IN_USE' })
+      new FileStore(directory, { shared: true })
+      writeFileSync(join(folder, alive.replace('shared', 'alone')), '')
+      assert.throws(() => new FileStore(directory, { shared: true }), { code: 'STORE_IN_USE' })
+      for (const name of readdirSync(folder)) if (name.startsWith(`${process.ppid}_`)) rmSync(join(folder, name))
+    }
+  },
+)
 
 test('where no mark can be left, a store opens all the same', async (t) => {
   const directory = temporaryFolder(t)
@@ -122,7 +126,7 @@ test('a second program on one directory, whose locks are in memory, says so in o
   for (const lock of ['memory', 'file']) {
     const { code, stdout, stderr } = await runProgram(['--dir', directory, '--lock', lock, '--port', '0'])
     assert.deepEqual([code, stdout], [2, ''])
-    assert.match(stderr, new RegExp(`^longhaul: --dir cannot be used: [^\\n]* process ${first.process.pid}: [^\\n]*\\n$`))
+    assert.match(stderr, new RegExp(`^longhaul: cannot use --dir [^\\n]*: [^\\n]* process ${first.process.pid}: [^\\n]*\\n$`))
   }
   first.process.kill('SIGTERM')
   assert.equal((await first.exit).code, 0)
@@ -136,7 +140,18 @@ test("a program under Node's permission model, which may not read what the syste
   const directory = temporaryFolder(t)
   const dist = await compileLibrary()
   const start = (): ChildProcess => {
-    const args = [...confinement(dist, directory), join(dist, 'cli', 'main.js'), '--dir', directory, '--port', '0', '--lock', 'memory', '--sync', 'none']
+    const args = [
+      ...confinement(dist, directory),
+      join(dist, 'cli', 'main.js'),
+      '--dir',
+      directory,
+      '--port',
+      '0',
+      '--lock',
+      'memory',
+      '--sync',
+      'none',
+    ]
     const child = spawn(process.execPath, args)
     t.after(() => child.kill('SIGKILL'))
     return child
@@ -144,7 +159,10 @@ test("a program under Node's permission model, which may not read what the syste
   const first = start()
   assert.match((await once(createInterface({ input: first.stdout! }), 'line'))[0], /^longhaul listening/)
   const second = start()
-  assert.match((await once(createInterface({ input: second.stderr! }), 'line'))[0], new RegExp(`^longhaul: --dir cannot be used: .* process ${first.pid}:`))
+  assert.match(
+    (await once(createInterface({ input: second.stderr! }), 'line'))[0],
+    new RegExp(`^longhaul: cannot use --dir .* process ${first.pid}:`),
+  )
   first.kill('SIGKILL')
   await once(first, 'exit')
   const third = start()

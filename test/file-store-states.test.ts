@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { appendFileSync, existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import fileSystem, { open, type FileHandle } from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { describe, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
-import { FileStore, type StoredUpload } from '../lib/file-store.ts'
+import { FileStore, type StoredUpload } from '../lib/file-store/file-store.ts'
 import { stopClock } from './support/clock.ts'
 import { filesIn } from './support/files.ts'
 import { temporaryFolder } from './support/temporary.ts'
@@ -38,7 +38,7 @@ describe('bytes that wait for a verdict', () => {
       seen.push((await found(store, upload.id)).offset)
       return true
     }
-    assert.equal(await store.appendVerified(upload, bytes('hello'), verify), 5)
+    assert.equal(await store.appendVerified(upload, bytes('hello'), { verify }), 5)
     assert.deepEqual(seen, [0])
     assert.equal((await found(store, upload.id)).offset, 5)
   })
@@ -47,9 +47,9 @@ describe('bytes that wait for a verdict', () => {
     const store = new FileStore(temporaryFolder(t))
     const upload = await store.create({ length: 11 })
     await store.append(upload, bytes('hello'))
-    assert.equal(await store.appendVerified(await found(store, upload.id), bytes(' worse'), () => false), 5)
+    assert.equal(await store.appendVerified(await found(store, upload.id), bytes(' worse'), { verify: () => false }), 5)
     assert.equal(contentOf(store, upload.id), 'hello')
-    assert.equal(await store.appendVerified(await found(store, upload.id), bytes(' world'), () => true), 11)
+    assert.equal(await store.appendVerified(await found(store, upload.id), bytes(' world'), { verify: () => true }), 11)
     assert.equal(contentOf(store, upload.id), 'hello world')
   })
 
@@ -57,11 +57,14 @@ describe('bytes that wait for a verdict', () => {
     test(`do not count when the process died before the verdict, and ${next} drops them`, async (t) => {
       const store = new FileStore(temporaryFolder(t))
       const { id } = await store.create({ length: 11 })
-      await store.appendVerified(await found(store, id), bytes('hello'), () => true)
+      await store.appendVerified(await found(store, id), bytes('hello'), { verify: () => true })
       appendFileSync(join(store.directory, id), ' w0') // what a process leaves that dies before its verdict
       const upload = await found(store, id)
       assert.equal(upload.offset, 5)
-      const offset = next === 'append' ? await store.append(upload, bytes(' world')) : await store.appendVerified(upload, bytes(' world'), () => true)
+      const offset =
+        next === 'append'
+          ? await store.append(upload, bytes(' world'))
+          : await store.appendVerified(upload, bytes(' world'), { verify: () => true })
       assert.equal(offset, 11)
       assert.equal(contentOf(store, id), 'hello world')
       assert.equal((await found(store, id)).offset, 11)
@@ -86,13 +89,13 @@ describe('bytes that wait for a verdict', () => {
             assert.equal(await store.append(upload, bytes(text)), expected.length + text.length)
             expected += text
           } else if (kind === 'verified') {
-            assert.equal(await store.appendVerified(upload, bytes(text), () => true), expected.length + text.length)
+            assert.equal(await store.appendVerified(upload, bytes(text), { verify: () => true }), expected.length + text.length)
             expected += text
           } else if (kind === 'mismatch') {
-            assert.equal(await store.appendVerified(upload, bytes(text), () => false), expected.length)
+            assert.equal(await store.appendVerified(upload, bytes(text), { verify: () => false }), expected.length)
           } else {
             const died = new Error('died')
-            await assert.rejects(store.appendVerified(upload, bytes(text), () => Promise.reject(died)), died)
+            await assert.rejects(store.appendVerified(upload, bytes(text), { verify: () => Promise.reject(died) }), died)
           }
         }
         const store = new FileStore(directory)
@@ -107,7 +110,12 @@ describe('bytes that wait for a verdict', () => {
 describe('the state of an upload', () => {
   test('is kept with its outcome, and whatever else the sidecar says stays', async (t) => {
     const directory = temporaryFolder(t)
-    const { id } = await new FileStore(directory).create({ length: 5, metadata: new Map([['a', 'b']]), encodedMetadata: 'a Yg==', maxSize: 7 })
+    const { id } = await new FileStore(directory).create({
+      length: 5,
+      metadata: new Map([['a', 'b']]),
+      encodedMetadata: 'a Yg==',
+      maxSize: 7,
+    })
     const store = new FileStore(directory)
     const sidecar = JSON.parse(readFileSync(sidecarOf(store, id), 'utf8'))
     writeFileSync(sidecarOf(store, id), JSON.stringify({ ...sidecar, Storage: { Type: 'filestore', Path: '/elsewhere' }, Future: [1] }))
@@ -148,10 +156,29 @@ describe('the state of an upload', () => {
     const sidecar = JSON.parse(readFileSync(sidecarOf(store, id), 'utf8'))
     const ours = sidecar.Longhaul
     const hostile: object[] = [
-      { ID: '../elsewhere' }, { ID: 'other' }, { IsPartial: 'yes' }, { PartialUploads: ['../x'] }, { PartialUploads: 'x' }, { PartialUploads: [7] },
-      ...[{ version: 2 }, { state: 'done' }, { createdAt: 'yesterday' }, { createdAt: 7 }, { verifiedOffset: -1 }, { verifiedOffset: 1.5 }, { maxSize: '9' },
-        { encodedParts: {} }, { outcome: 7 }, { outcome: { status: 'x', headers: {}, body: '' } }, { outcome: { headers: { a: 7 }, body: '' } },
-        { outcome: { headers: [], body: '' } }, { outcome: { headers: {}, body: 7 } }, { state: 'finished' }].map((change) => ({ Longhaul: { ...ours, ...change } })),
+      { ID: '../elsewhere' }, { ID: 'other' }, { IsPartial: 'yes' }, { PartialUploads: ['../x'] }, { PartialUploads: 'x' },
+      { PartialUploads: [7] },
+      ...[
+        { version: 0 },
+        { version: '3' },
+        { version: undefined },
+        { state: 'done' },
+        { createdAt: 'yesterday' },
+        { createdAt: 7 },
+        { mark: { offset: -1 } },
+        { mark: { offset: 1.5 } },
+        { mark: 5 },
+        { mark: null },
+        { mark: {} },
+        { maxSize: '9' },
+        { encodedParts: {} },
+        { outcome: 7 },
+        { outcome: { status: 'x', headers: {}, body: '' } },
+        { outcome: { headers: { a: 7 }, body: '' } },
+        { outcome: { headers: [], body: '' } },
+        { outcome: { headers: {}, body: 7 } },
+        { state: 'finished' },
+      ].map((change) => ({ Longhaul: { ...ours, ...change } })),
     ]
     for (const change of hostile) {
       writeFileSync(sidecarOf(store, id), JSON.stringify({ ...sidecar, ...change }))
@@ -214,7 +241,7 @@ test("where appends are flushed, progress is told of bytes that were, once a sec
   const store = new FileStore(temporaryFolder(t), { sync: 'append' })
   const upload = await store.create({ id: 'a', length: 40 })
   const told: [offset: number, flushed: number][] = []
-  const flushedOffset = (): number => JSON.parse(readFileSync(sidecarOf(store, 'a'), 'utf8')).Longhaul.flushed.offset
+  const flushedOffset = (): number => JSON.parse(readFileSync(sidecarOf(store, 'a'), 'utf8')).Longhaul.mark.offset
   async function* body(): AsyncGenerator<Buffer> {
     for (let written = 10; written <= 40; written += 10) {
       yield Buffer.alloc(10)
@@ -300,10 +327,203 @@ test('where appends are flushed, an upload that has lost flushed bytes is deacti
   }
 })
 
+describe('the mark behind which bytes do not count', () => {
+  const readMark = (store: FileStore, id: string): unknown => JSON.parse(readFileSync(sidecarOf(store, id), 'utf8')).Longhaul.mark
+
+  test('says that bytes with a verdict were flushed only where each append is: elsewhere a power failure may take them', async (t) => {
+    for (const [sync, state] of [['none', 'receiving'], ['finish', 'receiving'], ['append', 'deactivated']] as const) {
+      const store = new FileStore(temporaryFolder(t), { sync })
+      await store.appendVerified(await store.create({ id: 'a', length: 9 }), bytes('abcdef'), { verify: () => true })
+      assert.deepEqual(readMark(store, 'a'), sync === 'append' ? { offset: 6, flushed: true } : { offset: 6 })
+      truncateSync(join(store.directory, 'a'), 5)
+      for (const each of [store, new FileStore(store.directory), new FileStore(store.directory, { sync: 'append' })]) {
+        const upload = await found(each, 'a')
+        assert.deepEqual([upload.offset, upload.state], [5, state])
+      }
+      if (state === 'deactivated') continue
+      const upload = await found(new FileStore(store.directory), 'a')
+      assert.equal(await new FileStore(store.directory).append(upload, bytes('fghi')), 9)
+      assert.equal(contentOf(store, 'a'), 'abcdefghi')
+    }
+  })
+
+  test('of a store that does not flush is no proof for one that does: it flushes before an offset is acknowledged', async (t) => {
+    const directory = temporaryFolder(t)
+    const before = new FileStore(directory)
+    await before.appendVerified(await before.create({ id: 'a', length: 9 }), bytes('abc'), { verify: () => true })
+    appendFileSync(join(directory, 'a'), 'xyz') // of a process that died before its verdict
+    const store = new FileStore(directory, { sync: 'append' })
+    const upload = await found(store, 'a')
+    const probe = await open('/dev/null')
+    const sync = t.mock.method(Object.getPrototypeOf(probe) as FileHandle, 'sync')
+    await probe.close()
+    await store.flush(upload)
+    assert.equal(sync.mock.callCount(), 3) // the data, the sidecar, the directory
+    assert.deepEqual(readMark(store, 'a'), { offset: 3, flushed: true }, 'what had no verdict does not count in this boot either')
+    for (const each of [store, new FileStore(directory)]) assert.equal((await found(each, 'a')).offset, 3)
+    sync.mock.resetCalls()
+    await store.flush(await found(store, 'a'))
+    assert.equal(sync.mock.callCount(), 0, 'once is enough')
+  })
+
+  test('is lowered by a cut, whoever set it and whoever cuts: what was cut off is not taken for lost', async (t) => {
+    for (const before of ['none', 'append'] as const) {
+      for (const next of ['none', 'append'] as const) {
+        const directory = temporaryFolder(t)
+        const first = new FileStore(directory, { sync: before })
+        await first.appendVerified(await first.create({ id: 'a', length: 9 }), bytes('abcdef'), { verify: () => true })
+        const store = new FileStore(directory, { sync: next })
+        await store.truncate(await found(store, 'a'), 2)
+        for (const each of [store, new FileStore(directory, { sync: 'append' })]) {
+          const { offset, state } = await found(each, 'a')
+          assert.deepEqual([offset, state], [2, 'receiving'])
+        }
+      }
+    }
+  })
+
+  test('that was read just before a cut is read again: what was cut off meanwhile is not taken for lost', async (t) => {
+    t.after(() => syncBuiltinESMExports())
+    const directory = temporaryFolder(t)
+    const options = { sync: 'append', shared: true } as const
+    const [here, there] = [new FileStore(directory, options), new FileStore(directory, options)]
+    await here.append(await here.create({ id: 'a', length: 9 }), bytes('abcdef'))
+    const upload = await found(here, 'a')
+    const { lstat } = fileSystem
+    const mocked = t.mock.method(fileSystem, 'lstat', async (path: string) => {
+      mocked.mock.restore()
+      syncBuiltinESMExports()
+      await there.truncate(upload, 2) // by whoever holds the lock, between the two looks of whoever does not
+      return lstat(path)
+    })
+    syncBuiltinESMExports()
+    const { offset, state } = await found(here, 'a')
+    assert.deepEqual([offset, state], [2, 'receiving'])
+  })
+
+  test('is enough where the boot is not known: only flushed bytes count, in the next process too', async (t) => {
+    t.after(() => {
+      t.mock.restoreAll() // which would come later than this by itself
+      syncBuiltinESMExports()
+    })
+    const { open: realOpen } = fileSystem
+    t.mock.method(fileSystem, 'open', (path: string, ...more: [number, number?]) =>
+      path.startsWith('/proc/') ? Promise.reject(Object.assign(new Error('EACCES'), { code: 'EACCES' })) : realOpen(path, ...more))
+    syncBuiltinESMExports()
+    const directory = temporaryFolder(t)
+    const store = new FileStore(directory, { sync: 'append' })
+    await store.append(await store.create({ id: 'a', length: 9 }), bytes('abc'))
+    assert.deepEqual(readMark(store, 'a'), { offset: 3, flushed: true })
+    appendFileSync(join(directory, 'a'), 'xyz') // by a process that was killed before it could flush
+    const next = new FileStore(directory, { sync: 'append' })
+    const upload = await found(next, 'a')
+    assert.equal(upload.offset, 3)
+    assert.equal(await next.append(upload, bytes('def')), 6)
+    assert.equal(contentOf(next, 'a'), 'abcdef')
+  })
+
+  test('of an upload that is completed is that of the sidecar, whatever record is at hand, and its bytes are flushed', async (t) => {
+    const directory = temporaryFolder(t)
+    const before = new FileStore(directory)
+    await before.appendVerified(await before.create({ id: 'a', length: 3 }), bytes('abc'), { verify: () => true })
+    const store = new FileStore(directory, { sync: 'append' })
+    const upload = await store.create({ id: 'b', length: 3 })
+    const offset = await store.append(upload, bytes('abc'))
+    const probe = await open('/dev/null')
+    const sync = t.mock.method(Object.getPrototypeOf(probe) as FileHandle, 'sync')
+    await probe.close()
+    await store.setState({ ...upload, offset }, 'finishing') // with the record from before the append
+    assert.equal(sync.mock.callCount(), 2, 'the sidecar and the directory; the data were flushed')
+    sync.mock.resetCalls()
+    await store.setState(await found(store, 'a'), 'finishing')
+    assert.equal(sync.mock.callCount(), 3, 'the data as well: whoever appended them did not flush')
+    for (const id of ['a', 'b']) assert.equal((readMark(store, id) as { flushed: boolean }).flushed, true)
+  })
+
+  test('stays at the end of an upload that is completed: what has no verdict behind it does not come back', async (t) => {
+    for (const sync of ['none', 'finish', 'append'] as const) {
+      const store = new FileStore(temporaryFolder(t), { sync })
+      const { id } = await store.create({ length: undefined })
+      await store.appendVerified(await found(store, id), bytes('abc'), { verify: () => true })
+      appendFileSync(join(store.directory, id), 'xyz')
+      await store.setLength(await found(store, id), 3)
+      await store.setState(await found(store, id), 'finishing')
+      await store.setState(await found(store, id), 'finished', { headers: {}, body: '' })
+      for (const each of [store, new FileStore(store.directory), new FileStore(store.directory, { sync: 'append' })]) {
+        const { offset, state } = await found(each, id)
+        assert.deepEqual([offset, state], [3, 'finished'])
+      }
+    }
+  })
+
+  for (const state of ['finishing', 'finished'] as const) {
+    test(`bytes without a verdict are not in the file of an upload that is ${state}`, async (t) => {
+      for (const sync of ['none', 'finish', 'append'] as const) {
+        const store = new FileStore(temporaryFolder(t), { sync })
+        const { id } = await store.create({ length: undefined })
+        await store.appendVerified(await found(store, id), bytes('abc'), { verify: () => true })
+        appendFileSync(join(store.directory, id), 'xyz') // of a process that died before its verdict
+        await store.setLength(await found(store, id), 3) // a last request may bring no bytes
+        await store.setState(await found(store, id), state)
+        assert.equal(contentOf(store, id), 'abc')
+        const path = join(temporaryFolder(t), 'moved')
+        await store.moveTo(await found(store, id), path)
+        assert.equal(readFileSync(path, 'utf8'), 'abc')
+      }
+    })
+  }
+
+  test('changes with the kind of append without a needless flush; bytes of a killed process are flushed first', async (t) => {
+    const store = new FileStore(temporaryFolder(t), { sync: 'append' })
+    const probe = await open('/dev/null')
+    const sync = t.mock.method(Object.getPrototypeOf(probe) as FileHandle, 'sync')
+    await probe.close()
+    const { id } = await store.create({ length: undefined })
+    const flushesOf = async (act: () => Promise<unknown>): Promise<number> => {
+      sync.mock.resetCalls()
+      await act()
+      return sync.mock.callCount()
+    }
+    const upload = (): Promise<StoredUpload> => found(store, id)
+    // Each change of the sidecar flushes it and the directory; each append flushes the data once.
+    assert.equal(await flushesOf(async () => store.append(await upload(), bytes('a'))), 3)
+    assert.equal(await flushesOf(async () => store.append(await upload(), bytes(''))), 0)
+    assert.equal(await flushesOf(async () => store.appendVerified(await upload(), bytes('b'), { verify: () => true })), 5)
+    assert.equal(await flushesOf(async () => store.appendVerified(await upload(), bytes('c'), { verify: () => true })), 3)
+    assert.equal(await flushesOf(async () => store.append(await upload(), bytes('d'))), 5)
+    appendFileSync(join(store.directory, id), 'e')
+    assert.equal(await flushesOf(async () => store.append(await upload(), bytes('f'))), 6)
+    assert.equal(contentOf(store, id), 'abcdef')
+  })
+})
+
+test('an upload that another server began has a state of its own before its size can suggest that it is finished', async (t) => {
+  for (const sync of ['none', 'finish', 'append'] as const) {
+    const store = new FileStore(temporaryFolder(t), { sync })
+    writeFileSync(sidecarOf(store, 'tusd'), JSON.stringify({ ID: 'tusd', Size: 5 }))
+    writeFileSync(join(store.directory, 'tusd'), 'ab')
+    await store.append(await found(store, 'tusd'), bytes('cde'))
+    for (const each of [store, new FileStore(store.directory)]) {
+      const { state, offset, foreign } = await found(each, 'tusd')
+      assert.deepEqual([state, offset, foreign], ['receiving', 5, false])
+    }
+  }
+})
+
+test('an upload that was handed over is looked at again each time: its application may remove it, the sidecar first', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await store.create({ id: 'a', length: 0 })
+  await store.setState(upload, 'finishing')
+  rmSync(sidecarOf(store, 'a'))
+  assert.equal(await store.find('a'), undefined)
+})
+
 test('the list names every upload, and nothing that is none', async (t) => {
   const store = new FileStore(temporaryFolder(t))
   const ids = await Promise.all(Array.from({ length: 50 }, async () => (await store.create({ length: 1 })).id))
-  for (const name of ['orphan', 'x.info.0123456789ab.tmp', 'y.info.gone', 'no id.info', '.locks', 'a.txt']) writeFileSync(join(store.directory, name), '')
+  for (const name of ['orphan', 'x.info.0123456789ab.tmp', 'y.info.gone', 'no id.info', '.locks', 'a.txt']) {
+    writeFileSync(join(store.directory, name), '')
+  }
   const listed: string[] = []
   for await (const id of store.list()) listed.push(id)
   assert.deepEqual(listed.sort(), ids.sort())
@@ -334,7 +554,15 @@ describe('what crashes left behind', () => {
     assert.equal(await store.removeLeftovers(), 0, 'what is young may still be at work')
     await later(t, () => store.removeLeftovers())
     await later(t, () => store.removeLeftovers()) // a marker goes after the data it marks
-    const expected = [id, `${id}.info`, empty.id, `${empty.id}.info`, 'foreign', 'foreign.json', ...kept.filter((name) => name !== 'again.info.gone')]
+    const expected = [
+      id,
+      `${id}.info`,
+      empty.id,
+      `${empty.id}.info`,
+      'foreign',
+      'foreign.json',
+      ...kept.filter((name) => name !== 'again.info.gone'),
+    ]
     assert.deepEqual(filesIn(store.directory), expected.sort())
   })
 
@@ -351,8 +579,74 @@ describe('what crashes left behind', () => {
     assert.equal((await found(store, 'mine')).length, 1)
   })
 
+  test('are found under the names that are really made: wherever create, a change or a removal was cut short, nothing stays', async (t) => {
+    t.after(() => syncBuiltinESMExports())
+    const acts: Readonly<Record<string, (store: FileStore) => Promise<unknown>>> = {
+      create: (store) => store.create({ id: 'new', length: 5 }),
+      change: async (store) => store.setState(await found(store, 'old'), 'finished'),
+      removal: async (store) => store.terminate(await found(store, 'old')),
+    }
+    const kinds = new Set<string>()
+    for (const [name, act] of Object.entries(acts)) {
+      for (let moment = 1, isDone = false; !isDone; moment++) {
+        const store = new FileStore(temporaryFolder(t), { sync: 'finish' })
+        await store.create({ id: 'old', length: 0 })
+        writeFileSync(join(store.directory, 'old.json'), '{"id":"old","size":0}') // as of one that @tus/server began
+        let calls = 0
+        for (const call of ['open', 'rename', 'rm'] as const) {
+          const real = fileSystem[call] as (...args: unknown[]) => Promise<unknown>
+          t.mock.method(fileSystem, call, async (...args: unknown[]) => {
+            if (++calls >= moment) throw new Error('the process has died') // and tidies nothing up
+            return real(...args)
+          })
+        }
+        syncBuiltinESMExports()
+        isDone = await act(store).then(() => true, () => false)
+        t.mock.restoreAll()
+        syncBuiltinESMExports()
+        const restarted = new FileStore(store.directory)
+        const left = filesIn(store.directory)
+        assert.notEqual((await restarted.find('old'))?.foreign, true, 'the record of another server came back')
+        for (const file of left) kinds.add(file.replace(/[0-9a-f]{12}/, '#'))
+        await later(t, () => restarted.removeLeftovers())
+        await later(t, () => restarted.removeLeftovers()) // a marker goes after the data it marks
+        const uploads: string[] = []
+        for (const id of ['new', 'old']) if (await restarted.find(id)) uploads.push(id, `${id}.info`)
+        const remaining = filesIn(store.directory).filter((file) => file !== 'old.json' || !uploads.includes('old'))
+        assert.deepEqual(remaining, uploads, `${name}, cut short at call ${moment}, left ${left.join()}`)
+      }
+    }
+    assert.deepEqual([...kinds].sort(), [
+      'new', 'new.info', 'new.info.#.tmp', 'old', 'old.info', 'old.info.#.tmp', 'old.info.gone', 'old.json',
+    ])
+  })
+
+  test('goes in the order in which no process that wakes up can complete what was taken: temporary sidecars first', async (t) => {
+    t.after(() => {
+      t.mock.restoreAll() // which would come later than this by itself
+      syncBuiltinESMExports()
+    })
+    const store = new FileStore(temporaryFolder(t))
+    for (let index = 0; index < 20; index++) {
+      for (const name of [`${index}`, `${index}.info.0123456789ab.tmp`]) writeFileSync(join(store.directory, name), '')
+    }
+    const removed: boolean[] = []
+    const { rm } = fileSystem
+    t.mock.method(fileSystem, 'rm', (path: string, options: object) => {
+      removed.push(path.endsWith('.tmp'))
+      return rm(path, options)
+    })
+    syncBuiltinESMExports()
+    assert.equal(await later(t, () => store.removeLeftovers()), 40)
+    assert.deepEqual(removed, [...Array<boolean>(20).fill(true), ...Array<boolean>(20).fill(false)])
+  })
+
   /** Stops what `act` does at a call of the file system, and resolves when it is stopped or done. */
-  async function stopAt(t: TestContext, call: number, act: () => Promise<unknown>): Promise<{ readonly done: Promise<boolean>; go(): void }> {
+  async function stopAt(
+    t: TestContext,
+    call: number,
+    act: () => Promise<unknown>,
+  ): Promise<{ readonly done: Promise<boolean>; go(): void }> {
     let calls = 0
     let go = (): void => {}
     const going = new Promise<void>((resolve) => (go = resolve))
@@ -388,7 +682,9 @@ describe('what crashes left behind', () => {
           const store = new FileStore(temporaryFolder(t), { sync })
           const { done, go } = await stopAt(t, call, () => store.create({ id: 'mine', length: 5 }))
           await later(t, () => new FileStore(store.directory, { sync }).removeLeftovers())
-          const second = again ? await new FileStore(store.directory, { sync }).create({ id: 'mine', length: 7 }).catch(() => undefined) : undefined
+          const second = again
+            ? await new FileStore(store.directory, { sync }).create({ id: 'mine', length: 7 }).catch(() => undefined)
+            : undefined
           go()
           const isCreated = await done
           completed.add(isCreated)
@@ -452,7 +748,7 @@ test('a removal that was cut short brings back neither the upload nor bytes that
   writeFileSync(join(store.directory, 'node.json'), JSON.stringify({ id: 'node', size: 5 }))
   writeFileSync(join(store.directory, 'node'), 'ab')
   const died = new Error('died')
-  await assert.rejects(store.appendVerified(await found(store, 'node'), bytes('cde'), () => Promise.reject(died)), died)
+  await assert.rejects(store.appendVerified(await found(store, 'node'), bytes('cde'), { verify: () => Promise.reject(died) }), died)
   execFileSync('mv', [join(store.directory, 'node.json'), join(store.directory, 'node.info.gone')]) // the first step
   assert.equal((await found(store, 'node')).offset, 2)
   execFileSync('mv', [join(store.directory, 'node.info'), join(store.directory, 'node.info.gone')]) // the second

@@ -4,15 +4,27 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { appendFileSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
-import { open, type FileHandle } from 'node:fs/promises'
+import {
+  appendFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import fileSystem, { open, type FileHandle } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
-import { FileStore, type StoredUpload } from '../lib/file-store.ts'
+import { FileStore, type StoredUpload } from '../lib/file-store/file-store.ts'
 import { filesIn } from './support/files.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
@@ -49,25 +61,30 @@ test('an upload that was created is found, with everything that was said of it',
   const { createdAt, updatedAt, ...rest } = created
   assert.deepEqual(rest, {
     id: created.id, offset: 0, length: 11, metadata, encodedMetadata: 'filename cGxhbi5wZGY=', state: 'receiving', outcome: undefined,
-    partial: false, parts: undefined, encodedParts: undefined, maxSize: undefined, completion: undefined, digest: undefined, verifiedOffset: undefined, flushed: undefined, foreign: false,
+    partial: false, parts: undefined, encodedParts: undefined, maxSize: undefined, completion: undefined, digest: undefined,
+    mark: undefined, foreign: false,
   })
 })
 
 test('however a body is split into appends, the file is the body and each offset is exact', async (t) => {
   const directory = temporaryFolder(t)
   await fc.assert(
-    fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 3000 }), { maxLength: 6 }), fc.constantFrom('none', 'finish', 'append'), async (parts, sync) => {
-      const store = new FileStore(directory, { sync: sync as 'none' })
-      const body = Buffer.concat(parts)
-      let upload: StoredUpload | undefined = await store.create({ length: body.length })
-      for (const part of parts) {
-        const offset = await store.append(upload!, Readable.from([Buffer.from(part)], { objectMode: false }))
-        assert.equal(offset, upload!.offset + part.length)
-        upload = await store.find(upload!.id)
-        assert.equal(upload?.offset, offset)
-      }
-      assert.deepEqual(readFileSync(join(directory, upload!.id)), body)
-    }),
+    fc.asyncProperty(
+      fc.array(fc.uint8Array({ maxLength: 3000 }), { maxLength: 6 }),
+      fc.constantFrom('none', 'finish', 'append'),
+      async (parts, sync) => {
+        const store = new FileStore(directory, { sync: sync as 'none' })
+        const body = Buffer.concat(parts)
+        let upload: StoredUpload | undefined = await store.create({ length: body.length })
+        for (const part of parts) {
+          const offset = await store.append(upload!, Readable.from([Buffer.from(part)], { objectMode: false }))
+          assert.equal(offset, upload!.offset + part.length)
+          upload = await store.find(upload!.id)
+          assert.equal(upload?.offset, offset)
+        }
+        assert.deepEqual(readFileSync(join(directory, upload!.id)), body)
+      },
+    ),
     { numRuns: 40 },
   )
 })
@@ -204,7 +221,9 @@ for (const [refusal, calls, restarted] of [
   const prototype = Object.getPrototypeOf(probe) as FileHandle
   await probe.close()
   const failure = Object.assign(new Error('EIO'), { code: 'EIO' })
-  const mocks = calls.map((call) => t.mock.method(prototype, call, () => Promise.reject(failure), { times: call === 'sync' && restarted ? 1 : 100 }))
+  const mocks = calls.map((call) =>
+    t.mock.method(prototype, call, () => Promise.reject(failure), { times: call === 'sync' && restarted ? 1 : 100 }),
+  )
   await assert.rejects(store.append((await store.find('a'))!, bytes('def')), failure)
   for (const mock of mocks) mock.mock.restore()
   assert.equal(statSync(join(directory, 'a')).size, refusal.endsWith('sidecars') ? 3 : 6)
@@ -215,6 +234,29 @@ for (const [refusal, calls, restarted] of [
   assert.equal(await store.append(found, bytes('xyz')), 6)
   assert.equal(readFileSync(join(directory, 'a'), 'utf8'), 'abcxyz')
   assert.equal((await new FileStore(directory).find('a'))!.offset, 6)
+})
+
+test('bytes whose flush failed do not come back if nothing can be read either, and lost ones are not made up', async (t) => {
+  const directory = temporaryFolder(t)
+  const store = new FileStore(directory, { sync: 'append', shared: true }) // so that the sidecar is read each time
+  await store.append(await store.create({ id: 'a', length: 9 }), bytes('abc'))
+  const upload = (await store.find('a'))!
+  const probe = await open('/dev/null')
+  const prototype = Object.getPrototypeOf(probe) as FileHandle
+  await probe.close()
+  const failure = Object.assign(new Error('EIO'), { code: 'EIO' })
+  const calls = ['sync', 'truncate', 'writeFile', 'read'] as const
+  let mocks = calls.map((call) => t.mock.method(prototype, call, () => Promise.reject(failure)))
+  await assert.rejects(store.append(upload, bytes('def')), failure)
+  for (const mock of mocks) mock.mock.restore()
+  assert.equal((await store.find('a'))!.offset, 3)
+
+  truncateSync(join(directory, 'a'), 2)
+  const lost = (await store.find('a'))!
+  mocks = [t.mock.method(prototype, 'sync', () => Promise.reject(failure))]
+  await assert.rejects(store.flush(lost), failure)
+  for (const mock of mocks) mock.mock.restore()
+  assert.equal(readFileSync(join(directory, 'a'), 'utf8'), 'ab')
 })
 
 test('of a finished upload nothing is in doubt, whatever of it was flushed when', async (t) => {
@@ -280,6 +322,99 @@ test('what the system leaves over of a write goes where it belongs, and a write 
   assert.ok(readFileSync(join(directory, 'a')).equals(content))
 })
 
+test('an append whose write fails lets go of its body and of its memory: others go on', async (t) => {
+  const MIB = 1024 ** 2
+  const store = new FileStore(temporaryFolder(t), { maxBufferedBytes: MIB })
+  const [first, second] = [await store.create({ id: 'a', length: undefined }), await store.create({ id: 'b', length: 5 * MIB })]
+  const probe = await open('/dev/null')
+  const prototype = Object.getPrototypeOf(probe) as FileHandle
+  await probe.close()
+  const failure = Object.assign(new Error('EIO'), { code: 'EIO' })
+  let fail!: () => void
+  const written = new Promise<void>((resolve) => {
+    t.mock.method(prototype, 'writev', () => {
+      resolve()
+      return new Promise((_, reject) => (fail = () => reject(failure)))
+    }, { times: 1 })
+  })
+  const body = new Readable({ read() { this.push(Buffer.alloc(64 * 1024)) } }) // fills the memory while its write takes time
+  const failed = assert.rejects(store.append(first, body), failure)
+  await written
+  while (!body.isPaused()) await turn()
+  const waiting = store.append(second, Readable.from(Array.from({ length: 5 }, () => Buffer.alloc(MIB)), { objectMode: false }))
+  await turn()
+  fail()
+  await failed
+  assert.deepEqual([body.destroyed, body.listenerCount('data')], [true, 0])
+  assert.equal(await waiting, 5 * MIB)
+  const again = Readable.from(Array.from({ length: 20 }, () => Buffer.alloc(MIB)), { objectMode: false })
+  assert.equal(await store.append((await store.find('a'))!, again), 20 * MIB)
+})
+
+test('what was written here is remembered: to find it takes one look at the data, unless others use the directory too', async (t) => {
+  const calls = { open: 0, lstat: 0 }
+  const { open: realOpen, lstat } = fileSystem
+  t.after(() => {
+    Object.assign(fileSystem, { open: realOpen, lstat })
+    syncBuiltinESMExports()
+  })
+  Object.assign(fileSystem, {
+    open: (...args: Parameters<typeof realOpen>) => (calls.open++, realOpen(...args)),
+    lstat: (path: string) => (calls.lstat++, lstat(path)),
+  })
+  syncBuiltinESMExports()
+  for (const [shared, opens] of [[false, 0], [true, 1]] as const) {
+    const store = new FileStore(temporaryFolder(t), { shared })
+    await store.append(await store.create({ id: 'a', length: 9 }), bytes('abc'))
+    Object.assign(calls, { open: 0, lstat: 0 })
+    await store.find('a')
+    assert.deepEqual(calls, { open: opens, lstat: 1 })
+  }
+})
+
+test('a sidecar that cannot be written, renamed or flushed leaves no file behind and none open; then all goes on', async (t) => {
+  t.after(() => {
+    t.mock.restoreAll() // which would come later than this by itself
+    syncBuiltinESMExports()
+  })
+  const store = new FileStore(temporaryFolder(t), { sync: 'append' })
+  const probe = await open('/dev/null')
+  const prototype = Object.getPrototypeOf(probe) as FileHandle
+  await probe.close()
+  const failure = Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' })
+  const upload = await store.create({ id: 'old', length: 5 })
+  const attempts = [() => store.create({ id: 'new', length: 5 }), () => store.setLength(upload, 7)]
+  for (const attempt of attempts) {
+    t.mock.method(prototype, 'writeFile', () => Promise.reject(failure))
+    await assert.rejects(attempt(), { code: 'STORE_FULL' })
+    t.mock.restoreAll()
+    t.mock.method(fileSystem, 'rename', () => Promise.reject(failure))
+    syncBuiltinESMExports()
+    await assert.rejects(attempt(), { code: 'STORE_FULL' })
+    t.mock.restoreAll()
+    syncBuiltinESMExports()
+    assert.deepEqual([filesIn(store.directory), openFiles('old'), openFiles('new')], [['old', 'old.info'], [], []])
+  }
+  const { sync } = prototype
+  let calls = 0
+  t.mock.method(prototype, 'sync', function (this: FileHandle) {
+    return ++calls === 2 ? Promise.reject(failure) : sync.call(this) // that of the directory
+  })
+  await assert.rejects(attempts[0]!(), failure)
+  t.mock.restoreAll()
+  assert.deepEqual(filesIn(store.directory), ['old', 'old.info'])
+  assert.equal((await store.create({ id: 'new', length: 5 })).offset, 0)
+  assert.equal((await store.find('old'))!.length, 5)
+})
+
+test('nothing that is said of an upload after its removal brings it back', async (t) => {
+  const store = new FileStore(temporaryFolder(t))
+  const upload = await store.create({ id: 'a', length: 5 })
+  await store.terminate(upload)
+  await assert.rejects(store.setLength(upload, 7), { code: 'UPLOAD_CORRUPT' })
+  assert.deepEqual(filesIn(store.directory), [])
+})
+
 test('an append at another offset than the stored one is refused and changes nothing', async (t) => {
   const directory = temporaryFolder(t)
   const store = new FileStore(directory)
@@ -306,7 +441,16 @@ test('an append stops when the upload moves on without it, and overwrites nothin
 test('no offset is told of bytes whose file was removed or replaced while they came', async (t) => {
   const directory = temporaryFolder(t)
   const store = new FileStore(directory)
-  for (const [id, harm] of [['removed', (path: string) => rmSync(path)], ['replaced', (path: string) => { rmSync(path); writeFileSync(path, '') }]] as const) {
+  for (const [id, harm] of [
+    ['removed', (path: string) => rmSync(path)],
+    [
+      'replaced',
+      (path: string) => {
+        rmSync(path)
+        writeFileSync(path, '')
+      },
+    ],
+  ] as const) {
     const upload = await store.create({ id, length: 11 })
     const body = Readable.from((async function* () {
       yield Buffer.from('hello')
@@ -375,7 +519,7 @@ test('the sidecar has the layout of tusd, and our keys under one name', async (t
   })
   const { createdAt, ...rest } = Longhaul
   assert.ok(Math.abs(Date.now() - Date.parse(createdAt)) < 60_000)
-  assert.deepEqual(rest, { version: 1, state: 'receiving', encodedMetadata: 'filename YS50eHQ=' })
+  assert.deepEqual(rest, { version: 2, state: 'receiving', encodedMetadata: 'filename YS50eHQ=' })
 })
 
 test('an upload that tusd wrote is found and continued; a path in its sidecar is not followed', async (t) => {
@@ -416,9 +560,11 @@ test('every prefix of a sidecar, and whatever else is no sidecar, is an error of
     writeFileSync(path, whole.slice(0, length))
     await assert.rejects(store.find(id), { code: 'UPLOAD_CORRUPT' })
   }
-  const hostile = ['null', '[]', '7', '"x"', '{}', '{"ID":7,"Size":1}', '{"ID":"x","Size":-1}', '{"ID":"x","Size":1.5}', '{"ID":"x","Size":"1"}',
+  const hostile = [
+    'null', '[]', '7', '"x"', '{}', '{"ID":7,"Size":1}', '{"ID":"x","Size":-1}', '{"ID":"x","Size":1.5}', '{"ID":"x","Size":"1"}',
     '{"ID":"x","Size":9007199254740993}', '{"ID":"x","Size":1,"SizeIsDeferred":"no"}', '{"ID":"x","Size":1,"MetaData":[]}',
-    '{"ID":"x","Size":1,"MetaData":{"a":7}}', '{"ID":"x","Size":1,"Longhaul":7}', '{"ID":"x","Size":1,"Longhaul":{"encodedMetadata":7}}']
+    '{"ID":"x","Size":1,"MetaData":{"a":7}}', '{"ID":"x","Size":1,"Longhaul":7}', '{"ID":"x","Size":1,"Longhaul":{"encodedMetadata":7}}',
+  ]
   for (const text of hostile) {
     writeFileSync(path, text)
     await assert.rejects(store.find(id), { code: 'UPLOAD_CORRUPT' }, text)
@@ -457,6 +603,7 @@ test('a data file without a sidecar, as a crash may leave it, is no upload', asy
   writeFileSync(join(directory, 'orphan'), 'bytes')
   assert.equal(await store.find('orphan'), undefined)
   await assert.rejects(store.create({ id: 'orphan', length: 1 }), { code: 'UPLOAD_EXISTS' })
+  assert.deepEqual(filesIn(directory), ['orphan'])
 })
 
 test('links planted in the directory are not followed', async (t) => {
@@ -500,7 +647,7 @@ test('where the disk takes no more, the error says so, and what fitted is kept',
   // A limit on the size of files stands for a full disk: the system takes a part of a write, then refuses.
   const script = `
     import { Readable } from 'node:stream'
-    import { FileStore } from '${new URL('../lib/file-store.ts', import.meta.url)}'
+    import { FileStore } from '${new URL('../lib/file-store/file-store.ts', import.meta.url)}'
     const store = new FileStore(${JSON.stringify(directory)})
     const upload = await store.create({ id: 'large', length: 200_000 })
     const body = Readable.from(Array.from({ length: 20 }, (_, i) => Buffer.alloc(10_000, i)), { objectMode: false })
@@ -515,7 +662,10 @@ test('where the disk takes no more, the error says so, and what fitted is kept',
 
 test('a word for sync that is none is told at once, as it would flush nothing', (t) => {
   const sync = 'always' as 'append'
-  assert.throws(() => new FileStore(temporaryFolder(t), { sync }), { name: 'TypeError', message: 'Cannot flush data as sync must be none, finish or append: received always' })
+  assert.throws(() => new FileStore(temporaryFolder(t), { sync }), {
+    name: 'TypeError',
+    message: 'Cannot flush data as sync must be none, finish or append: received always',
+  })
 })
 
 test('a directory that cannot be used is told at once', (t) => {

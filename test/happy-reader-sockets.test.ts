@@ -115,12 +115,12 @@ test('HTTP/1.1: what was buffered before a reset is delivered, although the read
   assert.deepEqual(await bodies.next(), { body: pattern(1000), code: 'ABORTED' })
 })
 
-test('HTTP/1.1: an interrupt sweeps what the kernel holds, and the client gets its answer', async (t) => {
+test('HTTP/1.1: an interrupt catches up with what the kernel holds, and the client gets its answer', async (t) => {
   const controller = new AbortController()
   const bodies = collector<IncomingMessage>({ signal: controller.signal })
   const server = createServer((req, res) => void bodies.onRequest(req).then(() => res.writeHead(503).end()))
   const port = await listen(t, server)
-  const sent = pattern(300_000) // more than Node buffers of its own accord: fact 5
+  const sent = pattern(300_000) // more than Node buffers of its own accord: lib/NODE.md, fact 5
   bodies.holdRequest(async (req) => {
     req.pause()
     await allWritten

@@ -178,7 +178,7 @@ test('the first ending wins', async () => {
   assert.equal(reader.error?.code, 'TOO_LARGE')
 })
 
-test('a failure during the sweep of an interrupt is the truer reason', async () => {
+test('a failure while an interrupt catches up is the truer reason', async () => {
   const source = silentSource()
   const reader = new HappyReader(source)
   const delivered = CONSUMERS.flowing(reader)
@@ -189,7 +189,7 @@ test('a failure during the sweep of an interrupt is the truer reason', async () 
   assert.equal(reader.error?.code, 'ABORTED')
 })
 
-test('a body that turns out complete during the sweep is complete', async () => {
+test('a body that turns out complete while an interrupt catches up is complete', async () => {
   const source = silentSource()
   const reader = new HappyReader(source, { expectedBytes: 6 })
   const delivered = CONSUMERS.flowing(reader)
@@ -204,7 +204,7 @@ test('a body that turns out complete during the sweep is complete', async () => 
   assert.equal(reader.error, undefined)
 })
 
-test('a body that turns out complete at the end of a long sweep is complete', async (t) => {
+test('a body that turns out complete at the end of a long catch-up is complete', async (t) => {
   const source = silentSource()
   const reader = new HappyReader(source, { expectedBytes: 6, highWaterMark: 1 })
   reader.read(0)
@@ -454,7 +454,10 @@ test('numbers out of bounds are refused, and say which', () => {
   ]
   for (const options of refused) {
     const [name = ''] = Object.keys(options)
-    assert.throws(() => new HappyReader(silentSource(), options), (error: Error) => error instanceof RangeError && error.message.includes(name))
+    assert.throws(
+      () => new HappyReader(silentSource(), options),
+      (error: Error) => error instanceof RangeError && error.message.includes(name),
+    )
   }
   assert.throws(() => new HappyReader(silentSource(), { idleTimeoutMs: '1000' as never }), TypeError)
 })

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { lutimesSync, mkdirSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { LockFiles } from '../lib/lock-files.ts'
+import { LockFiles } from '../lib/lock-files/lock-files.ts'
 import { startLockProcess, type LockProcess } from './support/lock-process.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
@@ -188,7 +188,8 @@ test('no two processes are in a critical section while one after the other is ki
 
   /** Runs the process of a slot to its end, and another one in its place if it was killed. */
   const occupy = async (slot: number, generation = 0): Promise<void> => {
-    const worker: LockProcess = startLockProcess(t, 'critical-sections', [directory, marks, String(seed + slot * 1000 + generation), String(keys)])
+    const words = [directory, marks, String(seed + slot * 1000 + generation), String(keys)]
+    const worker: LockProcess = startLockProcess(t, 'critical-sections', words)
     const { pid = 0 } = worker.process
     let told = false
     worker.process.on('message', (line: string) => {

@@ -3,14 +3,17 @@
 import assert from 'node:assert/strict'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import { lstatSync, lutimesSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  lstatSync, lutimesSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync, utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import promises from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import fc from 'fast-check'
-import { LockFiles, type LockFilesHold, type LockFilesOptions } from '../lib/lock-files.ts'
+import { LockFiles, type LockFilesHold, type LockFilesOptions } from '../lib/lock-files/lock-files.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
 const LINUX = process.platform === 'linux'
@@ -19,6 +22,7 @@ const OTHER_UNIQUE = 'fedcba9876543210fedcba98'
 
 test('a free key is granted at once, and again after its release', async (t) => {
   const { folder, locks } = await openLocks(t)
+  t.mock.timers.enable({ apis: ['setTimeout'] }) // what waits for a timer waits for ever
   for (let round = 0; round < 3; round++) {
     await using _hold = await locks.acquire('a')
     assert.deepEqual(filesIn(folder), ['a.lock'])
@@ -26,11 +30,33 @@ test('a free key is granted at once, and again after its release', async (t) => 
   assert.deepEqual(filesIn(folder), [])
 })
 
-test('keys do not know of each other', async (t) => {
-  const { locks } = await openLocks(t)
-  await using _a = await locks.acquire('a')
-  await using _b = await locks.acquire('b')
-  await using _c = await locks.acquire('A-b_9')
+test('a key is free whatever is held of others, and their holders are not asked', async (t) => {
+  const { folder, locks: here, others: [there] } = await openLocks(t, 2)
+  t.mock.timers.enable({ apis: ['setTimeout'] }) // what waits for a timer waits for ever
+  const onReleaseRequest = t.mock.fn()
+  await using _a = await here.acquire('a', { onReleaseRequest })
+  await using _b = await here.acquire('b', { onReleaseRequest })
+  await using _c = await there!.acquire('A-b_9', { onReleaseRequest })
+  assert.deepEqual(filesIn(folder), ['A-b_9.lock', 'a.lock', 'b.lock'])
+  await turn()
+  assert.equal(onReleaseRequest.mock.callCount(), 0)
+})
+
+test('a holder with nobody behind it is not asked to release, neither a first one nor the last of a line', async (t) => {
+  const { locks: here, others: [there] } = await openLocks(t, 2)
+  const asked: string[] = []
+  const first = await here.acquire('a', { onReleaseRequest: () => asked.push('first') })
+  await turn()
+  assert.equal(asked.length, 0)
+  const arrived = arrival()
+  const [second, last] = [here.acquire('a'), there!.acquire('a', { onReleaseRequest: () => asked.push('last') })]
+  await arrived
+  await first.release()
+  await (await second).release()
+  const hold = await last
+  await turn()
+  assert.deepEqual(asked, ['first'])
+  await hold.release()
 })
 
 test('a newcomer in the same process reaches the holder within a turn, and gets the lock when that lets go', async (t) => {
@@ -63,13 +89,24 @@ test('a newcomer elsewhere reaches the holder, which is asked once, however many
 
 test('one who gets the lock while others wait is asked for it when it has the hold in hand', async (t) => {
   const { locks: here, others: [there] } = await openLocks(t, 2)
+  t.mock.timers.enable({ apis: ['setTimeout'] }) // nobody has to be given up on
   const hold = await here.acquire('a')
+  const order: string[] = []
   const arrived = arrival()
-  const second = there!.acquire('a', { onReleaseRequest: () => void second.then((granted) => granted.release()) })
-  const third = there!.acquire('a', { onReleaseRequest: () => void third.then((granted) => granted.release()) })
+  const claims = ['second', 'third'].map(async (name) => {
+    const granted: LockFilesHold = await there!.acquire('a', {
+      onReleaseRequest: () => {
+        order.push(`${name} asked`)
+        void granted.release()
+      },
+    })
+    order.push(`${name} has it`)
+  })
   await arrived
   await hold.release()
   await (await here.acquire('a')).release()
+  await Promise.all(claims)
+  assert.deepEqual(order, ['second has it', 'second asked', 'third has it', 'third asked'])
 })
 
 test('those who come in one turn and release when asked all get the key, behind however many async functions', async (t) => {
@@ -116,20 +153,31 @@ test('one who has released is not asked any more', async (t) => {
   const { locks } = await openLocks(t)
   const onReleaseRequest = t.mock.fn()
   const first = await locks.acquire('a', { onReleaseRequest })
-  const second = locks.acquire('a')
+  const [second, third] = [locks.acquire('a'), locks.acquire('a')]
   void first.release()
-  await (await second).release()
+  const hold = await second
+  await turn()
   assert.equal(onReleaseRequest.mock.callCount(), 0)
+  await hold.release()
+  await (await third).release()
 })
 
 test('a holder may release while it is being asked', async (t) => {
   const { locks: here, others: [there] } = await openLocks(t, 2)
-  const first: LockFilesHold = await here.acquire('a', { onReleaseRequest: () => void first.release() })
-  const second: LockFilesHold = await there!.acquire('a', { onReleaseRequest: () => void second.release() })
-  await (await here.acquire('a')).release()
+  t.mock.timers.enable({ apis: ['setTimeout'] }) // nobody has to be given up on
+  const released: string[] = []
+  const onReleaseRequest = (name: string, hold: () => LockFilesHold) => (): void => {
+    void hold().release().then(() => released.push(name))
+  }
+  const first: LockFilesHold = await here.acquire('a', { onReleaseRequest: onReleaseRequest('first', () => first) })
+  const second: LockFilesHold = await there!.acquire('a', { onReleaseRequest: onReleaseRequest('second', () => second) })
+  const third = await here.acquire('a')
+  assert.deepEqual([await first.isHeld(), await second.isHeld(), await third.isHeld()], [false, false, true])
+  await third.release()
+  assert.deepEqual(released.sort(), ['first', 'second'])
 })
 
-test('one holder a key, in the order of arrival, wherever they are', async (t) => {
+test('one holder per key, in the order of arrival, wherever they are', async (t) => {
   const { locks: a, others: [b, c] } = await openLocks(t, 3)
   t.mock.timers.enable({ apis: ['setTimeout'] }) // nobody has to be given up on
   const order: string[] = []
@@ -175,7 +223,26 @@ test('releasing twice does not take the lock from the next holder', async (t) =>
   const hold = await second
   await first.release()
   assert.equal(await here.tryAcquire('a'), undefined)
+  assert.equal(await hold.isHeld(), true)
+  const third = there!.acquire('a')
   await hold.release()
+  const last = await third
+  await hold.release()
+  assert.equal(await last.isHeld(), true, 'in the same process as well')
+  await last.release()
+})
+
+test('a release leaves a lock that has become another process\'s, though the holder has not noticed', async (t) => {
+  const { folder, locks: here, others: [there] } = await openLocks(t, 2)
+  const hold = await here.acquire('a')
+  rmSync(join(folder, 'a.lock'))
+  const robber = await there!.acquire('a')
+  const token = readlinkSync(join(folder, 'a.lock'))
+  await hold.release()
+  assert.equal(readlinkSync(join(folder, 'a.lock')), token)
+  assert.equal(await robber.isHeld(), true)
+  await robber.release()
+  assert.deepEqual(filesIn(folder), [])
 })
 
 test('tryAcquire takes what is free, and asks nobody for what is not', async (t) => {
@@ -194,6 +261,38 @@ test('tryAcquire takes what is free, and asks nobody for what is not', async (t)
   await asked.release()
   await (await there!.tryAcquire('a'))?.release()
   assert.ok(await here.tryAcquire('a'))
+})
+
+test('a tryAcquire that fails leaves the line as it was: the next claim waits in it', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  const request = deferred()
+  const hold = await locks.acquire('a', { onReleaseRequest: request.resolve })
+  const token = readlinkSync(join(folder, 'a.lock'))
+  assert.equal(await locks.tryAcquire('a'), undefined)
+  const waiting = locks.acquire('a')
+  await request.promise
+  assert.equal(readlinkSync(join(folder, 'a.lock')), token)
+  assert.equal(await hold.isHeld(), true)
+  await hold.release()
+  await (await waiting).release()
+})
+
+test('a holder is not asked for a newcomer that has given up at once, but for the next one', async (t) => {
+  const { locks } = await openLocks(t)
+  const onReleaseRequest = t.mock.fn()
+  const hold = await locks.acquire('a', { onReleaseRequest })
+  const controller = new AbortController()
+  const impatient = locks.acquire('a', { signal: controller.signal })
+  await Promise.resolve() // it stands in the line
+  controller.abort(new Error('given up'))
+  await assert.rejects(impatient, { message: 'given up' })
+  await turn()
+  assert.equal(onReleaseRequest.mock.callCount(), 0)
+  const next = locks.acquire('a')
+  await turn()
+  assert.equal(onReleaseRequest.mock.callCount(), 1)
+  await hold.release()
+  await (await next).release()
 })
 
 test('one who waits behind a tryAcquire that fails waits for the holder', async (t) => {
@@ -271,6 +370,24 @@ test('one who gives up while its file is being made leaves no file', async (t) =
   assert.deepEqual(readdirSync(folder), [])
 })
 
+test('close waits for all files that are being made, and leaves none', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  const { symlink } = promises
+  const reached = deferred()
+  let made = 0
+  replaceBuiltin(t, 'symlink', async (...args) => {
+    const mine = ++made
+    if (mine === 8) reached.resolve()
+    await reached.promise
+    for (let round = 0; round < mine; round++) await turn() // one after the other
+    return symlink(...args)
+  })
+  const all = Array.from({ length: 8 }, (_, key) => assert.rejects(locks.acquire(`key-${key}`), { code: 'LOCKS_CLOSED' }))
+  await reached.promise
+  await Promise.all([locks.close(), ...all])
+  assert.deepEqual(readdirSync(folder), [])
+})
+
 test('one who gives up on the way to the holder is not stuck there', async (t) => {
   const { locks: here, others: [there] } = await openLocks(t, 2)
   await using _hold = await here.acquire('a')
@@ -282,6 +399,25 @@ test('one who gives up on the way to the holder is not stuck there', async (t) =
     await acquired
   }
   await there!.close() // which waits for what is under way, while the lock is still held
+})
+
+test('one who gives up before it has seen that the key is held does not wait for the holder', async (t) => {
+  const { locks: here, others: [there] } = await openLocks(t, 2)
+  await using _hold = await here.acquire('a')
+  const [reached, gate] = [deferred(), deferred()]
+  const { symlink } = promises
+  replaceBuiltin(t, 'symlink', async (...args) => {
+    reached.resolve()
+    await gate.promise
+    return symlink(...args)
+  })
+  const controller = new AbortController()
+  const acquired = assert.rejects(there!.acquire('a', { signal: controller.signal }), { message: 'left' })
+  await reached.promise
+  controller.abort(new Error('left'))
+  await acquired
+  gate.resolve()
+  await there!.close() // which waits for what is in progress, while the lock is still held
 })
 
 test('the wait ends at timeoutMs with a code, and no timer outlives a grant', async (t) => {
@@ -419,12 +555,18 @@ test('what a dead process held is taken over at once', async (t) => {
 
 test('what a live process does not know any more is taken over by one who waits', async (t) => {
   const { folder, locks, others: [there] } = await openLocks(t, 2)
+  const connections: Socket[] = []
+  const onSocket = (message: unknown): void => void connections.push((message as { readonly socket: Socket }).socket)
+  subscribe('net.server.socket', onSocket)
+  t.after(() => unsubscribe('net.server.socket', onSocket))
   for (const socket of socketsIn(folder)) {
     symlinkSync(`${socket}/${UNIQUE}`, join(folder, 'a.lock'))
     assert.equal(await there!.tryAcquire('a'), undefined)
     await (await locks.acquire('a')).release()
     assert.deepEqual(filesIn(folder), [])
   }
+  assert.equal(connections.length, 4)
+  while (!connections.every(({ destroyed }) => destroyed)) await turn() // none is left open
 })
 
 test('a take-over that died under way is finished by the next, however many died in it', async (t) => {
@@ -452,11 +594,69 @@ test('while a live process takes over, others wait for it', async (t) => {
   symlinkSync(readlinkSync(join(folder, 'other.lock')), guard) // a token that the other process knows
   assert.equal(await locks.tryAcquire('a'), undefined)
   await assert.rejects(locks.acquire('a', { timeoutMs: 50 }), { code: 'LOCK_TIMEOUT' })
+  await (await LockFiles.open(folder)).close()
   assert.equal(readlinkSync(join(folder, 'a.lock')), `${dead}/${UNIQUE}`)
+  assert.ok(readdirSync(folder).includes(dead), 'a socket that a lock names is not removed')
   const waiting = locks.acquire('a')
   rmSync(guard)
   await hold.release()
   await (await waiting).release()
+  assert.deepEqual(filesIn(folder), [])
+})
+
+test('one who comes late to a take-over does not take the lock from the one who finished it', async (t) => {
+  const { folder, locks: here, others: [there] } = await openLocks(t, 2)
+  const dead = await deadSocket(folder)
+  const { symlink } = promises
+  for (const patient of [false, true]) {
+    symlinkSync(`${dead}/${UNIQUE}`, join(folder, 'a.lock'))
+    const request = deferred()
+    let winner: LockFilesHold | undefined
+    const restore = replaceBuiltin(t, 'symlink', async (...args) => {
+      if (String(args[1]).endsWith(UNIQUE)) {
+        restore()
+        winner = await there!.acquire('a', { onReleaseRequest: request.resolve })
+      }
+      return symlink(...args)
+    })
+    const late = patient ? here.acquire('a') : here.tryAcquire('a')
+    if (patient) await request.promise
+    else assert.equal(await late, undefined)
+    assert.equal(await winner!.isHeld(), true)
+    await winner!.release()
+    await (await late)?.release()
+    assert.deepEqual(filesIn(folder), [])
+  }
+})
+
+test('one whose guard is removed under its hands has not taken over, and does so again', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  const token = `${await deadSocket(folder)}/${UNIQUE}`
+  symlinkSync(token, join(folder, 'a.lock'))
+  const { rename } = promises
+  const restore = replaceBuiltin(t, 'rename', (from, to) => {
+    restore()
+    rmSync(String(from))
+    return rename(from, to)
+  })
+  assert.equal(await locks.tryAcquire('a'), undefined)
+  assert.equal(readlinkSync(join(folder, 'a.lock')), token)
+  const hold = await locks.acquire('a')
+  assert.equal(await hold.isHeld(), true)
+  await hold.release()
+  assert.deepEqual(filesIn(folder), [])
+})
+
+test('a link that is ours though its making failed, as NFS may say, is a lock that we hold', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  const { symlink } = promises
+  replaceBuiltin(t, 'symlink', async (...args) => {
+    await symlink(...args)
+    throw Object.assign(new Error('once more'), { code: 'EEXIST' })
+  })
+  const hold = await locks.tryAcquire('a')
+  assert.equal(await hold?.isHeld(), true)
+  await hold?.release()
   assert.deepEqual(filesIn(folder), [])
 })
 
@@ -509,6 +709,36 @@ test('a file that cannot be removed at its release is replaced by the next, here
   }
 })
 
+test('a file that cannot be removed at its release is replaced by one that waits elsewhere already', async (t) => {
+  const { folder, locks: here, others: [there] } = await openLocks(t, 2)
+  t.mock.timers.enable({ apis: ['setTimeout'] }) // nobody has to be given up on
+  const hold = await here.acquire('a')
+  const arrived = arrival()
+  const waiting = there!.acquire('a')
+  await arrived
+  const restore = replaceBuiltin(t, 'unlink', () => Promise.reject(new Error('no')))
+  await hold.release()
+  restore()
+  await (await waiting).release()
+  assert.deepEqual(filesIn(folder), [])
+})
+
+for (const call of ['unlink', 'readlink'] as const) {
+  test(`a process that closes after its ${call} failed leaves its socket, so that others take at once what it left`, async (t) => {
+    const { folder, locks: here, others: [there] } = await openLocks(t, 2)
+    t.mock.timers.enable({ apis: ['setTimeout'] }) // what waits for a timer waits for ever
+    const hold = await here.acquire('a')
+    const restore = replaceBuiltin(t, call, () => Promise.reject(new Error('no')))
+    assert.equal(await hold.isHeld(), call === 'unlink')
+    await hold.release()
+    restore()
+    await here.close()
+    assert.deepEqual(filesIn(folder), ['a.lock'])
+    await (await there!.acquire('a')).release()
+    assert.deepEqual(filesIn(folder), [])
+  })
+}
+
 test('an error of the file system goes to the one whose turn it is, and the next tries for itself', async (t) => {
   const { locks } = await openLocks(t)
   const restore = replaceBuiltin(t, 'symlink', async () => {
@@ -518,6 +748,24 @@ test('an error of the file system goes to the one whose turn it is, and the next
   const [first, second] = [locks.acquire('a'), locks.acquire('a')]
   await assert.rejects(first, { message: 'no space' })
   await (await second).release()
+})
+
+test('a directory that is removed while a dead holder is replaced is made again, and the key is granted', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  symlinkSync(`${await deadSocket(folder)}/${UNIQUE}`, join(folder, 'a.lock'))
+  const { symlink } = promises
+  const { mock } = t.mock.method(promises, 'symlink', async (target: string, path: string) => {
+    if (path.endsWith(UNIQUE)) rmSync(folder, { recursive: true, force: true })
+    return symlink(target, path)
+  })
+  syncBuiltinESMExports()
+  t.after(() => {
+    mock.restore()
+    syncBuiltinESMExports()
+  })
+  await using hold = await locks.acquire('a')
+  assert.equal(await hold.isHeld(), true)
+  assert.deepEqual(filesIn(folder), ['a.lock'])
 })
 
 test('of many who find a dead holder one gets the lock at a time', async (t) => {
@@ -623,6 +871,9 @@ test('a process is seen by the time of its socket, at each file it makes and bet
   await using _hold = await locks.acquire('a')
   assert.ok(age() < 30_000)
   utimesSync(socket, 1, 1)
+  await using _other = await locks.tryAcquire('b')
+  assert.ok(age() < 30_000)
+  utimesSync(socket, 1, 1)
   t.mock.timers.tick(10_000)
   while (age() > 30_000) await turn()
 })
@@ -633,10 +884,14 @@ test('open sweeps what the dead left, and nothing else', async (t) => {
   const host = dead.slice(0, 8)
   const files = {
     swept: ['deadbeef-0000000000000000.sock', `${host}-0000000000000000.new`, `a.lock.${'0'.repeat(24)}`],
-    kept: ['deadbeef-1111111111111111.sock', `${host}-1111111111111111.new`, 'notes.txt', 'x.sock'],
+    young: ['deadbeef-1111111111111111.sock', `${host}-1111111111111111.new`],
+    notOurs: [
+      'notes.txt', 'x.sock', 'x.new', `${host}-111.new`, `${dead}.bak`, `x${dead}`, 'key.lock.bak', `key.lock.${'0'.repeat(23)}`,
+      `a.b.lock.${'0'.repeat(24)}`, `x ${host}-1111111111111111.new`,
+    ],
   }
   for (const name of Object.values(files).flat()) writeFileSync(join(folder, name), '')
-  for (const name of files.swept) utimesSync(join(folder, name), 1, 1)
+  for (const name of [...files.swept, ...files.notOurs]) utimesSync(join(folder, name), 1, 1)
   symlinkSync(`${dead}/${OTHER_UNIQUE}`, join(folder, 'b.lock'))
   symlinkSync(`${dead}/${UNIQUE}`, join(folder, `b.lock.${OTHER_UNIQUE}`))
   await using _hold = await locks.acquire('held')
@@ -645,7 +900,7 @@ test('open sweeps what the dead left, and nothing else', async (t) => {
   const next = await LockFiles.open(folder)
   t.after(() => next.close())
   for (const name of [...files.swept, dead, 'b.lock', `b.lock.${OTHER_UNIQUE}`]) assert.ok(!readdirSync(folder).includes(name), name)
-  for (const name of [...files.kept, 'held.lock']) assert.ok(readdirSync(folder).includes(name), name)
+  for (const name of [...files.young, ...files.notOurs, 'held.lock']) assert.ok(readdirSync(folder).includes(name), name)
   assert.ok(before.filter((name) => name !== dead && !files.swept.includes(name)).every((name) => readdirSync(folder).includes(name)))
   await (await next.acquire('b')).release()
 })
@@ -690,14 +945,43 @@ test('a directory that cannot have sockets is refused with the reason', { skip: 
   })
 })
 
+for (const call of ['symlink', 'readlink', 'unlink'] as const) {
+  test(`a directory in which ${call} fails is refused when it is opened`, async (t) => {
+    const folder = temporaryFolder(t)
+    replaceBuiltin(t, call, () => Promise.reject(Object.assign(new Error('not here'), { code: 'EPERM' })))
+    await assert.rejects(LockFiles.open(folder), { code: 'LOCKS_UNSUPPORTED', message: /not here$/ })
+  })
+}
+
+test('a holder that cannot be asked is looked at again after pauses that grow to a second', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  writeFileSync(join(folder, 'deadbeef-0123456789abcdef.sock'), '')
+  symlinkSync(`deadbeef-0123456789abcdef.sock/${UNIQUE}`, join(folder, 'a.lock'))
+  const pauses: number[] = []
+  const enough = deferred()
+  const waitLong = globalThis.setTimeout
+  t.mock.method(globalThis, 'setTimeout', ((callback: () => void, ms: number) => {
+    pauses.push(ms)
+    if (pauses.length === 12) enough.resolve()
+    return waitLong(callback, 0)
+  }) as typeof setTimeout)
+  const controller = new AbortController()
+  const waiting = assert.rejects(locks.acquire('a', { signal: controller.signal }), { message: 'left' })
+  await enough.promise
+  controller.abort(new Error('left'))
+  await waiting
+  assert.deepEqual(pauses.slice(0, 12), [2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 1000, 1000])
+})
+
 test('a lease that is no duration is refused', async (t) => {
   for (const leaseMs of [0, -1, NaN, Infinity, 2 ** 31]) {
-    await assert.rejects(LockFiles.open(temporaryFolder(t), { leaseMs }), { name: 'RangeError', message: /leaseMs must be 1 to 2147483647/ })
+    const opened = LockFiles.open(temporaryFolder(t), { leaseMs })
+    await assert.rejects(opened, { name: 'RangeError', message: /leaseMs must be 1 to 2147483647/ })
   }
 })
 
 for (const what of ['directory', 'directory with a long path', 'socket', 'locks'] as const) {
-  test(`what was removed (${what}) is made again by the next heartbeat, and whoever waits reaches the holder`, { skip: !LINUX }, async (t) => {
+  test(`what was removed (${what}) is made again by the next heartbeat, and newcomers reach the holder`, { skip: !LINUX }, async (t) => {
     t.mock.timers.enable({ apis: ['setInterval'] })
     const folder = join(temporaryFolder(t), what.endsWith('path') ? 'x'.repeat(200) : 'locks')
     const { locks: here } = await openLocks(t, 1, { leaseMs: 40_000 }, folder)
@@ -705,12 +989,16 @@ for (const what of ['directory', 'directory with a long path', 'socket', 'locks'
     const onLost = t.mock.fn()
     const hold = await here.acquire('a', { onReleaseRequest: request.resolve, onLost })
     const before = [readdirSync(folder), readlinkSync(join(folder, 'a.lock'))]
+    const [own] = socketsIn(folder)
     if (what.startsWith('directory')) rmSync(folder, { recursive: true })
     else for (const name of what === 'socket' ? socketsIn(folder) : filesIn(folder)) rmSync(join(folder, name))
+    // As if an attempt to make the socket again had ended in the middle.
+    if (what === 'socket') writeFileSync(join(folder, own!.replace('.sock', '.new')), '')
     t.mock.timers.tick(10_000)
     while (!isThere(join(folder, 'a.lock')) || socketsIn(folder).length === 0) await turn()
     assert.deepEqual([readdirSync(folder), readlinkSync(join(folder, 'a.lock'))], before)
     assert.equal(statSync(folder).mode & 0o777, 0o700)
+    assert.equal(descriptorsOf(folder), what.endsWith('path') ? 1 : 0, 'none of the directory before is left')
 
     const { locks: there } = await openLocks(t, 1, { leaseMs: 40_000 }, folder)
     const waiting = there.acquire('a')
@@ -721,10 +1009,33 @@ for (const what of ['directory', 'directory with a long path', 'socket', 'locks'
     assert.equal(onLost.mock.callCount(), 0)
     await Promise.all([here.close(), there.close()])
     assert.deepEqual(readdirSync(folder), [])
+    assert.equal(descriptorsOf(folder), 0)
   })
 }
 
+test('a close while the socket is being made again leaves none', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const { folder, locks } = await openLocks(t, 1, { leaseMs: 40_000 }, join(temporaryFolder(t), 'locks'))
+  const [reached, gate] = [deferred(), deferred()]
+  const { mkdir } = promises
+  replaceBuiltin(t, 'mkdir', (async (...args: Parameters<typeof mkdir>) => {
+    reached.resolve()
+    await gate.promise
+    return mkdir(...args)
+  }) as typeof mkdir)
+  rmSync(folder, { recursive: true })
+  t.mock.timers.tick(10_000)
+  await reached.promise
+  const closing = locks.close()
+  for (let round = 0; round < 20; round++) await turn() // time enough to close without it
+  gate.resolve()
+  await closing
+  for (let round = 0; round < 20; round++) await turn()
+  assert.deepEqual(readdirSync(folder), [])
+})
+
 test('the first who misses the directory makes it again, and the locks that are held', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] }) // no heartbeat does
   const { folder, locks: here, others: [there] } = await openLocks(t, 2)
   const request = deferred()
   const hold = await here.acquire('a', { onReleaseRequest: request.resolve })
@@ -763,7 +1074,15 @@ test('one who misses the directory between two steps makes it again', async (t) 
   syncBuiltinESMExports()
   await using hold = await locks.acquire('a')
   assert.equal(await hold.isHeld(), true)
-  assert.deepEqual(filesIn(folder), ['a.lock'])
+  const { symlink } = promises
+  const restore = replaceBuiltin(t, 'symlink', (...args) => {
+    restore()
+    rmSync(folder, { recursive: true })
+    return symlink(...args)
+  })
+  await using other = await locks.acquire('b')
+  assert.deepEqual([await hold.isHeld(), await other.isHeld()], [true, true])
+  assert.deepEqual(filesIn(folder), ['a.lock', 'b.lock'])
 })
 
 test('a live process whose socket was removed keeps its locks, and is waited for', async (t) => {
@@ -786,14 +1105,21 @@ test('a live process whose socket was removed keeps its locks, and is waited for
   await (await waiting).release()
 })
 
-test('the heartbeat keeps the locks that are held young', async (t) => {
+test('the heartbeat keeps the locks that are held young, until they are closed', async (t) => {
   t.mock.timers.enable({ apis: ['setInterval'] })
   const { folder, locks } = await openLocks(t, 1, { leaseMs: 40_000 })
-  await using _hold = await locks.acquire('a')
+  const hold = await locks.acquire('a')
   const path = join(folder, 'a.lock')
   lutimesSync(path, 1, 1)
   t.mock.timers.tick(10_000)
   while (Date.now() - lstatSync(path).mtimeMs > 30_000) await turn()
+  await hold.release()
+  await locks.close()
+  let beats = 0
+  replaceBuiltin(t, 'utimes', async () => void beats++)
+  t.mock.timers.tick(40_000)
+  await turn()
+  assert.equal(beats, 0, 'a close ends it')
 })
 
 test('a holder whose lock was removed and taken is told once, and those behind it wait for the one who took it', async (t) => {
@@ -843,11 +1169,15 @@ test('one who waits for a holder that loses its lock waits for the one who took 
 test('a lock that cannot be made again is lost', async (t) => {
   const parent = temporaryFolder(t)
   const { locks } = await openLocks(t, 1, {}, join(parent, 'locks'))
-  const lost = deferred()
-  const hold = await locks.acquire('a', { onLost: lost.resolve })
+  const onLost = t.mock.fn()
+  const hold = await locks.acquire('a', { onLost })
   rmSync(parent, { recursive: true })
   assert.equal(await hold.isHeld(), false)
-  await lost.promise
+  await turn()
+  assert.equal(onLost.mock.callCount(), 1)
+  await locks.close()
+  await turn()
+  assert.equal(onLost.mock.callCount(), 1, 'once')
   await hold.release()
   assert.equal(isThere(parent), false, 'a folder that was not ours is not made')
 })
@@ -861,9 +1191,51 @@ test('a hold that was released is not held, and makes no file', async (t) => {
   for (let round = 0; round < 20; round++) {
     const again = await locks.acquire('a')
     rmSync(join(folder, 'a.lock'))
-    await Promise.all([again.isHeld(), again.release()])
+    const [held] = await Promise.all([again.isHeld(), again.release()])
+    assert.equal(held, false)
     assert.deepEqual(filesIn(folder), [])
   }
+})
+
+test('a file that is being made again when its lock is released is removed', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  const [reached, gate] = [deferred(), deferred()]
+  const hold = await locks.acquire('a')
+  rmSync(join(folder, 'a.lock'))
+  const { symlink } = promises
+  replaceBuiltin(t, 'symlink', async (...args) => {
+    reached.resolve()
+    await gate.promise
+    return symlink(...args)
+  })
+  const checked = hold.isHeld()
+  await reached.promise
+  const released = hold.release()
+  for (let round = 0; round < 20; round++) await turn() // time enough to find no file
+  gate.resolve()
+  assert.equal(await checked, false)
+  await released
+  assert.deepEqual(filesIn(folder), [])
+})
+
+test('a file that is missing is not made again once the locks are closed', async (t) => {
+  const { folder, locks } = await openLocks(t)
+  const [reached, gate] = [deferred(), deferred()]
+  const hold = await locks.acquire('a')
+  rmSync(join(folder, 'a.lock'))
+  const { utimes } = promises
+  replaceBuiltin(t, 'utimes', async (...args) => {
+    reached.resolve()
+    await gate.promise
+    return utimes(...args)
+  })
+  const checked = hold.isHeld()
+  await reached.promise
+  await locks.close()
+  for (const name of readdirSync(folder)) rmSync(join(folder, name))
+  gate.resolve()
+  assert.equal(await checked, false)
+  assert.deepEqual(readdirSync(folder), [], 'nor its socket')
 })
 
 test('after close nothing is granted, those who wait are told, and no file is left', async (t) => {
@@ -905,7 +1277,7 @@ test('what is held at close counts as a dead process holding it, and its late re
   assert.deepEqual(filesIn(folder), [])
 })
 
-test('whatever happens, there is one holder a key, and all who stay get it', async (t) => {
+test('whatever happens, there is one holder per key, and all who stay get it', async (t) => {
   type Step = { readonly kind: 'acquire' | 'try' | 'release' | 'giveUp' | 'turn'; readonly which: number }
   const kinds = fc.constantFrom<Step['kind']>('acquire', 'acquire', 'try', 'release', 'release', 'giveUp', 'turn')
   const steps = fc.array(fc.record({ kind: kinds, which: fc.nat(20) }), { maxLength: 40 })
@@ -926,7 +1298,8 @@ test('whatever happens, there is one holder a key, and all who stay get it', asy
         const one = all[which % all.length]!
         if (kind === 'acquire') {
           const controller = new AbortController()
-          const claim: Promise<void> = one.acquire('key', { signal: controller.signal }).then(take, () => {}).finally(() => waiting.delete(claim))
+          const acquired = one.acquire('key', { signal: controller.signal }).then(take, () => {})
+          const claim: Promise<void> = acquired.finally(() => waiting.delete(claim))
           waiting.set(claim, controller)
         } else if (kind === 'try') take(await one.tryAcquire('key'))
         else if (kind === 'release') void release()
@@ -950,6 +1323,20 @@ async function openLocks(t: TestContext, count = 1, options: LockFilesOptions = 
   t.after(() => Promise.all(all.map((locks) => locks.close())))
   const [locks, ...others] = all
   return { folder, locks: locks!, others }
+}
+
+/** How many descriptors of this process lead into a folder. */
+function descriptorsOf(folder: string): number {
+  return readdirSync('/proc/self/fd').filter((name) => targetOf(`/proc/self/fd/${name}`).startsWith(folder)).length
+}
+
+/** What a link names; nothing if it is gone. */
+function targetOf(path: string): string {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return ''
+  }
 }
 
 /** A lock is a link that leads nowhere. */
@@ -976,7 +1363,11 @@ function arrival(): Promise<void> {
 }
 
 /** Has the library call something else until the test is over or the returned function is called. */
-function replaceBuiltin<Name extends 'rename' | 'symlink' | 'unlink'>(t: TestContext, name: Name, replacement: (typeof promises)[Name]): () => void {
+function replaceBuiltin<Name extends 'mkdir' | 'readlink' | 'rename' | 'symlink' | 'unlink' | 'utimes'>(
+  t: TestContext,
+  name: Name,
+  replacement: (typeof promises)[Name],
+): () => void {
   const { mock } = t.mock.method(promises, name, replacement as never)
   syncBuiltinESMExports()
   const restore = (): void => {

@@ -14,7 +14,7 @@ import { test, type TestContext } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
-import { FileStore } from '../lib/file-store.ts'
+import { FileStore } from '../lib/file-store/file-store.ts'
 import { HappyReader } from '../lib/happy-reader.ts'
 import { HashingReader } from '../lib/upload/verify.ts'
 import { temporaryFolder } from './support/temporary.ts'
@@ -153,7 +153,8 @@ test('however many appends wait for a slow disk, they hold what the store allows
   const appends = bodies.map(async ({ body }, index) => store.append(await store.create({ id: `${index}`, length: undefined }), body))
   const taken = (): number => bodies.reduce((sum, { made }) => sum + made(), 0) * 64 * KIB
   await until(() => taken() >= 2 * MIB)
-  assert.ok(taken() <= 2 * MIB + 20 * 2 * 64 * KIB, `${taken()} bytes were taken of 20 bodies`) // one waits in the body, as it does in a request
+  // one waits in the body, as it does in a request
+  assert.ok(taken() <= 2 * MIB + 20 * 2 * 64 * KIB, `${taken()} bytes were taken of 20 bodies`)
   disk.pass()
   assert.deepEqual(await Promise.all(appends), bodies.map(() => 3 * MIB))
   for (const index of bodies.keys()) assert.ok(readFileSync(join(store.directory, `${index}`)).every((byte) => byte === index))

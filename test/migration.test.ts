@@ -13,12 +13,17 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { TusHandlerOptions } from '../lib/tus/handler.ts'
+import { contentOf } from './support/stored-content.ts'
 import { temporaryFolder } from './support/temporary.ts'
 import { exchange, request } from './support/wire.ts'
-import { contentOf, head, OCT, serve, V, type Site } from './tus/support.ts'
+import { head, OCT, serve, V, type Site } from './tus/support.ts'
 
 /** A server over a copy of a directory; `finished` lists the uploads for which `onFinish` ran. */
-async function migrate(t: TestContext, from: 'tusd' | 'tus-file-store', options: Pick<TusHandlerOptions, 'expiration'> = {}): Promise<Site & { readonly finished: string[] }> {
+async function migrate(
+  t: TestContext,
+  from: 'tusd' | 'tus-file-store',
+  options: Pick<TusHandlerOptions, 'expiration'> = {},
+): Promise<Site & { readonly finished: string[] }> {
   const folder = temporaryFolder(t)
   cpSync(fileURLToPath(new URL(`fixtures/${from}`, import.meta.url)), folder, { recursive: true })
   const finished: string[] = []
@@ -88,7 +93,11 @@ test('a partial upload of tusd goes into a new concatenation, and an old one say
 
 test('a sidecar of @tus/file-store that is torn or hostile is an error of its own', async (t) => {
   const site = await migrate(t, 'tus-file-store')
-  for (const text of ['', '{', '[]', '{"id":"other","size":5}', '{"id":7}', `{"id":"${UNFINISHED['tus-file-store']}","size":-1}`, `{"id":"${UNFINISHED['tus-file-store']}","metadata":[]}`]) {
+  for (const text of [
+    '', '{', '[]', '{"id":"other","size":5}', '{"id":7}',
+    `{"id":"${UNFINISHED['tus-file-store']}","size":-1}`,
+    `{"id":"${UNFINISHED['tus-file-store']}","metadata":[]}`,
+  ]) {
     writeFileSync(join(site.folder, `${UNFINISHED['tus-file-store']}.json`), text)
     assert.equal((await head(site, `/files/${UNFINISHED['tus-file-store']}`)).status, 500, text)
   }

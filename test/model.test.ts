@@ -15,13 +15,13 @@ import { createServer, type Server } from 'node:http'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { FileStore } from '../lib/file-store.ts'
+import { FileStore } from '../lib/file-store/file-store.ts'
 import type { UploadHandler } from '../lib/http/handler.ts'
 import { tusHandler } from '../lib/tus/handler.ts'
 import { listen } from './support/listen.ts'
 import { temporaryFolder } from './support/temporary.ts'
-import { exchange, request, WireClient, type WireResponse } from './support/wire.ts'
-import { chunked, OCT, V, withBody } from './tus/support.ts'
+import { chunked, exchange, request, WireClient, type WireResponse, withBody } from './support/wire.ts'
+import { OCT, V } from './tus/support.ts'
 
 const MAX_SIZE = 60
 const HOUR_MS = 3_600_000
@@ -130,7 +130,17 @@ class Create implements Command {
     const answer = await ask(real, 'POST /files/', [...headers, ...(partial ? ['Upload-Concat: partial'] : [])], body)
     const fits = (length ?? 0) <= MAX_SIZE && body.length <= (length ?? MAX_SIZE)
     assert.equal(answer.status, fits ? 201 : 413)
-    if (fits) model.push({ path: answer.headers.get('location')!, length, content: Buffer.from(body), partial, parts: undefined, rejection: undefined, gone: undefined })
+    if (fits) {
+      model.push({
+        path: answer.headers.get('location')!,
+        length,
+        content: Buffer.from(body),
+        partial,
+        parts: undefined,
+        rejection: undefined,
+        gone: undefined,
+      })
+    }
   }
 
   toString(): string {
@@ -160,7 +170,8 @@ class Append implements Command {
     const offset = upload.content.length + (way === 'elsewhere' ? 1 : 0)
     const digest = createHash('sha1').update(way === 'mismatch' ? 'something else' : body).digest('base64')
     const headers = [
-      OCT, `Upload-Offset: ${offset}`, way === 'chunked' ? 'Transfer-Encoding: chunked' : `Content-Length: ${body.length + (way === 'fin' || way === 'rst' ? 1 : 0)}`,
+      OCT, `Upload-Offset: ${offset}`,
+      way === 'chunked' ? 'Transfer-Encoding: chunked' : `Content-Length: ${body.length + (way === 'fin' || way === 'rst' ? 1 : 0)}`,
       ...(way === 'checksum' || way === 'mismatch' ? [`Upload-Checksum: sha1 ${digest}`] : []),
       ...(way === 'declare' ? [`Upload-Length: ${offset + body.length}`] : []),
     ]
@@ -214,7 +225,15 @@ class Concatenate implements Command {
     const usable = parts.every((part) => !part.gone) && new Set(parts).size === parts.length
     assert.equal(answer.status, !usable ? 400 : sizeOf(parts) > MAX_SIZE ? 413 : 201)
     if (answer.status !== 201) return
-    model.push({ path: answer.headers.get('location')!, length: undefined, content: Buffer.alloc(0), partial: false, parts, rejection: undefined, gone: undefined })
+    model.push({
+      path: answer.headers.get('location')!,
+      length: undefined,
+      content: Buffer.alloc(0),
+      partial: false,
+      parts,
+      rejection: undefined,
+      gone: undefined,
+    })
     await compare(real, model.at(-1)!)
   }
 
@@ -305,8 +324,12 @@ test('however creations, appends, faults, concatenations, expiry and restarts fo
   const index = fc.nat(20)
   const body = fc.uint8Array({ maxLength: 30 })
   const commands = [
-    fc.tuple(fc.option(fc.nat(MAX_SIZE + 5), { nil: undefined }), body, fc.boolean()).map(([length, bytes, partial]) => new Create(length, bytes, partial)),
-    fc.tuple(index, body, fc.constantFrom<Way>('plain', 'chunked', 'checksum', 'mismatch', 'elsewhere', 'fin', 'rst', 'declare')).map((args) => new Append(...args)),
+    fc
+      .tuple(fc.option(fc.nat(MAX_SIZE + 5), { nil: undefined }), body, fc.boolean())
+      .map(([length, bytes, partial]) => new Create(length, bytes, partial)),
+    fc
+      .tuple(index, body, fc.constantFrom<Way>('plain', 'chunked', 'checksum', 'mismatch', 'elsewhere', 'fin', 'rst', 'declare'))
+      .map((args) => new Append(...args)),
     fc.array(index, { minLength: 1, maxLength: 4 }).map((indices) => new Concatenate(indices)),
     fc.tuple(index, fc.constantFrom('head', 'terminate', 'expire')).map(([at, what]) => new On(at, what as 'head')),
     fc.constantFrom('sweep', 'restart').map((what) => new OnServer(what as 'sweep')),

@@ -14,13 +14,15 @@ import { fileURLToPath } from 'node:url'
 import { parseCommand, type ServeOptions } from '../lib/cli/options.ts'
 import { ROOT } from './support/examples.ts'
 import { startProgram } from './support/program.ts'
+import { contentOf } from './support/stored-content.ts'
 import { temporaryFolder } from './support/temporary.ts'
 import { exchange, request } from './support/wire.ts'
-import { contentOf, head, make, OCT, serve, V } from './tus/support.ts'
+import { head, make, OCT, serve, V } from './tus/support.ts'
 
 const DOCUMENT = readFileSync(join(ROOT, 'lib/OPERATING.md'), 'utf8')
 /** How long the program may take to stop: the deadline of its `ShutdownGroup`, and the last lines of the log. */
-const STOP_MS = constant('lib/shutdown-group.ts', /options\.deadlineMs \?\? ([\d_]+)/) + constant('lib/cli/main.ts', /LOG_FLUSH_MS = ([\d_]+)/)
+const STOP_MS =
+  constant('lib/shutdown-group.ts', /\bdeadlineMs(?: =| \?\?) ([\d_]+)/) + constant('lib/cli/main.ts', /LOG_FLUSH_MS = ([\d_]+)/)
 /** Every block, and the test that takes it from the page. */
 const TESTED_IN: Readonly<Record<string, string>> = {
   nginx: 'test/interop/nginx.test.js', caddyfile: 'test/interop/caddy.test.js',
@@ -30,7 +32,9 @@ const TESTED_IN: Readonly<Record<string, string>> = {
 test('every block of the page is of one language each, and is named with its test', () => {
   const languages = Array.from(DOCUMENT.matchAll(/^```(\w+)$/gm), ([, language]) => language!)
   assert.deepEqual(languages.sort(), Object.keys(TESTED_IN).sort())
-  for (const path of Array.from(DOCUMENT.matchAll(/`(test\/[\w./-]+)`/g), ([, path]) => path!)) assert.ok(existsSync(join(ROOT, path)), path)
+  for (const path of Array.from(DOCUMENT.matchAll(/`(test\/[\w./-]+)`/g), ([, path]) => path!)) {
+    assert.ok(existsSync(join(ROOT, path)), path)
+  }
   for (const path of Object.values(TESTED_IN)) assert.ok(DOCUMENT.includes(`\`${path}\``), path)
 })
 
@@ -93,7 +97,10 @@ test('a copy that takes the sidecars first has every byte that came in between; 
       data: () => copyFileSync(join(site.folder, id), join(copy, id)),
     }
     take[first]()
-    assert.equal((await exchange(site.port, request(`PATCH ${location}`, [V, OCT, 'Upload-Offset: 6', 'Content-Length: 5'], 'world'))).status, 204)
+    assert.equal(
+      (await exchange(site.port, request(`PATCH ${location}`, [V, OCT, 'Upload-Offset: 6', 'Content-Length: 5'], 'world'))).status,
+      204,
+    )
     take[first === 'data' ? 'sidecar' : 'data']()
 
     const restored = await serve(t, { folder: copy })
@@ -111,7 +118,10 @@ test('the counts count what happens, without a change of the program', async (t)
   const file = join(temporaryFolder(t), 'counts.mjs')
   writeFileSync(file, block('js'))
   const main = fileURLToPath(new URL('../lib/cli/main.ts', import.meta.url))
-  const child = spawn(process.execPath, ['--import', 'tsx', '--import', file, main, '--port', '0', '--allowed-host', 'test', '--dir', temporaryFolder(t)])
+  const child = spawn(process.execPath, [
+    '--import', 'tsx', '--import', file, main, '--port', '0', '--allowed-host', 'test', '--dir',
+    temporaryFolder(t),
+  ])
   t.after(() => child.kill('SIGKILL'))
   const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
   const port = Number(/:(\d+)\//.exec(line)?.[1])

@@ -7,42 +7,29 @@ import { spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
-import { connect as connectHttp2, createSecureServer, createServer as createHttp2Server } from 'node:http2'
-import { createServer as createHttpsServer } from 'node:https'
 import { connect as connectTcp, createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Duplex } from 'node:stream'
 import { describe, test, type TestContext } from 'node:test'
-import { connect as connectTls } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import { ShutdownGroup, type ShutdownServer } from '../lib/shutdown-group.ts'
-import { certificate } from './support/fixtures/certificate.ts'
 import { listen } from './support/listen.ts'
+import { connectClient, SERVER_KINDS } from './support/server-kinds.ts'
+import { DEADLINE_MS, LIMIT, turns } from './support/shutdown.ts'
 import { request, WireClient } from './support/wire.ts'
 
-/** A broken guarantee often shows as an event that never comes. */
-const LIMIT = { timeout: 20_000 }
-/** Later than any test may last: what ends before was not forced. */
-const DEADLINE_MS = 60_000
 const GET = request('GET /')
 
-const KINDS: readonly (readonly [string, () => ShutdownServer])[] = [
-  ['HTTP/1', () => createServer()],
-  ['HTTPS', () => createHttpsServer(certificate)],
-  ['h2c', () => createHttp2Server()],
-  ['h2 over TLS', () => createSecureServer({ ...certificate, allowHTTP1: true })],
-]
-
 describe('ShutdownGroup and servers that are not those of Node', () => {
-  test('one that is not a net.Server, as that of Bun, is closed by its own close(), and waited for', LIMIT, async () => {
+  test('a server that is not a net.Server, such as that of Bun, is closed by its own close(), and waited for', LIMIT, async () => {
     const server = foreignServer((onClosed) => setImmediate(onClosed))
     const { forced, errors } = await new ShutdownGroup({ deadlineMs: DEADLINE_MS }).add(server).shutdown()
     assert.deepEqual([forced, errors], [undefined, []])
     assert.equal(server.closed, 1)
   })
 
-  test('one whose close() throws is reported, and the shutdown of the others goes on', LIMIT, async (t) => {
+  test('an error that close() throws is reported, and the other servers are shut down', LIMIT, async (t) => {
     const error = new Error('cannot close')
     const foreign = foreignServer(() => { throw error })
     const server = createServer()
@@ -52,7 +39,7 @@ describe('ShutdownGroup and servers that are not those of Node', () => {
     assert.deepEqual([forced, errors, server.listening], [undefined, [error], false])
   })
 
-  test('one whose close() throws when all is forced is reported, and the others are cut', LIMIT, async (t) => {
+  test('an error that close() throws in a forced shutdown is reported, and the other servers are cut', LIMIT, async (t) => {
     const error = new Error('cannot close')
     const server = createServer()
     const group = new ShutdownGroup({ deadlineMs: 100 }).add(foreignServer(() => { throw error })).add(server)
@@ -64,11 +51,11 @@ describe('ShutdownGroup and servers that are not those of Node', () => {
     assert.equal(await client.closed(), '')
   })
 
-  test('one that begins to listen when the group is closing, and whose close() throws then, is reported', LIMIT, async () => {
+  test('an error that close() throws for a server that listens late is reported', LIMIT, async () => {
     const foreign = foreignServer((onClosed) => {
       if (foreign.closed > 1) throw new Error('cannot close')
       foreign.emit('listening')
-      setTimeout(onClosed, 10)
+      setImmediate(() => setImmediate(onClosed)) // after the second close()
     })
     const { errors } = await new ShutdownGroup({ deadlineMs: DEADLINE_MS }).add(foreign).shutdown()
     assert.equal((errors[0] as Error).message, 'cannot close')
@@ -76,9 +63,9 @@ describe('ShutdownGroup and servers that are not those of Node', () => {
 })
 
 describe('ShutdownGroup and servers that listen late', () => {
-  for (const [kind, newServer] of KINDS) {
+  for (const { name, newServer } of SERVER_KINDS) {
     for (const state of ['closing', 'closed'] as const) {
-      test(`${kind}: a server that begins to listen when the group is ${state} closes, and so do its connections`, LIMIT, async (t) => {
+      test(`${name}: a server that begins to listen when the group is ${state} closes, and so do its connections`, LIMIT, async (t) => {
         const server = newServer()
         const { group, end } = groupIn(server)
         const report = group.shutdown()
@@ -96,7 +83,7 @@ describe('ShutdownGroup and servers that listen late', () => {
     }
   }
 
-  test('a server that listens again closes again', LIMIT, async (t) => {
+  test('a server that listens again when the group is closing or closed is closed again', LIMIT, async (t) => {
     const server = createServer()
     const { group, end } = groupIn(server)
     await listen(t, server)
@@ -139,8 +126,8 @@ describe('ShutdownGroup and servers that listen late', () => {
 })
 
 describe('ShutdownGroup and connections that come late', () => {
-  for (const [kind, newServer] of KINDS) {
-    test(`${kind}: one that comes when the group is closing or has closed is closed`, LIMIT, async (t) => {
+  for (const { name, newServer } of SERVER_KINDS) {
+    test(`${name}: a connection that comes when the group is closing or has closed is closed`, LIMIT, async (t) => {
       const server = newServer()
       const { group, end } = groupIn(server)
       const report = group.shutdown()
@@ -155,7 +142,7 @@ describe('ShutdownGroup and connections that come late', () => {
     })
   }
 
-  test('a request that comes with one while the group is closing is answered with Connection: close', LIMIT, async (t) => {
+  test('a request on a connection that comes when the group is closing is answered with Connection: close', LIMIT, async (t) => {
     const server = createServer((_req, res) => res.end('served'))
     const { group, end } = groupIn(server)
     const report = group.shutdown()
@@ -172,10 +159,29 @@ describe('ShutdownGroup and connections that come late', () => {
   })
 })
 
+test('a socket that is upgraded in the moment when the group begins to close it stays open', LIMIT, async (t) => {
+  const server = createServer()
+  const upgraded = once(server.on('upgrade', () => {}), 'upgrade')
+  const { group, end } = groupIn(server)
+  const report = group.shutdown()
+  await once(group.signal, 'abort')
+  const [socket, client] = await connectionOf(t)
+  await client.send(request('GET /', ['Connection: Upgrade', 'Upgrade: test']))
+  server.emit('connection', socket)
+  socket.resume()
+  await upgraded
+  await turns()
+  assert.deepEqual([socket.writable, socket.destroyed], [true, false])
+  socket.end()
+  await client.closed()
+  await end()
+  assert.equal((await report).forced, undefined)
+})
+
 describe('ShutdownGroup and clients without an address', () => {
-  for (const [kind, newServer] of KINDS.filter(([name]) => /TLS|HTTPS/.test(name))) {
-    test(`${kind} on a Unix socket: handshakes that never end do not hold it, and are closed`, LIMIT, async (t) => {
-      const { server, group, path } = await listenOnUnixSocket(t, newServer())
+  for (const kind of SERVER_KINDS.filter(({ secure }) => secure)) {
+    test(`${kind.name} on a Unix socket: connections whose handshake never ends are closed at once`, LIMIT, async (t) => {
+      const { server, group, path } = await listenOnUnixSocket(t, kind.newServer())
       const clients: WireClient[] = []
       for (const bytes of ['', '', '\x16\x03\x01']) {
         const accepted = once(server, 'connection')
@@ -190,47 +196,41 @@ describe('ShutdownGroup and clients without an address', () => {
       for (const client of clients) assert.equal(await client.closed(), '')
     })
 
-    test(`${kind} on a Unix socket: a response in progress finishes beside a handshake that never ends`, LIMIT, async (t) => {
-      const { server, group, path } = await listenOnUnixSocket(t, newServer())
+    test(`${kind.name} on a Unix socket: a response in progress finishes beside handshakes that never end`, LIMIT, async (t) => {
+      const { server, group, path } = await listenOnUnixSocket(t, kind.newServer())
       const silent = new WireClient(connectTcp(path))
       await once(server, 'connection')
-      const secured = connectTls({ path, ca: certificate.cert, servername: 'localhost' })
-      const client = new WireClient(secured)
+      const client = await connectClient(t, kind, path)
       const silentToo = new WireClient(connectTcp(path))
-      t.after(() => [silent, client, silentToo].forEach((one) => one.destroy()))
-      await once(secured, 'secureConnect')
-      const requested = once(server, 'request')
-      await client.send(GET)
+      t.after(() => [silent, silentToo].forEach((one) => one.destroy()))
+      const requested = once((server as Server).on('request', () => {}), 'request')
+      const answer = client.send('GET')
       const [, res] = await requested
       const report = group.shutdown()
       await Promise.all([silent.closed(), silentToo.closed()])
       res.end('finished')
-      assert.equal((await client.response()).body, 'finished')
+      assert.equal((await answer).body, 'finished')
       assert.equal((await report).forced, undefined)
     })
   }
 
-  for (const [kind, newServer] of KINDS) {
-    test(`${kind}: a stream that is no socket is served, and closed`, LIMIT, async (t) => {
-      const server = newServer()
-      ;(server as Server).on('request', (_req, res) => res.end('served'))
+  for (const kind of SERVER_KINDS) {
+    test(`${kind.name}: a response in progress on a stream that is not a socket finishes, and the stream is closed`, LIMIT, async (t) => {
+      const server = kind.newServer()
+      const requested = once((server as Server).on('request', () => {}), 'request')
       const { group, end } = groupIn(server)
       const [near, far] = duplexPair()
       server.emit('connection', near)
-      if (kind === 'h2c') {
-        const session = connectHttp2('http://localhost', { createConnection: () => far })
-        t.after(() => session.destroy())
-        const stream = session.request({ ':path': '/' }).resume()
-        await once(stream, 'end')
-      } else {
-        const secured = kind === 'HTTP/1' ? far : connectTls({ socket: far, ca: certificate.cert, servername: 'localhost' })
-        const client = new WireClient(secured as Socket)
-        t.after(() => client.destroy())
-        await client.send(GET)
-        assert.equal((await client.response()).body, 'served')
-      }
+      const client = await connectClient(t, kind, far)
+      const answer = client.send('GET')
+      const [, res] = await requested
       const report = group.shutdown()
-      await once(near, 'close')
+      const closed = once(near, 'close')
+      await once(group.signal, 'abort')
+      await turns()
+      res.end('finished')
+      assert.equal((await answer).body, 'finished')
+      await closed
       await end()
       assert.equal((await report).forced, undefined)
     })

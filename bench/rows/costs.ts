@@ -35,21 +35,25 @@ export const rows: readonly Row[] = [
 async function measureLarge({ directory, rounds, quick }: Setting): Promise<Measured> {
   const length = quick ? 16 * MIB : GIB
   const checksum = checksumOf(length)
-  return withContenders([LONGHAUL, SHA256, SYNC_APPEND, LOCK_FILES], directory, (contenders) => takeTurns(contenders, rounds, async (contender) => {
-    const path = await createUpload(contender, length)
-    const cpu = await contender.cpuSeconds(() => sendBody(contender, path, length, contender.name === SHA256.name ? checksum : {}))
-    contender.clear()
-    return cpu / (length / GIB)
-  }))
+  return withContenders([LONGHAUL, SHA256, SYNC_APPEND, LOCK_FILES], directory, (contenders) =>
+    takeTurns(contenders, rounds, async (contender) => {
+      const path = await createUpload(contender, length)
+      const cpu = await contender.cpuSeconds(() => sendBody(contender, path, length, contender.name === SHA256.name ? checksum : {}))
+      contender.clear()
+      return cpu / (length / GIB)
+    }),
+  )
 }
 
 async function measureSmall({ directory, rounds, quick }: Setting): Promise<Measured> {
   const amount = quick ? 160 : 2000
-  return withContenders([LONGHAUL, SHA256, SYNC_APPEND, LOCK_FILES], directory, (contenders) => takeTurns(contenders, rounds, async (contender) => {
-    const cpu = await contender.cpuSeconds(() => postSmall(contender, amount))
-    contender.clear()
-    return (cpu * 1000) / amount
-  }))
+  return withContenders([LONGHAUL, SHA256, SYNC_APPEND, LOCK_FILES], directory, (contenders) =>
+    takeTurns(contenders, rounds, async (contender) => {
+      const cpu = await contender.cpuSeconds(() => postSmall(contender, amount))
+      contender.clear()
+      return (cpu * 1000) / amount
+    }),
+  )
 }
 
 /** How long flushing takes shows on a disk only. */
@@ -66,7 +70,14 @@ async function measureSync({ rounds, quick }: Setting): Promise<Measured> {
 
 function postSmall(contender: Contender, amount: number): Promise<void> {
   const headers = { ...TUS, 'Upload-Length': String(SMALL_BYTES), 'Content-Type': 'application/offset+octet-stream' }
-  return repeat(contender, amount, 'POST', '/files/', contender.name === SHA256.name ? { ...headers, ...checksumOf(SMALL_BYTES) } : headers, CHUNK.subarray(0, SMALL_BYTES))
+  return repeat(
+    contender,
+    amount,
+    'POST',
+    '/files/',
+    contender.name === SHA256.name ? { ...headers, ...checksumOf(SMALL_BYTES) } : headers,
+    CHUNK.subarray(0, SMALL_BYTES),
+  )
 }
 
 /** The checksum of that much of what clients send. */

@@ -29,9 +29,27 @@ const STARTED: readonly ContenderDescription[] = [
 ]
 
 export const rows: readonly Row[] = [
-  { name: 'footprint', title: 'What npm installs, with all dependencies', unit: 'KiB on disk', measure: measureInstalled, targets: [{ against: '@tus/server', atMost: 1 }] },
-  { name: 'footprint-copied', title: 'lib/happy-reader.ts, copied', unit: 'KiB on disk', measure: async () => new Map([['longhaul', [kibOf(join(PROJECT, 'lib/happy-reader.ts'))]]]), targets: [] },
-  { name: 'cold-start', title: 'From the start of the process to its first answer', unit: 'ms', measure: measureStart, targets: [{ against: '@tus/server', atMost: 1 }] },
+  {
+    name: 'footprint',
+    title: 'What npm installs, with all dependencies',
+    unit: 'KiB on disk',
+    measure: measureInstalled,
+    targets: [{ against: '@tus/server', atMost: 1 }],
+  },
+  {
+    name: 'footprint-copied',
+    title: 'lib/happy-reader.ts, copied',
+    unit: 'KiB on disk',
+    measure: async () => new Map([['longhaul', [kibOf(join(PROJECT, 'lib/happy-reader.ts'))]]]),
+    targets: [],
+  },
+  {
+    name: 'cold-start',
+    title: 'From the start of the process to its first answer',
+    unit: 'ms',
+    measure: measureStart,
+    targets: [{ against: '@tus/server', atMost: 1 }],
+  },
 ]
 
 /** One round: installing the same again gives the same. */

@@ -23,23 +23,48 @@ const TUS = { 'Tus-Resumable': '1.0.0' }
 const LONGHAUL: ContenderDescription = { name: 'longhaul', program: 'longhaul' }
 const BARE_WRITEV: ContenderDescription = { name: 'bare writev', program: 'bare', words: ['writev'] }
 
-/** What a request costs by itself is a good part of what 1 MiB costs. At 64 MiB it no longer counts, and what grows with the bytes would show behind it. */
-const SIZE: Axis = { label: 'size of an upload', unit: 'bytes', points: [MIB, 16 * MIB, 64 * MIB, 256 * MIB, GIB, 8 * GIB], reference: 64 * MIB }
+/**
+ * What a request costs by itself is a good part of what 1 MiB costs. At 64 MiB it no longer counts, and what grows with the bytes would
+ * show behind it.
+ */
+const SIZE: Axis = {
+  label: 'size of an upload',
+  unit: 'bytes',
+  points: [MIB, 16 * MIB, 64 * MIB, 256 * MIB, GIB, 8 * GIB],
+  reference: 64 * MIB,
+}
 /** At all points as many uploads, and as large, so that only what is under way at once differs. */
 const CONNECTIONS: Axis = { label: 'connections at once', unit: 'count', points: [1, 10, 100, 1000], reference: 1 }
 /** Among 100, requests that are under way at once are often for the same upload, and wait for each other; among 1000 they seldom are. */
 const STORED: Axis = { label: 'uploads in the directory', unit: 'count', points: [100, 1000, 10_000, 100_000, 200_000], reference: 1000 }
 
 export const lines: readonly Line[] = [
-  { name: 'growth-size', title: 'PATCH, by the size of the upload', unit: 'CPU s a GiB', better: 'lower', axis: SIZE, measure: measureSizes },
-  { name: 'growth-connections', title: 'PATCHes of 1 MiB, by connections at once', unit: 'CPU s a GiB', better: 'lower', axis: CONNECTIONS, measure: measureConnections },
+  {
+    name: 'growth-size',
+    title: 'PATCH, by the size of the upload',
+    unit: 'CPU s a GiB',
+    better: 'lower',
+    axis: SIZE,
+    measure: measureSizes,
+  },
+  {
+    name: 'growth-connections',
+    title: 'PATCHes of 1 MiB, by connections at once',
+    unit: 'CPU s a GiB',
+    better: 'lower',
+    axis: CONNECTIONS,
+    measure: measureConnections,
+  },
   {
     name: 'growth-head',
     title: 'HEAD, by uploads in the directory',
     unit: 'requests a CPU s',
     better: 'higher',
     axis: STORED,
-    measure: (setting) => measureStores(setting, ({ contender, ids }, amount) => repeat(contender, amount, 'HEAD', () => `/files/${ids[randomInt(ids.length)]}`, TUS)),
+    measure: (setting) =>
+      measureStores(setting, ({ contender, ids }, amount) =>
+        repeat(contender, amount, 'HEAD', () => `/files/${ids[randomInt(ids.length)]}`, TUS),
+      ),
   },
   {
     name: 'growth-create',
@@ -47,22 +72,34 @@ export const lines: readonly Line[] = [
     unit: 'requests a CPU s',
     better: 'higher',
     axis: STORED,
-    measure: (setting) => measureStores(setting, ({ contender }, amount) => repeat(contender, amount, 'POST', '/files/', { ...TUS, 'Upload-Length': '1000000' })),
+    measure: (setting) =>
+      measureStores(setting, ({ contender }, amount) =>
+        repeat(contender, amount, 'POST', '/files/', { ...TUS, 'Upload-Length': '1000000' }),
+      ),
   },
 ]
 
 async function measureSizes({ directory, rounds, quick }: Setting): Promise<readonly Series[]> {
-  return withContenders([LONGHAUL, BARE_WRITEV], directory, (contenders) => takeTurnsAlong(SIZE, contenders, Math.ceil(rounds / 2), (contender, x) =>
-    cpuOfAGiB(contender, { amount: Math.max(1, (256 * MIB) / x), length: quick ? x / 64 : x, atOnce: 1 })))
+  return withContenders([LONGHAUL, BARE_WRITEV], directory, (contenders) =>
+    takeTurnsAlong(SIZE, contenders, Math.ceil(rounds / 2), (contender, x) =>
+      cpuOfAGiB(contender, { amount: Math.max(1, (256 * MIB) / x), length: quick ? x / 64 : x, atOnce: 1 }),
+    ),
+  )
 }
 
 async function measureConnections({ directory, rounds, quick }: Setting): Promise<readonly Series[]> {
-  return withContenders([LONGHAUL], directory, (contenders) => takeTurnsAlong(CONNECTIONS, contenders, Math.ceil(rounds / 2), (contender, x) =>
-    cpuOfAGiB(contender, { amount: 1000, length: quick ? MIB / 64 : MIB, atOnce: x })))
+  return withContenders([LONGHAUL], directory, (contenders) =>
+    takeTurnsAlong(CONNECTIONS, contenders, Math.ceil(rounds / 2), (contender, x) =>
+      cpuOfAGiB(contender, { amount: 1000, length: quick ? MIB / 64 : MIB, atOnce: x }),
+    ),
+  )
 }
 
 /** CPU seconds a GiB for so many uploads as large as that, each over a connection of its own. */
-async function cpuOfAGiB(contender: Contender, { amount, length, atOnce }: { readonly amount: number; readonly length: number; readonly atOnce: number }): Promise<number> {
+async function cpuOfAGiB(
+  contender: Contender,
+  { amount, length, atOnce }: { readonly amount: number; readonly length: number; readonly atOnce: number },
+): Promise<number> {
   const numbers = Array.from({ length: amount }, (_, i) => i)
   const paths = await doAll(numbers, 16, async (i) => (contender.name.startsWith('bare') ? `/${i}` : createUpload(contender, length)))
   const cpu = await contender.cpuSeconds(async () => void (await doAll(paths, atOnce, (path) => sendBody(contender, path, length))))
@@ -77,7 +114,10 @@ interface Store {
 }
 
 /** Each point has a server and a directory of its own; what was created while it was measured is removed. */
-async function measureStores({ directory, rounds, quick }: Setting, ask: (store: Store, amount: number) => Promise<void>): Promise<readonly Series[]> {
+async function measureStores(
+  { directory, rounds, quick }: Setting,
+  ask: (store: Store, amount: number) => Promise<void>,
+): Promise<readonly Series[]> {
   const amount = quick ? 160 : 2000
   return withContenders(STORED.points.map(() => LONGHAUL), directory, async (contenders) => {
     const stores = new Map<number, Store>()

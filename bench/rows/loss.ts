@@ -57,7 +57,10 @@ export const rows: readonly Row[] = [
 ]
 
 /** Cuts uploads off, asks the server where they are, and takes the mean of what `cut` makes of that. */
-async function measureCuts({ directory, rounds, quick }: Setting, cut: (patch: OpenPatch) => Promise<(storedBytes: number) => number>): Promise<Measured> {
+async function measureCuts(
+  { directory, rounds, quick }: Setting,
+  cut: (patch: OpenPatch) => Promise<(storedBytes: number) => number>,
+): Promise<Measured> {
   const uploads = quick ? 1 : UPLOADS
   return withContenders([LONGHAUL, TUS_SERVER, BARE_NET], directory, (contenders) => takeTurns(contenders, rounds, async (contender) => {
     let sum = 0

@@ -46,7 +46,10 @@ export const rows: readonly Row[] = [
 
 async function measure({ directory, rounds, quick }: Setting, flags: readonly string[]): Promise<Measured> {
   const uploads = quick ? 100 : UPLOADS
-  const descriptions: readonly ContenderDescription[] = [{ name: 'longhaul', program: 'longhaul', flags }, { name: '@tus/server', program: 'tus-node-server', flags }]
+  const descriptions: readonly ContenderDescription[] = [
+    { name: 'longhaul', program: 'longhaul', flags },
+    { name: '@tus/server', program: 'tus-node-server', flags },
+  ]
   return takeTurns(descriptions, Math.min(rounds, MAX_ROUNDS), (description) => withContender(description, directory, async (contender) => {
     await warmUp(contender)
     const before = contender.residentKib()

@@ -27,7 +27,9 @@ export const rows: readonly Row[] = [
     title: 'POST, an upload is created',
     unit: 'requests a CPU s',
     measure: (setting) =>
-      measure(setting, [LONGHAUL, TUS_SERVER, BARE_CREATE], (contender, amount) => repeat(contender, amount, 'POST', '/files/', { ...TUS, ...METADATA, 'Upload-Length': '1000000' })),
+      measure(setting, [LONGHAUL, TUS_SERVER, BARE_CREATE], (contender, amount) =>
+        repeat(contender, amount, 'POST', '/files/', { ...TUS, ...METADATA, 'Upload-Length': '1000000' }),
+      ),
     targets: [{ against: '@tus/server', atLeast: 4 }],
   },
   {
@@ -36,7 +38,15 @@ export const rows: readonly Row[] = [
     unit: 'requests a CPU s',
     measure: (setting) =>
       measure(setting, [LONGHAUL, TUS_SERVER], (contender, amount) =>
-        repeat(contender, amount, 'POST', '/files/', { ...TUS, ...METADATA, 'Upload-Length': '1024', 'Content-Type': 'application/offset+octet-stream' }, KIB)),
+        repeat(
+          contender,
+          amount,
+          'POST',
+          '/files/',
+          { ...TUS, ...METADATA, 'Upload-Length': '1024', 'Content-Type': 'application/offset+octet-stream' },
+          KIB,
+        ),
+      ),
     targets: [{ against: '@tus/server', atLeast: 4 }],
   },
   {
@@ -51,10 +61,16 @@ export const rows: readonly Row[] = [
   },
 ]
 
-async function measure({ directory, rounds, quick }: Setting, descriptions: readonly ContenderDescription[], ask: (contender: Contender, amount: number, paths: readonly string[]) => Promise<void>): Promise<Measured> {
+async function measure(
+  { directory, rounds, quick }: Setting,
+  descriptions: readonly ContenderDescription[],
+  ask: (contender: Contender, amount: number, paths: readonly string[]) => Promise<void>,
+): Promise<Measured> {
   const amount = quick ? 160 : 4000
   return withContenders(descriptions, directory, (contenders) => takeTurns(contenders, rounds, async (contender) => {
-    const paths = contender.name.startsWith('bare') ? ['/'] : await doAll(Array.from({ length: UPLOADS }), 1, () => createUpload(contender, 1_000_000))
+    const paths = contender.name.startsWith('bare')
+      ? ['/']
+      : await doAll(Array.from({ length: UPLOADS }), 1, () => createUpload(contender, 1_000_000))
     const cpu = await contender.cpuSeconds(() => ask(contender, amount, paths))
     contender.clear()
     return amount / cpu

@@ -37,9 +37,16 @@ export const rows: readonly Row[] = [
   },
 ]
 
-async function measure({ directory, rounds }: Setting, descriptions: readonly ContenderDescription[], uploads: number, length: number): Promise<Measured> {
+async function measure(
+  { directory, rounds }: Setting,
+  descriptions: readonly ContenderDescription[],
+  uploads: number,
+  length: number,
+): Promise<Measured> {
   return withContenders(descriptions, directory, (contenders) => takeTurns(contenders, rounds, async (contender) => {
-    const paths = await Promise.all(Array.from({ length: uploads }, (_, i) => (contender.name.startsWith('bare') ? `/${i}` : createUpload(contender, length))))
+    const paths = await Promise.all(
+      Array.from({ length: uploads }, (_, i) => (contender.name.startsWith('bare') ? `/${i}` : createUpload(contender, length))),
+    )
     const cpu = await contender.cpuSeconds(async () => void (await Promise.all(paths.map((path) => sendBody(contender, path, length)))))
     contender.clear()
     return cpu / ((uploads * length) / GIB)

@@ -9,17 +9,20 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { FileStore, type FileStoreOptions } from '../../lib/file-store.ts'
+import { FileStore, type FileStoreOptions } from '../../lib/file-store/file-store.ts'
 import { ShutdownGroup } from '../../lib/shutdown-group.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
 import { serve } from './serve.ts'
 
-const { values: { sync, lock }, positionals: [directory = ''] } = parseArgs({ allowPositionals: true, options: { sync: { type: 'string' }, lock: { type: 'string' } } })
+const {
+  values: { sync, lock },
+  positionals: [directory = ''],
+} = parseArgs({ allowPositionals: true, options: { sync: { type: 'string' }, lock: { type: 'string' } } })
 
 const group = new ShutdownGroup()
 const shared = lock === 'file'
 const store = new FileStore(directory, { sync: sync as FileStoreOptions['sync'], shared })
-const locker = shared ? await (await import('../../lib/lock-files.ts')).LockFiles.open(join(directory, '.locks')) : undefined
+const locker = shared ? await (await import('../../lib/lock-files/lock-files.ts')).LockFiles.open(join(directory, '.locks')) : undefined
 const tus = tusHandler({ store, locker, signal: group.signal })
 const tracked = (listener: typeof tus.checkContinue) => (req: IncomingMessage, res: ServerResponse) => void group.run(listener(req, res))
 const server = createServer({ headersTimeout: 60_000 }, tracked(tus))

@@ -12,7 +12,10 @@ import { FileStore } from '@tus/file-store'
 import { Server } from '@tus/server'
 import { serve } from './serve.ts'
 
-/** How long stoppable waits for requests that are under way, in milliseconds: as long as http-terminator does by default. Its own default is for ever. */
+/**
+ * How long stoppable waits for requests that are under way, in milliseconds: as long as http-terminator does by default. Its own default is
+ * for ever.
+ */
 const STOPPABLE_GRACE_MS = 1000
 
 const { values: { stop }, positionals: [directory = ''] } = parseArgs({ allowPositionals: true, options: { stop: { type: 'string' } } })

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * Which hosts the program answers for.
+ * The hosts that the program answers for.
  *
- * A web page can have its own name resolve to this machine once it is loaded ("DNS rebinding"). The
- * browser then takes the program for the page's own server, and the page may read and write uploads,
- * although the program listens where only this machine, or this network, can reach it.
+ * After it has loaded, a web page can make its own name resolve to this machine ("DNS rebinding").
+ * The browser then takes the program for the page's own server. The page could read and write
+ * uploads, even if the program can be reached only from this machine or this network.
  *
- * Design. The requests of such a page carry the name of the page, so names that are not known are
- * refused. IP addresses are all accepted: nobody can make an address resolve to something else. That
- * keeps health checks, tunnels and mapped ports working. Ports are not compared, as they say nothing
+ * Design. The requests of such a page carry the page's name, so unknown names are refused. IP
+ * addresses are all accepted: nobody can make an address resolve to something else. That keeps
+ * health checks, tunnels and mapped ports working. Ports are not compared, as they say nothing
  * about who chose the name. `X-Forwarded-Host` is not read: anybody can send it.
  *
  * @module
@@ -19,20 +19,22 @@ import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import type { EarlyResponse } from '../early-response.ts'
 
-/** Where the names come from. */
+/** The options that name hosts. */
 export interface AllowedHostOptions {
   /** The address or name to listen on. */
   readonly host: string
-  /** The creation URL as clients see it; a path has no host. */
+  /** The creation URL as clients see it. If it is a path, it names no host. */
   readonly publicUrl: string | undefined
-  /** Further names, without ports; `*` stands for every name. */
+  /** More names, without ports; `*` accepts every name. */
   readonly allowedHosts: readonly string[]
 }
 
 /** The two parts of a request that name a host. */
 export type HostRequest = Pick<IncomingMessage, 'url' | 'rawHeaders'>
 
-/** `uri-host [ ":" port ]` (RFC 9110 section 7.2): a name or an IPv4 address, or an IPv6 address in brackets. */
+/**
+ * `uri-host [ ":" port ]` (RFC 9110 section 7.2): a name, an IPv4 address, or `[` IPv6 address `]`.
+ */
 const AUTHORITY = /^(?:([A-Za-z0-9_-][A-Za-z0-9._-]{0,253})|\[([0-9A-Fa-f:.]{2,45})\])(?::[0-9]{0,5})?$/
 
 /** `absolute-form` of a request target (RFC 9112 section 3.2.2), down to its authority. */
@@ -43,19 +45,19 @@ const headers = {
   'X-Content-Type-Options': 'nosniff',
   'Cache-Control': 'no-store',
 }
-const MALFORMED: EarlyResponse = { status: 400, headers, body: 'There must be one Host, and it must be valid\n' }
+const MALFORMED: EarlyResponse = { status: 400, headers, body: 'The request must have exactly one valid Host header\n' }
 const MISDIRECTED: EarlyResponse = {
   status: 421,
   headers,
-  body: 'This server does not answer for this host name. Its operator can add the name with --allowed-host\n',
+  body: 'This server does not serve this host name. Its operator can allow the name with --allowed-host\n',
 }
 
 /**
- * Returns a check of requests, which gives the answer to a request that must be refused: 421 if it is
- * for another host, 400 if its host is malformed or given twice.
+ * Returns a function that checks a request and returns the response if it must be refused: 421 if
+ * it is for another host, 400 if its host is malformed or given twice.
  *
- * Accepted are IP addresses, `localhost` and names that end with `.localhost`, the names in the
- * options, and requests of HTTP/1.0 that name no host: no browser sends those.
+ * It accepts IP addresses, `localhost`, names that end with `.localhost`, the names in the options,
+ * and HTTP/1.0 requests without a host, which no browser sends.
  */
 export function hostCheck(options: AllowedHostOptions): (request: HostRequest) => EarlyResponse | undefined {
   const { host, publicUrl = '', allowedHosts } = options
@@ -73,8 +75,8 @@ export function hostCheck(options: AllowedHostOptions): (request: HostRequest) =
 }
 
 /**
- * Reads `example.com:8080`, `127.0.0.1` or `[::1]:1080` as the host alone: in lower case, without
- * brackets and without the dot that may end a name. `undefined` for anything else.
+ * Reads the host of `example.com:8080`, `127.0.0.1` or `[::1]:1080`: in lower case, without
+ * brackets and without a dot at the end. Returns `undefined` for anything else.
  */
 export function parseHost(authority: string): string | undefined {
   const [, name, address] = AUTHORITY.exec(authority) ?? []

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * Keeps a server below a number of connections, in such a way that those with work to do stay.
+ * Limits the connections of a server, and keeps those that have work to do.
  *
- * Node's own limit (`server.maxConnections`) closes the newcomer, so somebody who opens connections
- * and sends nothing could keep everybody else out.
+ * Node's own limit (`server.maxConnections`) closes the newcomer. So a client that opens
+ * connections and sends nothing could keep everybody else out.
  *
- * Design. When there is no place left, a connection that waits for nothing makes room: the one that
- * has been idle for the longest time, or else one whose request was refused and whose client goes on
- * sending. Without either, the newcomer is answered 503.
+ * Design. At the limit, a connection without work makes room: the one that has been idle for
+ * longest, or else one whose request was refused and whose client is still sending. If there is
+ * neither, the newcomer gets 503.
  *
- * A socket that is closed with bytes unread is reset, and its client never sees an answer. So an idle
- * connection stays for a moment, as its next request may be on its way; one that was refused has a
- * moment to read that; and of a newcomer that is turned away, the request is read and discarded. But
- * where a quarter of all are idle, or refused, the oldest of them goes at once: else a stranger with
- * many could keep others out.
+ * If a socket is closed with bytes unread, it is reset and its client never sees an answer. So an
+ * idle connection stays for a moment, as its next request may be on the way. A refused one has a
+ * moment to read its answer. The request of a newcomer that is turned away is read and discarded.
+ * But when more than a quarter of all connections are idle, or refused, the oldest of them is
+ * closed at once: otherwise one client with many connections could keep others out.
  *
  * @module
  */
@@ -24,32 +24,34 @@ import type { Socket } from 'node:net'
 
 const BUSY = 'HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
 
-/** How long a connection stays that is idle, or whose client was refused or turned away, in milliseconds. */
+/** How long a connection stays that is idle, refused or turned away, in milliseconds. */
 const LINGER_MS = 1000
-/** Beyond this part of all connections, idle and refused ones do not stay. */
+/** Beyond this share of all connections, idle or refused ones do not stay. */
 const LINGERING_PART = 1 / 4
-/** How many of those that were turned away may stay at once. */
+/** How many connections that were turned away may stay at once. */
 const MAX_LINGERING = 32
 
 /** The connections of one server. */
 export class Connections {
   readonly #max: number
-  /** Those without a request, and since when, in that order. */
+  /** Connections without a request, and since when; the oldest first. */
   readonly #idle = new Map<Socket, number>()
-  /** Those with one, and the response to the latest of theirs. */
+  /** Connections with a request, and the response to their latest one. */
   readonly #active = new Map<Socket, ServerResponse>()
-  /** How many of those that were turned away are still open. */
+  /** How many connections that were turned away are still open. */
   #lingering = 0
   /** When a response was first seen to be a refusal. */
   readonly #refusedAtMs = new WeakMap<ServerResponse, number>()
 
-  /** Limits the server, before it listens. */
+  /** Limits a server. Call it before the server listens. */
   constructor(server: Server, max: number) {
     this.#max = max
     server.on('connection', (socket: Socket) => this.#onConnection(socket))
   }
 
-  /** Takes note of a request. Returns false if its connection was turned away or closed: do not serve it. */
+  /**
+   * Records a request. Returns false if its connection was turned away or closed: do not serve it.
+   */
   onRequest(req: IncomingMessage, res: ServerResponse): boolean {
     const { socket } = req
     if (!this.#idle.delete(socket) && !this.#active.has(socket)) {
@@ -86,7 +88,7 @@ export class Connections {
   #makeRoom(): boolean {
     const socket = this.#findIdle() ?? this.#findRefused()
     if (!socket) return false
-    this.#forget(socket) // its 'close' comes later than the next connections
+    this.#forget(socket) // its 'close' may come after the next connections
     socket.destroy()
     return true
   }

@@ -1,38 +1,38 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * How many connections and uploads the descriptors of the process are enough for.
+ * How many connections and bodies the process has descriptors for.
  *
- * Each connection and each open file takes a descriptor, and the system allows a process only so many.
- * When none is left, the system resets new connections and no file can be opened, so one client with
- * many connections could stop the server for all others.
+ * Each connection and each open file takes a descriptor, and the system limits them per process.
+ * When none is left, the system resets new connections and no file can be opened. So one client
+ * with many connections could stop the server for all others.
  *
- * Design. What is left after the process itself has its share is divided by five. Two fifths are for
- * connections, and two for a file that each of these may have open. The last one is for the second file
- * that a body may need, so there are half as many bodies as connections. A client that is over the
- * number of bodies still has a connection, and so gets its 503.
+ * Design. The process keeps a reserve, and the rest is divided by five. Two fifths are for
+ * connections. Two are for a file that each of these may have open. The last is for the second file
+ * that a body may need, so there are half as many bodies as connections. A client whose body is one
+ * too many still has a connection, and so gets its 503.
  *
  * @module
  */
 
 /** What a process can serve at once. */
 export interface Capacity {
-  /** Bodies. */
+  /** Bodies received at once. */
   readonly maxConcurrent: number
-  /** Connections; `undefined`: any number. */
+  /** Open connections; `undefined`: any number. */
   readonly maxConnections: number | undefined
 }
 
-/** What Node, the logs, the locks and the sweep take, with room to spare. */
+/** For Node, the log, the locks and the sweep, with room to spare. */
 const RESERVED = 64
 
-/** More than one process can receive at a useful speed. */
+/** More bodies than one process can receive at a useful speed. */
 const MAX_BODIES = 10_000
 
 /**
- * The most descriptors that this process may have open; `undefined` where there is no limit, or none
- * that can be read, as on Windows. Node has raised it as far as it may when it started. Takes a few
- * milliseconds, and needs no access to files.
+ * Returns how many descriptors this process may have open. `undefined`: there is no limit, or it
+ * cannot be read, as on Windows. Node raises the limit as far as it may when it starts. The call
+ * takes a few milliseconds and needs no access to files.
  */
 export function readDescriptorLimit(): number | undefined {
   const report = process.report?.getReport() as { userLimits?: { open_files?: { soft?: unknown } } } | undefined
@@ -41,8 +41,8 @@ export function readDescriptorLimit(): number | undefined {
 }
 
 /**
- * Divides a number of descriptors. With `maxConcurrent` that many bodies are taken, and connections get
- * half of what one descriptor for each body leaves; but each body has a connection.
+ * Divides a number of descriptors. If `maxConcurrent` is given, that many bodies are accepted.
+ * Connections then get half of what remains after one descriptor per body; each body has one.
  */
 export function capacityOf(limit: number | undefined, maxConcurrent?: number): Capacity {
   const available = limit === undefined ? Infinity : Math.max(limit - RESERVED, 5)

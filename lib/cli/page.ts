@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * Serves the page at `/`: files as they lie in `lib/page`, with what the page must know written into
- * its HTML, and headers that let it run its own scripts, reach the uploads and do nothing else.
+ * Serves the page at `/`: the files of `lib/page`, with the settings written into its HTML. Its
+ * headers let it run its own scripts and reach the uploads, and nothing else.
  *
  * @module
  */
@@ -10,14 +10,15 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { extname } from 'node:path'
 import { evaluatePreconditions } from '../download/preconditions.ts'
 import { respondEarly, type EarlyResponse } from '../early-response.ts'
 
-/** What the page must know. */
+/** The settings that the page needs. */
 export interface PageOptions {
-  /** The path of the creation URL as it arrives, with a slash at both ends. */
+  /** The path of the creation URL as the server sees it, with a slash at both ends. */
   readonly path: string
-  /** The same as browsers see it, where a proxy changes it. */
+  /** The creation URL as browsers see it, if a proxy changes it. */
   readonly publicUrl: string | undefined
   /** In bytes. */
   readonly maxSize: number
@@ -25,24 +26,23 @@ export interface PageOptions {
   readonly download: boolean
 }
 
-/** Answers a request for one of the page's files; `undefined` if it is for something else. */
+/** Answers a request for one of the page's files; returns `undefined` for any other request. */
 export type Page = (req: IncomingMessage, res: ServerResponse) => Promise<void> | undefined
 
 interface PageFile {
   readonly body: string
   readonly mediaType: string
-  /** As the `ETag` header has it, in its quotes. */
+  /** Its `ETag`, with the quotes. */
   readonly etag: string
 }
 
-/** The same place from `lib/cli` and, compiled, from `dist/cli`. */
+/** Reached from `lib/cli` and, compiled, from `dist/cli`. */
 const FOLDER = new URL('../../lib/page/', import.meta.url)
 
-const FILES: ReadonlyMap<string, readonly [name: string, mediaType: string]> = new Map<string, readonly [string, string]>([
-  ['/', ['index.html', 'text/html; charset=utf-8']],
-  ['/page.css', ['page.css', 'text/css; charset=utf-8']],
-  ...['page', 'upload', 'request', 'trouble', 'words', 'memory'].map((name) => [`/${name}.js`, [`${name}.js`, 'text/javascript; charset=utf-8']] as const),
-])
+const NAMES = [
+  'index.html', 'page.css', 'page.js', 'upload.js', 'request.js', 'trouble.js', 'words.js', 'memory.js',
+] as const
+const MEDIA_TYPES: Readonly<Record<string, string>> = { html: 'text/html', css: 'text/css', js: 'text/javascript' }
 
 const REFUSAL: EarlyResponse = {
   status: 405,
@@ -50,22 +50,19 @@ const REFUSAL: EarlyResponse = {
   body: 'This method is not allowed here\n',
 }
 
-/** `absolute-form` or `origin-form` of a request target (RFC 9112 section 3.2), down to its path. */
+/**
+ * `absolute-form` or `origin-form` of a request target (RFC 9112 section 3.2), down to its path.
+ */
 const PATH = /^(?:https?:\/\/[^/?#]*)?([^?#]*)/i
 
 /**
- * Reads the page's files, once.
+ * Reads the page's files once.
  *
- * @throws what the file system says, if one of them cannot be read.
+ * @throws the error of the file system if one of them cannot be read.
  */
 export function readPage(options: PageOptions): Page {
   const common = headersOf(options)
-  const files = new Map(Array.from(FILES, ([path, [name, mediaType]]) => {
-    const text = readFileSync(new URL(name, FOLDER), 'utf8')
-    const body = name === 'index.html' ? fill(text, options) : text
-    const etag = `"${createHash('sha256').update(body).digest('base64url')}"`
-    return [path, { body, mediaType, etag }] as const
-  }))
+  const files = new Map(NAMES.map((name) => [name === 'index.html' ? '/' : `/${name}`, readPageFile(name, options)]))
   return (req, res) => {
     const [, path = ''] = PATH.exec(req.url ?? '') ?? []
     const file = files.get(path || '/') // `http://host` is `http://host/` (RFC 9110 section 4.2.3)
@@ -77,19 +74,30 @@ export function readPage(options: PageOptions): Page {
   }
 }
 
-function contentOf({ body, mediaType, etag }: PageFile, { headers: { 'if-none-match': ifNoneMatch } }: IncomingMessage): EarlyResponse {
-  const verdict = evaluatePreconditions({ 'if-none-match': ifNoneMatch }, { etag, modifiedSeconds: 0 })
+function readPageFile(name: (typeof NAMES)[number], options: PageOptions): PageFile {
+  const text = readFileSync(new URL(name, FOLDER), 'utf8')
+  const body = name === 'index.html' ? fill(text, options) : text
+  const mediaType = `${MEDIA_TYPES[extname(name).slice(1)]}; charset=utf-8`
+  return { body, mediaType, etag: `"${createHash('sha256').update(body).digest('base64url')}"` }
+}
+
+function contentOf({ body, mediaType, etag }: PageFile, { headers }: IncomingMessage): EarlyResponse {
+  const verdict = evaluatePreconditions({ 'if-none-match': headers['if-none-match'] }, { etag, modifiedSeconds: 0 })
   if (verdict === 'not-modified') return { status: 304, headers: { ETag: etag } }
   return { status: 200, headers: { ETag: etag, 'Content-Type': mediaType }, body }
 }
 
-/** Its scripts and style are files of this origin; everything else is switched off, sinks that make HTML of text included. */
+/**
+ * The page's scripts and styles are files of this origin. Everything else is forbidden, including
+ * the functions that turn text into HTML.
+ */
 function headersOf({ publicUrl }: PageOptions): Readonly<Record<string, string>> {
   const elsewhere = publicUrl !== undefined && URL.canParse(publicUrl) ? ` ${new URL(publicUrl).origin}` : ''
   return {
     'Content-Security-Policy': [
-      "default-src 'none'", "script-src 'self'", "style-src 'self'", 'img-src data:', `connect-src 'self'${elsewhere}`,
-      "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'",
+      "default-src 'none'", "script-src 'self'", "style-src 'self'", 'img-src data:',
+      `connect-src 'self'${elsewhere}`, "base-uri 'none'", "form-action 'none'",
+      "frame-ancestors 'none'", "require-trusted-types-for 'script'",
     ].join('; '),
     'Cache-Control': 'no-cache',
     'Cross-Origin-Opener-Policy': 'same-origin',
@@ -99,10 +107,12 @@ function headersOf({ publicUrl }: PageOptions): Readonly<Record<string, string>>
   }
 }
 
-/** Puts values in the places of `%name%`. */
+/** Replaces each `%name%` by its value. */
 function fill(html: string, { path, publicUrl, maxSize, download }: PageOptions): string {
-  const values = new Map<string, unknown>([['endpoint', publicUrl ?? path], ['maxSize', maxSize], ['download', download]])
-  return html.replace(/%([A-Za-z]+)%/g, (place, name: string) => (values.has(name) ? escapeHtml(String(values.get(name))) : place))
+  const values = new Map<string, unknown>(Object.entries({ endpoint: publicUrl ?? path, maxSize, download }))
+  return html.replace(/%([A-Za-z]+)%/g, (place, name: string) => {
+    return values.has(name) ? escapeHtml(String(values.get(name))) : place
+  })
 }
 
 function escapeHtml(text: string): string {

@@ -54,7 +54,8 @@ export function parseByteRange(header: string | undefined, length: number): Byte
   }
   const [matched, first, last, suffix] = RANGE.exec(header ?? '') ?? []
   if (matched === undefined) return WHOLE
-  return first === undefined ? suffixRange(Number(suffix), length) : intRange(Number(first), last ? Number(last) : Infinity, length)
+  if (first === undefined) return suffixRange(Number(suffix), length)
+  return intRange(Number(first), last ? Number(last) : Infinity, length)
 }
 
 function intRange(first: number, last: number, length: number): ByteRange {

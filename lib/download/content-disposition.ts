@@ -15,7 +15,10 @@ const MAX_NAME_BYTES = 255
 /** With the `u` flag a pair is one character, so that this is a surrogate without the other one. */
 const LONE_SURROGATE = /\p{Surrogate}/gu
 
-/** Controls, separators of lines, and what makes text run the other way: `gpj.exe` can look like `exe.jpg`. */
+/**
+ * Controls, separators of lines, and what makes text run the other way: `gpj.exe` can look like
+ * `exe.jpg`.
+ */
 const INVISIBLE = /[\p{Control}\u2028-\u202e\u2066-\u2069]/gu
 
 /** Whatever hides a file, or names a folder: `.profile`, `..`. */
@@ -46,8 +49,8 @@ const NOT_ATTR_CHAR = /['()*]/g
  * and no parameter added. See {@link sanitizeFilename} for what becomes of the name.
  *
  * ```
- * formatContentDisposition('attachment', 'a b.txt')  // attachment; filename="a b.txt"
- * formatContentDisposition('attachment', 'naïve.md') // attachment; filename="na_ve.md"; filename*=UTF-8''na%C3%AFve.md
+ * formatContentDisposition('inline', 'a b') // inline; filename="a b"
+ * formatContentDisposition('inline', 'ï')   // inline; filename="_"; filename*=UTF-8''%C3%AF
  * ```
  */
 export function formatContentDisposition(type: 'attachment' | 'inline', filename: string | undefined): string {
@@ -77,5 +80,6 @@ export function sanitizeFilename(text: string): string | undefined {
 }
 
 function encodeAttribute(text: string): string {
-  return encodeURIComponent(text).replace(NOT_ATTR_CHAR, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`)
+  const escape = (character: string): string => `%${character.charCodeAt(0).toString(16).toUpperCase()}`
+  return encodeURIComponent(text).replace(NOT_ATTR_CHAR, escape)
 }

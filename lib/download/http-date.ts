@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * Dates in headers: `Last-Modified` and the conditions that compare with it (RFC 9110 section 5.6.7).
+ * Dates in headers: `Last-Modified` and the conditions that compare with it (RFC 9110 section
+ * 5.6.7).
  *
  * They are whole seconds since 1970 here, because a header holds no more: dates that are compared
  * with a fraction on one side only are never equal.
@@ -39,7 +40,9 @@ export function parseHttpDate(text: string): number | undefined {
   return date.toUTCString() === text ? date.getTime() / 1000 : undefined
 }
 
-/** Writes seconds since 1970 as an IMF-fixdate. Years of other than four digits do not fit into one. */
+/**
+ * Writes seconds since 1970 as an IMF-fixdate. Years of other than four digits do not fit into one.
+ */
 export function formatHttpDate(seconds: number): string {
   return new Date(seconds * 1000).toUTCString()
 }

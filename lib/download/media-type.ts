@@ -10,7 +10,8 @@
  * ```
  * media-type = token "/" token [ OWS ";" … ]      ; what follows the semicolon is not read
  * token      = 1*tchar
- * tchar      = ALPHA / DIGIT / "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "." / "^" / "_" / "`" / "|" / "~"
+ * tchar      = ALPHA / DIGIT / "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "." / "^"
+ *            / "_" / "`" / "|" / "~"
  * ```
  */
 const MEDIA_TYPE = /^([!#$%&'*+\-.^_`|~0-9a-z]+\/[!#$%&'*+\-.^_`|~0-9a-z]+)[ \t]*(?:;|$)/i

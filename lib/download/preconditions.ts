@@ -16,7 +16,9 @@ export interface Validators {
   readonly modifiedSeconds: number
 }
 
-/** The headers that are conditions; `req.headers` of `node:http` and `node:http2` is one of these. */
+/**
+ * The headers that are conditions; `req.headers` of `node:http` and `node:http2` is one of these.
+ */
 export interface ConditionalHeaders {
   readonly 'if-match'?: string | undefined
   readonly 'if-none-match'?: string | undefined
@@ -41,8 +43,8 @@ const ENTITY_TAGS = /^(?:[ \t]*(?:(?:W\/)?"[!#-~\x80-\xff]*"[ \t]*)?(?:,|$))+$/
 const ENTITY_TAG = /(?:W\/)?"[^"]*"/g
 
 /**
- * Tells whether a GET or HEAD is to be answered with the content, in the order of RFC 9110
- * section 13.2.2:
+ * Tells whether a GET or HEAD is to be answered with the content, in the order of RFC 9110 section
+ * 13.2.2:
  *
  * 1. `If-Match` without this tag: `failed`. Tags are compared strongly: a weak one never matches.
  * 2. Only where that is absent, `If-Unmodified-Since` with an earlier date: `failed`.
@@ -53,9 +55,8 @@ const ENTITY_TAG = /(?:W\/)?"[^"]*"/g
  * Either way a header that is there, however malformed, is not an absent one.
  */
 export function evaluatePreconditions(headers: ConditionalHeaders, current: Validators): Verdict {
-  const {
-    'if-match': ifMatch, 'if-none-match': ifNoneMatch, 'if-modified-since': ifModifiedSince, 'if-unmodified-since': ifUnmodifiedSince,
-  } = headers
+  const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = headers
+  const { 'if-modified-since': ifModifiedSince, 'if-unmodified-since': ifUnmodifiedSince } = headers
   if (ifMatch !== undefined) {
     if (!hasTag(ifMatch, (tag) => isSameStrongTag(tag, current.etag))) return 'failed'
   } else if (ifUnmodifiedSince !== undefined) {

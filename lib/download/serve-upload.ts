@@ -4,10 +4,11 @@
  * Serves a finished upload over `node:http` and `node:http2`: whole, in part, or not at all because
  * the client has it.
  *
- * Content that strangers uploaded is served from an origin that others trust. Three walls keep it
- * from acting there: only the media types of a list are shown and every other one is saved as a file
- * of no type; browsers may not guess a type (`nosniff`); and whatever is shown all the same runs in
- * a sandbox without scripts (`Content-Security-Policy`). An origin of its own is a better wall yet.
+ * Content that strangers uploaded is served from an origin that others trust.
+ * Three walls keep it from acting there: only the media types of a list are shown
+ * and every other one is saved as a file of no type; browsers may not guess a
+ * type (`nosniff`); and whatever is shown all the same runs in a sandbox without
+ * scripts (`Content-Security-Policy`). An origin of its own is a better wall yet.
  *
  * @module
  */
@@ -19,7 +20,7 @@ import { formatContentDisposition } from './content-disposition.ts'
 import { formatHttpDate } from './http-date.ts'
 import { parseMediaType } from './media-type.ts'
 import { evaluatePreconditions, rangeApplies, type Validators } from './preconditions.ts'
-import { isGone, sendBody, type DownloadRequest, type DownloadResponse } from './send-body.ts'
+import { isGone, sendBody, type DownloadExchange, type DownloadRequest } from './send-body.ts'
 
 /** An upload that is complete; its content never changes. */
 export interface FinishedUpload {
@@ -35,11 +36,15 @@ export interface FinishedUpload {
 
 /** Options of {@link serveUpload}. */
 export interface ServeUploadOptions {
-  /** Opens the content from `start` up to, but not including, `end`. It is called for one byte at least. */
+  /**
+   * Opens the content from `start` up to, but not including, `end`. It is called for one byte at
+   * least.
+   */
   readonly read: (range: { readonly start: number; readonly end: number }) => Readable
   /**
-   * Media types that a browser may show, in lower case, without parameters; see `INLINE_MEDIA_TYPES`.
-   * Active content does not belong here: HTML, SVG, XML, PDF. The sandbox is the second wall, not the first.
+   * Media types that a browser may show, in lower case, without parameters; see
+   * `INLINE_MEDIA_TYPES`. Active content does not belong here: HTML, SVG, XML, PDF. The sandbox is
+   * the second wall, not the first.
    */
   readonly inline: readonly string[]
   /** Sent with every answer, for CORS perhaps. Replaces the policy headers of the same name. */
@@ -80,8 +85,8 @@ const POLICY = {
  *    it is not to be heard, and several ranges never are.
  * 3. Otherwise 200. HEAD gets the same headers and no body.
  *
- * The type is what the metadata declare (`filetype`, `type` or `contentType`) if `inline` has it, and
- * `application/octet-stream`, to be saved as a file, if not. The name is `filename` or `name`.
+ * The type is what the metadata declare (`filetype`, `type` or `contentType`) if `inline` has it,
+ * and `application/octet-stream`, to be saved as a file, if not. The name is `filename` or `name`.
  *
  * It resolves when the answer is finished, or the client has left, or had left before. `read` is
  * called only if there is something to send. It does not ask who may see the upload, and leaves
@@ -92,13 +97,13 @@ const POLICY = {
  * 500 say. If it is true, the response was destroyed, which is how a client learns of it.
  */
 export async function serveUpload(
-  req: DownloadRequest,
-  res: DownloadResponse,
+  exchange: DownloadExchange,
   upload: FinishedUpload,
   options: ServeUploadOptions,
 ): Promise<void> {
+  const { req, res } = exchange
   const { read, inline, headers = {}, signal } = options
-  if (isGone(req, res)) return
+  if (isGone(exchange)) return
   signal?.throwIfAborted()
 
   const { status, headers: own, content } = answerTo(req, upload, inline)
@@ -110,7 +115,7 @@ export async function serveUpload(
     out.writeHead(status)
   }
   if (content) {
-    await sendBody(req, res, read(content), { length: content.end - content.start, writeHead, signal })
+    await sendBody(exchange, read(content), { length: content.end - content.start, writeHead, signal })
   } else {
     writeHead()
     out.end()
@@ -136,13 +141,19 @@ function answerTo(req: DownloadRequest, upload: FinishedUpload, inline: readonly
   if (range.kind === 'unsatisfiable') {
     return { status: 416, headers: { ...always, 'Content-Range': `bytes */${length}`, 'Content-Length': '0' } }
   }
-  const { start, end } = range.kind === 'part' ? range : { start: 0, end: length }
-  const headers: Record<string, string> = { ...always, ...describe(upload.metadata, inline), 'Content-Length': String(end - start) }
-  if (range.kind === 'part') headers['Content-Range'] = `bytes ${start}-${end - 1}/${length}`
-  return { status: range.kind === 'part' ? 206 : 200, headers, ...(isHead || start === end ? {} : { content: { start, end } }) }
+  const isPart = range.kind === 'part'
+  const { start, end } = isPart ? range : { start: 0, end: length }
+  const headers = {
+    ...always,
+    ...contentHeaders(upload.metadata, inline),
+    'Content-Length': String(end - start),
+    ...(isPart ? { 'Content-Range': `bytes ${start}-${end - 1}/${length}` } : {}),
+  }
+  const hasBody = !isHead && start < end
+  return { status: isPart ? 206 : 200, headers, ...(hasBody ? { content: { start, end } } : {}) }
 }
 
-/** An id that is used again has another time of creation, so the tag is strong (RFC 9110 section 8.8.1). */
+/** An id that is used again has another time of creation: a strong tag (RFC 9110 section 8.8.1). */
 function validatorsOf({ id, createdAt, updatedAt }: FinishedUpload): Validators {
   return {
     etag: `"${id}-${createdAt.getTime().toString(36)}"`,
@@ -150,11 +161,13 @@ function validatorsOf({ id, createdAt, updatedAt }: FinishedUpload): Validators 
   }
 }
 
-function describe(metadata: ReadonlyMap<string, string>, inline: readonly string[]): Record<string, string> {
+/** What the content is called and taken for. */
+function contentHeaders(metadata: ReadonlyMap<string, string>, inline: readonly string[]): Record<string, string> {
   const declared = parseMediaType(metadata.get('filetype') ?? metadata.get('type') ?? metadata.get('contentType') ?? '')
+  const filename = metadata.get('filename') ?? metadata.get('name')
   const shown = declared !== undefined && inline.includes(declared)
   return {
     'Content-Type': shown ? declared : 'application/octet-stream',
-    'Content-Disposition': formatContentDisposition(shown ? 'inline' : 'attachment', metadata.get('filename') ?? metadata.get('name')),
+    'Content-Disposition': formatContentDisposition(shown ? 'inline' : 'attachment', filename),
   }
 }

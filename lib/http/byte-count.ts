@@ -6,7 +6,7 @@
  * @module
  */
 
-/** `byte-count = "0" / ( %x31-39 *DIGIT )`: tus asks for a non-negative integer; one spelling a number. */
+/** `byte-count = "0" / ( %x31-39 *DIGIT )`: not negative, and one spelling per number. */
 const BYTE_COUNT = /^(?:0|[1-9][0-9]{0,15})$/
 
 /**

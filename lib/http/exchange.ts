@@ -1,26 +1,39 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * One request on its way through the handler: what its headers say, and how it is answered.
+ * One request on its way through the handler, and the protocol that it is in.
  *
- * Every answer goes through `respondEarly`, because any request may have a body that is still on
- * its way.
+ * Both stand in this file because they name each other: a request carries its protocol, and a
+ * protocol serves requests.
  *
  * @module
  */
 
-import { STATUS_CODES, validateHeaderName, validateHeaderValue, type ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
-import { respondEarly, type EarlyResponse, type EarlyResponseOptions } from '../early-response.ts'
-import type { Requester } from '../upload/context.ts'
-import { UploadError, type UploadErrorCode } from '../upload/errors.ts'
-import { publishError } from '../upload/events.ts'
+import type { Requester, UploadContext } from '../upload/context.ts'
+import type { UploadError } from '../upload/errors.ts'
 import type { UploadRequest } from '../upload/hooks.ts'
+import type { Upload } from '../upload/types.ts'
 import type { Addresses } from './location.ts'
-import type { Headers, Protocol } from './protocol.ts'
+import type { Target } from './request-target.ts'
 
 /** The response that belongs to an `UploadRequest`. */
 export type UploadResponse = ServerResponse | Http2ServerResponse
+
+/** Header fields by their names. */
+export type Headers = Readonly<Record<string, string>>
+
+/** A final response. */
+export interface Answer {
+  readonly status: number
+  readonly headers?: Headers
+  /** Default: empty. */
+  readonly text?: string
+}
+
+/** How a protocol answers an error. What is missing comes from the table of errors. */
+export type Refusal = Partial<Answer>
 
 /** One request on its way through the handler. */
 export interface Exchange extends Requester {
@@ -29,140 +42,49 @@ export interface Exchange extends Requester {
   readonly addresses: Addresses
   /** The protocol that the request is in. */
   readonly protocol: Protocol
-  /** What it asks for, which its own method need not say. */
+  /**
+   * What it asks for, which may differ from its own method; `undefined`: what says so is malformed.
+   */
   readonly method: string | undefined
-  /** Answers in the server's place if that takes too long; runs only while the client waits for the server. */
+  /**
+   * Answers 503 if the server takes too long. It runs only while the client waits for the server.
+   */
   readonly watchdog: { readonly start: () => void; readonly stop: () => void }
-  /** Whether the client holds its body back until it hears `100 Continue`. */
+  /** Whether the client holds its body back until it gets `100 Continue`. */
   awaitsContinue: boolean
-  /** Whether an answer has been decided, if not sent yet. */
+  /** Whether the answer has been decided. It may not have been sent yet. */
   answered: boolean
-  /** What every answer to this request says, whatever it is. */
+  /** Sent with every answer to this request. */
   headers: Headers
 }
 
-/** How long a body may still begin to come that was held back; most clients wait as long for `100 Continue`. */
-const CONTINUE_LINGER_MS = 1000
-
-/** These have no body, whatever a hook wants. */
-const BODYLESS: readonly number[] = [204, 205, 304]
-
-/** Fields about the connection, which is ours. A proxy removes them too (RFC 9110 section 7.6.1). */
-const HOP_BY_HOP =
-  /^(?:connection|content-length|http2-settings|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade)$/i
-
-/**
- * The most that the headers of an answer may be over HTTP/2, in bytes. Beyond 65,536, Node closes the stream without
- * an answer, and ends the session with all that others have on it.
- */
-const MAX_HTTP2_HEADERS = 60_000
-
-/** Errors that go away by themselves. */
-const TRANSIENT: readonly UploadErrorCode[] = ['SHORT', 'IDLE', 'LOCKED', 'BUSY', 'LOCK_LOST', 'OVERDUE', 'SHUTTING_DOWN']
-
-/** Answers an error, in the words of the protocol. */
-export function respondError(exchange: Exchange, error: UploadError, options?: EarlyResponseOptions): Promise<void> {
-  const { status = error.status, headers = {}, text = error.message } = exchange.protocol.refuse(exchange, error)
-  const retry: Headers = TRANSIENT.includes(error.code) ? { 'Retry-After': '1' } : {}
-  return respond(exchange, status, { ...retry, ...headers, ...error.headers }, text, options)
+/** One protocol, with its options and surroundings. Several can be spoken at one address. */
+export interface Protocol {
+  /** Whether a request is in this protocol. */
+  claims(req: UploadRequest, target: Target): boolean
+  /** Which method a request means; `undefined`: what says so is malformed. */
+  methodOf(req: UploadRequest): string | undefined
+  /** The methods of the creation URL and of an upload URL. */
+  methodsOf(kind: 'creation' | 'upload'): readonly string[]
+  /** The headers with which it answers OPTIONS. */
+  discovery(): Headers
+  /** Sent with every answer. */
+  readonly headers: Headers
+  /** The field that a request has only if it is in this protocol, in lower case. */
+  readonly marks: string
+  /** The fields of requests and of responses that pages of other origins may use. */
+  readonly requestFields: readonly string[]
+  readonly responseFields: readonly string[]
+  /** Further headers of a download of an upload. Default: none. */
+  downloadFields?(exchange: Exchange, upload: Upload): Headers
+  /** Serves a request of one of its methods but OPTIONS; throws an `UploadError` to refuse. */
+  serve(exchange: Exchange, target: Exclude<Target, { readonly kind: 'none' }>): Promise<void>
+  /** How it answers an error. */
+  refuse(exchange: Exchange, error: UploadError): Refusal
 }
 
-/**
- * Answers, unless somebody has already. Does not reject. A store or a hook may have brought in a
- * header that cannot be sent: then the answer is `INTERNAL`, and that is published.
- */
-export async function respond(
-  exchange: Exchange,
-  status: number,
-  headers: Headers,
-  text = '',
-  options: EarlyResponseOptions = holdsBodyBack(exchange) ? { lingerMs: CONTINUE_LINGER_MS } : {},
-): Promise<void> {
-  if (exchange.answered || exchange.res.headersSent) return
-  exchange.answered = true
-  exchange.watchdog.stop()
-  const { req, res } = exchange
-  try {
-    await respondEarly(req, res, responseTo(exchange, status, headers, text), options)
-  } catch (cause) {
-    if (res.headersSent) { // somebody else has begun an answer
-      publishError(cause as Error, req)
-      return hangUp(res)
-    }
-    const error = new UploadError('INTERNAL', undefined, cause)
-    publishError(error, req)
-    for (const name of Object.keys(headers)) res.removeHeader(name)
-    const failure = responseTo(exchange, error.status, {}, error.message)
-    await respondEarly(req, res, failure, options).catch(() => hangUp(res))
-  }
-}
+/** Answers a request for the bytes of an upload. */
+export type Download = (exchange: Exchange, id: string) => Promise<void>
 
-/** Throws if the status or the headers cannot be sent. */
-function responseTo(exchange: Exchange, status: number, headers: Headers, text: string): EarlyResponse {
-  if (!(status >= 200 && status <= 599)) {
-    throw new RangeError(`Cannot answer as the status must be 200 to 599: received ${status}`)
-  }
-  const { protocol, method, req } = exchange
-  const own = Object.entries(headers).filter(([name]) => !HOP_BY_HOP.test(name))
-  for (const [name, value] of own) { // over HTTP/2, Node does not look
-    validateHeaderName(name)
-    validateHeaderValue(name, value)
-  }
-  const hasText = text !== ''
-  const bodyless = method === 'HEAD' || req.method === 'HEAD' || BODYLESS.includes(status)
-  const all = {
-    ...protocol.headers,
-    'Cache-Control': 'no-store',
-    ...(hasText ? { 'Content-Type': 'text/plain; charset=utf-8', 'X-Content-Type-Options': 'nosniff' } : {}),
-    ...exchange.headers,
-    ...Object.fromEntries(own),
-  }
-  if ('stream' in req && sizeOf(all) > MAX_HTTP2_HEADERS) {
-    throw new RangeError(`Cannot answer as the headers must be ${MAX_HTTP2_HEADERS} bytes at most: they are ${sizeOf(all)}`)
-  }
-  return {
-    status,
-    statusMessage: status === 460 ? 'Checksum Mismatch' : STATUS_CODES[status],
-    headers: all,
-    body: !hasText || bodyless ? '' : text.endsWith('\n') ? text : `${text}\n`,
-  }
-}
-
-/** As HTTP/2 counts (RFC 9113 section 6.5.2). */
-function sizeOf(headers: Headers): number {
-  return Object.entries(headers).reduce((size, [name, value]) => size + name.length + value.length + 32, 0)
-}
-
-function hangUp(res: UploadResponse): void {
-  if ('stream' in res) res.stream.close()
-  else res.destroy()
-}
-
-/** Whether a client still waits to be told to send its body; it may lose patience at any moment. */
-function holdsBodyBack({ awaitsContinue, req }: Exchange): boolean {
-  return awaitsContinue && req.readableLength === 0
-}
-
-/** A feature that is not offered is refused: a client that relies on it must not think it was heard. */
-export function refuseHeader(req: UploadRequest, name: string): void {
-  if (header(req, name.toLowerCase()) !== undefined) throw new UploadError('BAD_REQUEST', `${name} is not supported here`)
-}
-
-/** The media type, in lower case as they are compared without regard to case, and without parameters (RFC 9110 section 8.3.1). */
-export function mediaTypeOf(req: UploadRequest): string {
-  const [mediaType = ''] = (header(req, 'content-type') ?? '').split(';', 1)
-  return mediaType.trim().toLowerCase()
-}
-
-/** Whether the request has a body, or may have one (RFC 9112 section 6.3). */
-export function hasBody(req: UploadRequest): boolean {
-  const length = header(req, 'content-length')
-  if (length !== undefined) return length !== '0'
-  return 'stream' in req ? !req.stream.endAfterHeaders : header(req, 'transfer-encoding') !== undefined
-}
-
-/** A header's value. Node has joined repeated ones by then, so that a parser refuses them. */
-export function header(req: UploadRequest, name: string): string | undefined {
-  const value = req.headers[name]
-  return Array.isArray(value) ? value.join(', ') : value
-}
+/** Makes a protocol when its surroundings are known. There is a `download` if that is offered. */
+export type ProtocolFactory = (context: UploadContext, download: Download | undefined) => Protocol

@@ -13,8 +13,9 @@ import type { UploadRequest } from '../upload/hooks.ts'
  * Refuses a request of HTTP/1 that a proxy in front may have read differently.
  *
  * - Two `Host` lines, of which Node keeps the first: RFC 9112 section 3.2 wants 400.
- * - A transfer coding besides `chunked`. Node undoes that one only, so the coded bytes would be taken
- *   for the body: RFC 9112 section 6.1 wants 501. Node refuses those that do not end with `chunked`.
+ * - A transfer coding besides `chunked`. Node undoes that one only,
+ *   so the coded bytes would be taken for the body: RFC 9112 section
+ *   6.1 wants 501. Node refuses those that do not end with `chunked`.
  *
  * HTTP/2 has neither.
  *
@@ -28,7 +29,7 @@ export function assertFraming(req: UploadRequest): void {
     const name = rawHeaders[at] as string
     if (name.length === 4 && name.toLowerCase() === 'host') hosts++
   }
-  if (hosts > 1) throw new UploadError('BAD_REQUEST', 'There must be one Host')
+  if (hosts > 1) throw new UploadError('BAD_REQUEST', { message: 'The request must have exactly one Host header' })
   const coding = req.headers['transfer-encoding']
   if (coding !== undefined && coding.toLowerCase() !== 'chunked') throw new UploadError('UNSUPPORTED_CODING')
 }

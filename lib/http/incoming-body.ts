@@ -1,7 +1,23 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * A request's body as the core wants it: whether there is one, its length, and how to talk to its sender.
+ * A request's body as the core wants it: whether there is one, its length, and how to talk to its
+ * sender.
+ *
+ * Who calls whom while a body comes. The core does not know HTTP, so the body carries callbacks.
+ *
+ *  1. The protocol describes the body (`incomingBody`) and calls a use case of `../upload`.
+ *  2. The use case takes the lock. A creation calls `announce`, which may send a 104.
+ *  3. `take` calls `receive`, which occupies a slot or throws `BUSY`.
+ *  4. `body.accept()` stops the watchdog, and sends `100 Continue` to a client that waits for it.
+ *  5. A `HappyReader` reads the request, and the store reads from it. Each failure is a clean end.
+ *  6. The store reports offsets: `onProgress` runs, and `body.progress` may send a 104.
+ *  7. `stop` ends the reader if another request wants the upload, or if the server shuts down.
+ *  8. On shutdown, `body.answerShutdown` answers, and calls `drain` to store what still comes.
+ *  9. `body.stored()` starts the watchdog again: from here on the client waits for the server.
+ * 10. `take` decides what the end means, stores the length, and finishes the upload.
+ * 11. `onFinish` runs, and the lock is released.
+ * 12. The protocol turns the `Received` into the answer.
  *
  * @module
  */
@@ -11,30 +27,31 @@ import { HappyReader } from '../happy-reader.ts'
 import type { IncomingBody, UploadContext } from '../upload/context.ts'
 import { UploadError } from '../upload/errors.ts'
 import { parseByteCount } from './byte-count.ts'
-import { hasBody, header, respond, respondError, type Exchange } from './exchange.ts'
-import type { Headers } from './protocol.ts'
+import type { Answer, Exchange } from './exchange.ts'
+import { hasBody, header } from './request-headers.ts'
+import { assertUnanswered, respond, respondError } from './respond.ts'
 
-/** How long a client may go on sending to a server that shuts down, after it was told so. */
+/** How long a client may continue to send after the 503 of a shutdown, in milliseconds. */
 const SHUTDOWN_LINGER_MS = 250
 
-/** What answers a client whose body a shutdown ended, in place of 503. */
-export type ShutdownAnswer = (upload: { readonly id: string; readonly offset: number }) => readonly [status: number, headers: Headers]
-
-/** What a protocol has to say of a body. */
+/** What a protocol adds to the description of a body. */
 export interface BodyDetails extends Pick<IncomingBody, 'checksum' | 'excess' | 'progress'> {
-  readonly onShutdown?: ShutdownAnswer | undefined
+  /** What answers a client whose body a shutdown ended. Default: the error `SHUTTING_DOWN`. */
+  readonly onShutdown?: ((upload: { readonly id: string; readonly offset: number }) => Answer) | undefined
 }
 
 /**
- * Whether a request has a body. Headers do not always say: got, axios and `node:http2` frame a request
- * without one as `Transfer-Encoding: chunked` and no chunk, or as HEADERS and an empty DATA frame.
+ * Whether a request has a body. Headers do not always say: got, axios and `node:http2` frame a
+ * request without one as `Transfer-Encoding: chunked` and no chunk, or as HEADERS and an empty DATA
+ * frame.
  *
- * 1. If the headers leave it open, this waits for the first bytes or the end, as long as for any body.
+ * 1. If the headers leave it open, this waits for the first
+ *    bytes or the end, as long as for any body.
  * 2. The bytes that came are gone. So ask only if a body will be refused.
- * 3. A client that waits for `100 Continue` has a body; without one it must not (RFC 9110 section
- *    10.1.1).
+ * 3. A client that waits for `100 Continue` has a body: it must not ask for that otherwise (RFC
+ *    9110 section 10.1.1).
  *
- * One that stays silent is taken to have one, so that it is refused as its head says.
+ * A request that stays silent counts as one with a body, so that it is refused as its head says.
  *
  * @throws {UploadError} `SHUTTING_DOWN`.
  */
@@ -42,7 +59,7 @@ export async function hasContent(exchange: Exchange, context: UploadContext): Pr
   const { req, watchdog, awaitsContinue } = exchange
   if (!hasBody(req) || awaitsContinue || header(req, 'content-length') !== undefined) return hasBody(req)
   if (req.readableDidRead) return true
-  const { idleTimeoutMs, shutdownSignal: signal } = context
+  const { limits: { idleTimeoutMs }, shutdownSignal: signal } = context
   watchdog.stop()
   const reader = new HappyReader(req, { maxBytes: 0, idleTimeoutMs, signal })
   await finished(reader.resume())
@@ -54,23 +71,27 @@ export async function hasContent(exchange: Exchange, context: UploadContext): Pr
 /**
  * Describes the body of a request.
  *
- * @throws {UploadError} `BAD_REQUEST` if a header about it is malformed, `BODY_CONSUMED` if somebody
- * has read it.
+ * @throws {UploadError} `BAD_REQUEST` if a header about it is malformed, `BODY_CONSUMED` if
+ * somebody has read it.
  */
 export function incomingBody(exchange: Exchange, details: BodyDetails): IncomingBody {
   const { onShutdown, ...others } = details
   const { req, res, watchdog } = exchange
   const announced = header(req, 'content-length')
   const length = announced === undefined ? undefined : parseByteCount(announced)
-  if (announced !== undefined && length === undefined) throw new UploadError('BAD_REQUEST', 'Content-Length must be a whole number of bytes')
+  if (announced !== undefined && length === undefined) {
+    throw new UploadError('BAD_REQUEST', { message: 'Content-Length must be a whole number of bytes' })
+  }
   if (hasBody(req) && req.readableDidRead) throw new UploadError('BODY_CONSUMED')
-  req.pause() // the lock comes first; an abort meanwhile throws away what HTTP/2 holds for a request that is not paused
+  // The lock comes first. Over HTTP/2, an abort meanwhile would throw away what Node holds for a
+  // request that is not paused.
+  req.pause()
   return {
     source: req,
     length: length ?? (hasBody(req) ? undefined : 0),
     ...others,
     accept: () => {
-      if (exchange.answered) throw new UploadError('OVERDUE') // what was said cannot be taken back
+      assertUnanswered(exchange)
       watchdog.stop()
       if (exchange.awaitsContinue) res.writeContinue()
       exchange.awaitsContinue = false
@@ -78,7 +99,8 @@ export function incomingBody(exchange: Exchange, details: BodyDetails): Incoming
     stored: () => watchdog.start(),
     answerShutdown: (upload, drain) => {
       const linger = { lingerMs: SHUTDOWN_LINGER_MS, drain }
-      return onShutdown ? respond(exchange, ...onShutdown(upload), '', linger) : respondError(exchange, new UploadError('SHUTTING_DOWN'), linger)
+      if (onShutdown) return respond(exchange, onShutdown(upload), linger)
+      return respondError(exchange, new UploadError('SHUTTING_DOWN'), linger)
     },
   }
 }

@@ -6,10 +6,13 @@
  * @module
  */
 
-import { UPLOAD_ID } from '../upload/id.ts'
+import { UPLOAD_ID } from '../upload/types.ts'
 
 /** Where a request goes. */
-export type Target = { readonly kind: 'creation' } | { readonly kind: 'upload'; readonly id: string } | { readonly kind: 'none' }
+export type Target =
+  | { readonly kind: 'creation' }
+  | { readonly kind: 'upload'; readonly id: string }
+  | { readonly kind: 'none' }
 
 /** `absolute-form` of a request target (RFC 9112 section 3.2.2), down to its path. */
 const ORIGIN = /^https?:\/\/[^/?#]*/i

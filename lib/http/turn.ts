@@ -6,10 +6,11 @@
  * Node hands over the requests that a client pipelines at once, long before the answers in front of
  * them are out. Work that begins then has no bound: 5,000 requests of 65 bytes open 5,000 files.
  *
- * Design. A response of HTTP/1 has a socket when it is its turn, and emits 'socket' at that moment. Until
- * then its request waits in the line of its connection. A long line pauses the connection, as Node
- * stops reading only when answers pile up, and nobody answers here. Over HTTP/2 there are no turns:
- * a session may have so many streams in progress, and each one above is refused.
+ * Design. A response of HTTP/1 gets its socket when it is its turn, and emits 'socket' at that
+ * moment. Until then its request waits in the line of its connection. A long line pauses the
+ * connection: Node itself stops reading only when answers pile up, and nobody answers here. Over
+ * HTTP/2 there are no turns. A session may have a number of streams in progress, and each one above
+ * that is refused.
  *
  * @module
  */
@@ -24,7 +25,7 @@ import type { UploadResponse } from './exchange.ts'
  * How a request's work may begin.
  *
  * - `answerable`: an answer can be sent.
- * - `gone`: the client has left before that, and what the request brought of its body can still be stored.
+ * - `gone`: the client has left before that. What came of the body can still be stored.
  * - `refused`: its HTTP/2 session has too many streams in progress.
  */
 export type Turn = 'answerable' | 'gone' | 'refused'
@@ -33,20 +34,22 @@ export type Turn = 'answerable' | 'gone' | 'refused'
 type Serve = (turn: Turn) => Promise<void>
 
 /**
- * The connection is read on when fewer requests wait. What one packet brought may be more. If that ends inside a
- * head, the server's `headersTimeout` goes on, and may cut off a client that has so many requests waiting for so long.
+ * A connection with this many waiting requests is not read until fewer wait. One packet may bring
+ * more. If it ends inside a head, the server's `headersTimeout` keeps running, and may cut off a
+ * client that has so many requests waiting for so long.
  */
 const MAX_WAITING = 64
 
-/** As many as RFC 9113 section 6.5.2 would have a server allow at the least. */
+/** The least that a server should allow (RFC 9113 section 6.5.2). */
 const MAX_STREAMS = 100
 
 const lines = new WeakMap<Socket, Line>()
 const inProgress = new WeakMap<Http2Session, number>()
 
 /**
- * Calls `work` when the request may begin, at once if that is now. Requests whose connection has closed
- * are served one after the other, but not those that brought no body. Resolves or rejects as `work` does.
+ * Calls `work` when the request may begin, at once if that is now. Resolves or rejects as `work`
+ * does. Requests whose connection has closed are served one after the other. Those without a body
+ * are dropped.
  */
 export function inTurn(req: UploadRequest, res: UploadResponse, work: Serve): Promise<void> {
   const serve: Serve = (turn) => (turn === 'gone' && !holdsBody(req) ? Promise.resolve() : work(turn))
@@ -59,8 +62,8 @@ export function inTurn(req: UploadRequest, res: UploadResponse, work: Serve): Pr
 }
 
 /**
- * Whether Node holds something of the body. Over HTTP/2 the stream does, until somebody reads. After an abort, Node 26
- * reads it off by itself.
+ * Whether Node holds something of the body. Over HTTP/2 the stream holds it until somebody reads;
+ * after an abort, Node 26 reads it by itself.
  */
 function holdsBody(req: UploadRequest): boolean {
   if (req.readableDidRead || req.readableEnded) return false
@@ -68,8 +71,9 @@ function holdsBody(req: UploadRequest): boolean {
 }
 
 /**
- * A client can reset streams as fast as it opens them. So the work begins a turn later, when the reset that came with
- * the head is known, and a stream counts until it is closed and its work has ended.
+ * A client can reset streams as fast as it opens them. So the work begins a turn of the event loop
+ * later, when a reset that came with the head is known. A stream counts until it is closed and its
+ * work has ended.
  */
 async function inSession(req: UploadRequest, stream: ServerHttp2Stream, serve: Serve): Promise<void> {
   const { session } = stream
@@ -86,7 +90,7 @@ async function inSession(req: UploadRequest, stream: ServerHttp2Stream, serve: S
   const isGone = stream.closed || stream.aborted
   const served = serve(isGone && turn !== 'refused' ? 'gone' : turn)
   const onServed = (): void => {
-    if (stream.closed || stream.aborted) req.resume() // a paused one keeps its stream and its session
+    if (stream.closed || stream.aborted) req.resume() // a paused request keeps its stream and its session
     else closeWhenSent(req, stream)
   }
   served.then(onServed, onServed)
@@ -95,14 +99,15 @@ async function inSession(req: UploadRequest, stream: ServerHttp2Stream, serve: S
 }
 
 /**
- * Closes a stream once its answer is out, if nobody reads the body of its request. Node does so by itself, but not
- * for a request that was paused.
+ * Closes a stream once its answer is out, if nobody reads the body of its request. Node does so by
+ * itself, but not for a paused request.
  */
 export function closeWhenSent(req: UploadRequest, stream: ServerHttp2Stream): void {
   const close = (): void => {
-    if (!stream.headersSent || req.readableDidRead || stream.destroyed) return // that of a HEAD is finished before its answer
+    // The stream of a HEAD is finished before its answer.
+    if (!stream.headersSent || req.readableDidRead || stream.destroyed) return
     stream.close()
-    req.resume() // a paused one keeps its stream, whoever closes it
+    req.resume() // a paused request keeps its stream, even after a close
   }
   if (stream.writableFinished) setImmediate(close)
   else stream.once('finish', () => setImmediate(close))

@@ -2,26 +2,29 @@
 // @ts-check
 
 /**
- * Remembers unfinished uploads in `localStorage`, so that they go on after the page was loaded again.
+ * Remembers unfinished uploads in `localStorage`, so that they resume after the page is reloaded.
  *
- * Design. One entry for each upload, whose key is the file's fingerprint: what a file is called, how
- * large it is, when it was changed and of which type it is. Two files that agree in all of it are taken for one. What
- * is read is checked, as other pages of this origin may have written it. Where there is no storage
- * nothing is remembered, and nothing else is amiss. Two tabs do not know of each other: the one that remembers last is right.
+ * Design. There is one entry per upload. Its key is the fingerprint of the file: its name, size,
+ * time of change and type. Two files that agree in all of these are taken for the same file. What
+ * is read is checked, as other pages of this origin may have written it. Without storage nothing is
+ * remembered, and everything else works. Of two tabs, the last one to write wins.
  *
  * @module
  */
 
 /** @import { Description } from './upload.js' */
-/** @typedef {{ readonly description: Description, readonly url: string, readonly acknowledged: number }} Memory */
+/**
+ * @typedef {{ readonly description: Description, readonly url: string, readonly acknowledged:
+ * number }} Memory
+ */
 
 const PREFIX = 'longhaul '
 
 /**
- * Tells one file from another, as far as a page can without reading them.
+ * Tells files apart, as far as a page can without reading them.
  *
  * @param {Description} description
- * @param {string} endpoint where it is uploaded to
+ * @param {string} endpoint where the file is uploaded
  */
 export function fingerprint({ name, size, lastModified, type }, endpoint) {
   return PREFIX + JSON.stringify([endpoint, name, size, lastModified, type])
@@ -45,7 +48,7 @@ export function forget(description, endpoint) {
 }
 
 /**
- * What is remembered of uploads to this endpoint.
+ * The remembered uploads to this endpoint.
  *
  * @param {string} endpoint
  * @returns {Memory[]}
@@ -68,7 +71,8 @@ function parse(key, value, endpoint) {
     const { url, acknowledged } = JSON.parse(value)
     const numbers = [size, lastModified, acknowledged].every(Number.isSafeInteger) && size >= 0 && acknowledged >= 0
     const texts = [name, type, url].every((each) => typeof each === 'string')
-    if (uploadedTo !== endpoint || !numbers || !texts || acknowledged > size || new URL(url).origin !== new URL(endpoint).origin) return undefined
+    if (uploadedTo !== endpoint || !numbers || !texts || acknowledged > size) return undefined
+    if (new URL(url).origin !== new URL(endpoint).origin) return undefined
     return { description: { name, size, lastModified, type }, url, acknowledged }
   } catch {
     return undefined
@@ -76,7 +80,7 @@ function parse(key, value, endpoint) {
 }
 
 /**
- * Some browsers throw as soon as the storage is mentioned, others when it is full.
+ * Some browsers throw as soon as the storage is used, others when it is full.
  *
  * @template T
  * @param {(storage: Storage) => T} use

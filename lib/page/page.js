@@ -2,10 +2,10 @@
 // @ts-check
 
 /**
- * The page: files are chosen or dropped, each becomes a row, and rows show how their uploads fare.
+ * The page: each file that is chosen or dropped becomes a row that shows the state of its upload.
  *
- * What an upload does is in `upload.js`. This file shows it, lets a few of them run at a time, and has
- * those remembered that are not finished. Nothing is ever made of text but text.
+ * `upload.js` does the uploading. This file shows it, runs a few uploads at a time, and remembers
+ * those that are not finished. Text is never turned into HTML.
  *
  * @module
  */
@@ -15,15 +15,16 @@ import { Upload } from './upload.js'
 import { describe, formatBytes } from './words.js'
 
 /** @import { State } from './upload.js' */
-/** @typedef {'choose' | 'retry' | 'resume' | 'pause' | 'unplug' | 'cancel' | 'forget' | 'dismiss'} Action */
+/** @typedef {'choose' | 'retry' | 'resume' | 'pause' | 'unplug' | Leaving} Action */
+/** @typedef {'cancel' | 'forget' | 'dismiss'} Leaving */
 
 const ENDPOINT = new URL(setting('endpoint'), location.href).href
 const MAX_SIZE_BYTES = Number(setting('max-size'))
 const OFFERS_DOWNLOADS = setting('download') === 'true'
-/** More at a time would not be faster, and each would be slower. */
+/** More uploads at a time would not be faster in all, and each would be slower. */
 const MAX_RUNNING = 3
 
-/** What can be asked for in each state. @type {Readonly<Record<State, readonly Action[]>>} */
+/** The buttons in each state. @type {Readonly<Record<State, readonly Action[]>>} */
 const ACTIONS = {
   missing: ['choose', 'forget'],
   queued: ['pause', 'cancel'],
@@ -38,20 +39,20 @@ const ACTIONS = {
   removed: [],
 }
 
-/** States that are worth a word to who cannot see the page; the others are in between. @type {readonly State[]} */
+/** The states that are announced to screen readers. @type {readonly State[]} */
 const MILESTONES = ['sending', 'waiting', 'paused', 'failed', 'finished', 'removed']
-/** What is over sooner was no milestone. */
+/** Waiting is announced from this attempt on, as short interruptions are not worth a message. */
 const ATTEMPTS_WORTH_A_WORD = 3
-/** How many lines of news stay for who comes late. */
-const MAX_NEWS = 10
+/** How many messages stay on the page for screen readers. */
+const MAX_MESSAGES = 10
 
-/** Whose file may be uploaded once more. @type {readonly State[]} */
+/** The states after which the same file is a new upload. @type {readonly State[]} */
 const DONE = ['finished', 'removing', 'removed']
 
 const input = find(document, '#files', HTMLInputElement)
 const list = find(document, '#uploads', HTMLElement)
 const template = find(document, '#upload', HTMLTemplateElement)
-/** Each with its row. @type {Map<Upload, HTMLElement>} */
+/** Each upload with its row. @type {Map<Upload, HTMLElement>} */
 const uploads = new Map()
 
 for (const memory of recall(ENDPOINT)) add(new Upload(memory.description, ENDPOINT, memory))
@@ -66,7 +67,7 @@ function acceptFiles() {
     take([...(input.files ?? [])])
     input.value = '' // so that the same file can be chosen again
   })
-  // All of the page, because a file that misses the frame would replace it.
+  // On the whole page: a browser opens a file that is dropped elsewhere, in place of the page.
   addEventListener('dragover', (event) => {
     event.preventDefault()
     drop.classList.add('over')
@@ -80,18 +81,29 @@ function acceptFiles() {
     const items = [...(event.dataTransfer?.items ?? [])]
     const folders = items.filter((item) => item.webkitGetAsEntry()?.isDirectory)
     take(items.filter((item) => !folders.includes(item)).flatMap((item) => item.getAsFile() ?? []))
-    find(document, '#notice', HTMLElement).textContent = folders.length > 0 ? 'Folders cannot be uploaded; drop the files that are in them.' : ''
+    if (folders.length > 0) notify('Folders cannot be uploaded. Drop the files inside them instead.')
   })
-  if (MAX_SIZE_BYTES > 0) find(document, '#limit', HTMLElement).textContent = `, up to ${formatBytes(MAX_SIZE_BYTES)} each`
+  if (MAX_SIZE_BYTES > 0) {
+    find(document, '#limit', HTMLElement).textContent = `, up to ${formatBytes(MAX_SIZE_BYTES)} each`
+  }
 }
 
 /**
- * Uploads files. One that is listed already goes on where it was.
+ * Shows a message about the files that were chosen, or none.
+ *
+ * @param {string} text
+ */
+function notify(text) {
+  find(document, '#notice', HTMLElement).textContent = text
+}
+
+/**
+ * Uploads files. A file that is already listed resumes.
  *
  * @param {readonly File[]} files
  */
 function take(files) {
-  find(document, '#notice', HTMLElement).textContent = ''
+  notify('')
   const known = unfinished()
   for (const file of files) {
     const key = fingerprint(file, ENDPOINT)
@@ -102,13 +114,13 @@ function take(files) {
   schedule()
 }
 
-/** What has still to arrive, by fingerprint. */
+/** The uploads that are not finished, by fingerprint. */
 function unfinished() {
   const left = [...uploads.keys()].filter(({ state }) => !DONE.includes(state))
   return new Map(left.map((upload) => [fingerprint(upload.description, ENDPOINT), upload]))
 }
 
-/** Runs as many as may run, the oldest first. */
+/** Starts as many uploads as may run, the oldest first. */
 function schedule() {
   for (const upload of uploads.keys()) {
     if ([...uploads.keys()].filter((each) => each.running).length >= MAX_RUNNING) return
@@ -132,25 +144,26 @@ function add(upload) {
     button.addEventListener('click', () => act(/** @type {Action} */ (button.name), upload))
   }
   row.addEventListener('keydown', (event) => {
-    if (event.repeat && event.key === 'Enter') event.preventDefault() // the focus has gone to another button meanwhile
+    if (event.repeat && event.key === 'Enter') event.preventDefault() // the focus may have moved to another button
   })
   uploads.set(upload, row)
   list.append(row)
   find(document, 'section', HTMLElement).hidden = false
 
-  let told = upload.state
+  let announced = upload.state
   upload.addEventListener('change', () => {
     const { state, attempts } = upload
     keep(upload)
     if (state === 'removed') discard(upload)
     else show(upload, row)
-    if (state !== told && MILESTONES.includes(state) && (state !== 'waiting' || attempts >= ATTEMPTS_WORTH_A_WORD)) {
-      told = state
+    const isMilestone = MILESTONES.includes(state) && (state !== 'waiting' || attempts >= ATTEMPTS_WORTH_A_WORD)
+    if (state !== announced && isMilestone) {
+      announced = state
       announce(`${name}: ${state === 'sending' ? 'Sending.' : describe(upload)}`)
     }
     schedule()
   })
-  upload.addEventListener('anew', () => announce(`${name}: The server had given it up, so it begins anew.`))
+  upload.addEventListener('restart', () => announce(`${name}: The server no longer has it; starting over.`))
   show(upload, row)
   return upload
 }
@@ -179,12 +192,13 @@ function act(action, upload) {
 }
 
 /**
- * Remembers an upload, or no longer.
+ * Remembers an upload, or forgets it.
  *
  * @param {Upload} upload
  */
 function keep({ state, description, url, acknowledged }) {
-  if (DONE.includes(state) && unfinished().has(fingerprint(description, ENDPOINT))) return // the memory is its successor's
+  const isReplaced = DONE.includes(state) && unfinished().has(fingerprint(description, ENDPOINT))
+  if (isReplaced) return // the entry belongs to the newer upload
   if (url === undefined || state === 'finished' || state === 'removed') forget(description, ENDPOINT)
   else remember({ description, url, acknowledged }, ENDPOINT)
 }
@@ -195,25 +209,30 @@ function keep({ state, description, url, acknowledged }) {
  */
 function show(upload, row) {
   const { state, acknowledged, sent, url, description: { name, size } } = upload
-  const percentOf = (/** @type {number} */ bytes) => (size === 0 ? (state === 'finished' ? 100 : 0) : (bytes / size) * 100)
+  const percentOf = (/** @type {number} */ bytes) => {
+    if (size === 0) return state === 'finished' ? 100 : 0
+    return (bytes / size) * 100
+  }
   const percent = Math.floor(percentOf(acknowledged))
   row.dataset['state'] = state
-  find(row, '.percent', HTMLElement).textContent = `${percent} %`
+  find(row, '.percent', HTMLElement).textContent = `${percent}%`
   find(row, '.message', HTMLElement).textContent = describe(upload)
   const bar = find(row, '.bar', HTMLElement)
   bar.setAttribute('aria-valuenow', String(percent))
-  bar.setAttribute('aria-valuetext', `${percent} percent are safe, ${Math.floor(percentOf(sent))} percent are sent`)
+  bar.setAttribute('aria-valuetext', `${percent}% safe, ${Math.floor(percentOf(sent))}% sent`)
   bar.style.setProperty('--share-safe', String(percentOf(acknowledged) / 100))
   bar.style.setProperty('--share-sent', String(percentOf(sent) / 100))
   if (state === 'finished' && OFFERS_DOWNLOADS && url !== undefined) link(find(row, 'h3', HTMLElement), name, url)
 
   const focused = document.activeElement
-  for (const button of row.querySelectorAll('button')) button.hidden = !ACTIONS[state].includes(/** @type {Action} */ (button.name))
+  for (const button of row.querySelectorAll('button')) {
+    button.hidden = !ACTIONS[state].includes(/** @type {Action} */ (button.name))
+  }
   if (focused instanceof HTMLButtonElement && row.contains(focused) && focused.hidden) focusOn(row)
 }
 
 /**
- * Takes an upload off the page.
+ * Removes an upload from the page.
  *
  * @param {Upload} upload
  */
@@ -227,7 +246,7 @@ function discard(upload) {
 }
 
 /**
- * Puts the focus on the first thing that a row offers, as what had it has gone.
+ * Moves the focus to the first button of a row, when the element that had it has gone.
  *
  * @param {Element | null} row
  */
@@ -246,26 +265,26 @@ function link(heading, name, url) {
   if (heading.querySelector('a')) return
   const anchor = document.createElement('a')
   anchor.href = url
-  anchor.target = '_blank' // in place of the page, it would end the other uploads
+  anchor.target = '_blank' // in the same tab it would end the other uploads
   anchor.textContent = name
   heading.replaceChildren(anchor)
 }
 
 /**
- * Tells who cannot see the page, and is not to be told of every byte.
+ * Gives screen readers a message. Progress is not announced.
  *
  * @param {string} text
  */
 function announce(text) {
   const line = document.createElement('p')
   line.textContent = text
-  const news = find(document, '#news', HTMLElement)
-  news.append(line)
-  if (news.childElementCount > MAX_NEWS) news.firstElementChild?.remove()
+  const messages = find(document, '#messages', HTMLElement)
+  messages.append(line)
+  if (messages.childElementCount > MAX_MESSAGES) messages.firstElementChild?.remove()
 }
 
 /**
- * What the server wrote into the page.
+ * A setting that the server wrote into the page.
  *
  * @param {string} name
  */

@@ -2,22 +2,30 @@
 // @ts-check
 
 /**
- * One request of tus 1.0.0, and whose answer it was.
+ * One request of tus 1.0.0, and whether the server itself answered it.
  *
- * XMLHttpRequest it is, since `fetch` does not tell how much of a body it has sent.
+ * It uses XMLHttpRequest, as `fetch` does not report how much of a body has been sent.
  *
  * @module
  */
 
-/** A connection on which nothing moves for so long is given up. */
+/**
+ * @typedef {object} RequestOptions
+ * @property {Readonly<Record<string, string>>} [headers]
+ * @property {Blob} [body]
+ * @property {AbortSignal} signal
+ * @property {(bytes: number) => void} [onSent] called with the bytes of the body sent so far
+ */
+
+/** A connection without progress for this long is given up, in milliseconds. */
 const SILENCE_MS = 60_000
 
 /**
- * Sends a request and resolves when it is over; the status is 0 if there was no answer.
+ * Sends a request, and resolves when it has ended. The status is 0 if there was no response.
  *
  * @param {'POST' | 'HEAD' | 'PATCH' | 'DELETE'} method
  * @param {string} url
- * @param {{ headers?: Readonly<Record<string, string>>, body?: Blob, signal: AbortSignal, onSent?: (bytes: number) => void }} options
+ * @param {RequestOptions} options
  * @returns {Promise<XMLHttpRequest>}
  * @throws the reason of `signal`
  */
@@ -40,13 +48,14 @@ export function request(method, url, { headers = {}, body, signal, onSent = () =
       if (signal.aborted) reject(signal.reason)
       else resolve(xhr)
     })
-    for (const [name, value] of Object.entries({ 'Tus-Resumable': '1.0.0', ...headers })) xhr.setRequestHeader(name, value)
+    xhr.setRequestHeader('Tus-Resumable', '1.0.0')
+    for (const [name, value] of Object.entries(headers)) xhr.setRequestHeader(name, value)
     xhr.send(body ?? null)
   })
 }
 
 /**
- * Whether it is the server that answers, and not a proxy or the portal of a hotel.
+ * Whether the server itself answered, and not a proxy or the login page of a network.
  *
  * @param {XMLHttpRequest} answer
  */

@@ -2,61 +2,62 @@
 // @ts-check
 
 /**
- * Everything that can come between a file and the server, in one table: what becomes of the upload,
- * and how a person is told.
+ * Everything that can go wrong between a file and the server, in one table: whether the page tries
+ * again by itself, and the words that it shows.
  *
  * @module
  */
 
 /**
- * By the status of the answer, or by a name for what has none.
+ * The key is the status of the response, or a name for trouble without a status.
  *
- * - `passes`: it goes away by itself, so the page waits and tries again. The words begin a sentence
- *   that ends with what is safe.
- * - `stays`: somebody has to do something. The words say what.
+ * - `passes`: it goes away by itself, so the page waits and tries again. The words lack their full
+ *   stop.
+ * - `stays`: a person has to do something. The words say what.
  *
  * @type {readonly (readonly [what: number | string, outcome: 'passes' | 'stays', words: string])[]}
  */
 const TABLE = [
   [0, 'passes', 'Waiting for the server'],
-  [400, 'stays', 'The server did not understand this page. Load the page again, and choose the file again.'],
-  [401, 'stays', 'The server wants to know who you are. Log in there, then try again.'],
-  [403, 'stays', 'The server refuses this file.'],
-  [404, 'stays', 'Nothing takes uploads at the address that this page was given. Tell whoever runs the server.'],
-  [405, 'stays', 'The server does not allow uploads here. Tell whoever runs it.'],
-  [408, 'passes', 'The connection fell silent'],
-  [409, 'passes', 'Another page or request is sending this file as well'],
-  [410, 'stays', 'The server has given this upload up. Try again to begin anew.'],
-  [412, 'stays', 'The server speaks another version of the protocol. Load the page again.'],
-  [413, 'stays', 'This file is larger than the server takes.'],
-  [415, 'stays', 'The server does not take what this page sends. Load the page again.'],
+  [400, 'stays', 'The server did not understand the request. Reload this page, then choose the file again.'],
+  [401, 'stays', 'The server requires a login. Log in, then try again.'],
+  [403, 'stays', 'The server refused this file.'],
+  [404, 'stays', 'The server does not accept uploads at this address. Tell whoever runs the server.'],
+  [405, 'stays', 'The server does not accept uploads at this address. Tell whoever runs the server.'],
+  [408, 'passes', 'The connection timed out'],
+  [409, 'passes', 'Another page is uploading this file too'],
+  [410, 'stays', 'The server no longer has this upload. Try again to start over.'],
+  [412, 'stays', 'The server uses another version of the protocol. Reload this page.'],
+  [413, 'stays', 'This file is larger than the server allows.'],
+  [415, 'stays', 'The server does not accept what this page sends. Reload this page.'],
   [423, 'passes', 'The server is still busy with this file'],
   [425, 'passes', 'Waiting for the server'],
-  [429, 'passes', 'The server asks for patience'],
-  [431, 'stays', 'The name of this file is too long for the server. Give it a shorter one.'],
-  [460, 'passes', 'Some bytes were damaged on their way and are sent again'],
-  [500, 'passes', 'The server has a fault (if it lasts, tell whoever runs it)'],
-  [501, 'stays', 'The server cannot take uploads. Tell whoever runs it.'],
+  [429, 'passes', 'The server asked this page to slow down'],
+  [431, 'stays', 'The name of this file is too long for the server. Rename the file, then choose it again.'],
+  [460, 'passes', 'Some bytes were damaged on the way and are being sent again'],
+  [500, 'passes', 'The server reported an error (if this continues, tell whoever runs the server)'],
+  [501, 'stays', 'The server does not support uploads. Tell whoever runs the server.'],
   [502, 'passes', 'Waiting for the server'],
-  [503, 'passes', 'The server is busy or being restarted'],
+  [503, 'passes', 'The server is busy or restarting'],
   [504, 'passes', 'Waiting for the server'],
-  [505, 'stays', 'The server cannot take uploads. Tell whoever runs it.'],
-  [507, 'stays', 'The server has no space left. Try again once there is some.'],
-  ['STRANGER', 'passes', 'Something else answers in place of the server'],
-  ['UNREADABLE', 'stays', 'The file was changed, moved or removed meanwhile. Choose it again.'],
-  ['NONSENSE', 'stays', 'The answer of the server makes no sense. Tell whoever runs it.'],
-  ['DEFECT', 'stays', 'This page has a fault. Load it again, and choose the file again.'],
+  [505, 'stays', 'The server does not support uploads. Tell whoever runs the server.'],
+  [507, 'stays', 'The server has no space left. Try again later.'],
+  ['STRANGER', 'passes', 'Something other than the server answered'],
+  ['UNREADABLE', 'stays', 'The file has been changed, moved or deleted. Choose it again.'],
+  ['NONSENSE', 'stays', 'The server sent an invalid response. Tell whoever runs the server.'],
+  ['DEFECT', 'stays', 'This page failed. Reload it, then choose the file again.'],
 ]
 
-/** Why an upload waits, or failed. */
+/** Why an upload is waiting or has failed. */
 export class Trouble extends Error {
   /** Whether to wait and try again. */
   passes
-  /** @type {number | undefined} how long the server asked to be left alone, in milliseconds */
+  /** @type {number | undefined} how long the server asked to wait, in milliseconds */
   retryAfterMs
 
   /**
-   * @param {number | 'STRANGER' | 'UNREADABLE' | 'NONSENSE' | 'DEFECT'} what the status of an answer, 0 if there was none, or what it was instead
+   * @param {number | 'STRANGER' | 'UNREADABLE' | 'NONSENSE' | 'DEFECT'} what a key of the table; 0:
+   * no response
    * @param {ErrorOptions} [options]
    */
   constructor(what, options) {
@@ -66,7 +67,7 @@ export class Trouble extends Error {
   }
 
   /**
-   * @param {XMLHttpRequest} answer that is none of success
+   * @param {XMLHttpRequest} answer whose status is not a success
    * @returns {Trouble}
    */
   static from(answer) {
@@ -77,16 +78,18 @@ export class Trouble extends Error {
 }
 
 /**
- * What the table does not know: above 500 it is the server's fault, which may pass.
+ * For a status that is not in the table: from 501 on it is the server's fault and may pass.
  *
  * @param {number} status
  * @returns {(typeof TABLE)[number]}
  */
 function other(status) {
-  return status > 500 ? [status, 'passes', `The server has a fault (${status})`] : [status, 'stays', `The server refuses this (${status}).`]
+  return status > 500
+    ? [status, 'passes', `The server reported an error (${status})`]
+    : [status, 'stays', `The server refused the request (${status}).`]
 }
 
-/** Beyond this, a server's wish is taken for a mistake. */
+/** A longer delay is taken for a mistake of the server. */
 const MAX_RETRY_AFTER_MS = 3_600_000
 
 /**

@@ -2,15 +2,15 @@
 // @ts-check
 
 /**
- * A file on its way to a server by tus 1.0.0, whatever comes between.
+ * Uploads a file by tus 1.0.0, through all interruptions.
  *
- * Design. What an upload does follows from what is wanted of it, its goal: to arrive, to rest, or to
- * vanish. One loop pursues the goal; to want something else is to change the goal and, where it cannot wait,
- * to abort the request that is under way. After an interruption nothing is assumed: HEAD tells what
- * the server holds. It is never sent while a PATCH runs, which it would end.
+ * Design. An upload has a goal: to arrive, to rest, or to vanish. One loop pursues the goal. A new
+ * wish changes the goal and, if it cannot wait, aborts the request in progress. After an
+ * interruption nothing is assumed: HEAD asks what the server holds. It is never sent during a
+ * PATCH, as it would end it.
  *
- * The file goes in slices that take about a second each, as every answer is a receipt: what it counts
- * is safe, whatever becomes of this page. Between two receipts only `sent` grows.
+ * The file is sent in slices that take about a second each. Every response is a receipt: the bytes
+ * that it counts are safe, whatever happens to this page. Between two receipts only `sent` grows.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { isOfServer, isSuccess, request } from './request.js'
 import { Trouble } from './trouble.js'
 
 /**
- * What can be known of a file that is not at hand; a `File` is one of these.
+ * What is known of a file that has not been chosen again yet. A `File` is also a description.
  *
  * @typedef {object} Description
  * @property {string} name
@@ -29,45 +29,49 @@ import { Trouble } from './trouble.js'
  */
 
 /**
- * - `missing`: its file is not at hand.
- * - `queued`: may begin as soon as it is run.
- * - `sending`, `pausing`, `asking` (what the server kept), `removing`: a request is under way.
- * - `waiting`: for the server, because of `trouble`.
+ * - `missing`: the file must be chosen again.
+ * - `queued`: it can be run.
+ * - `sending`, `pausing`, `asking` (what is stored), `removing`: a request is in progress.
+ * - `waiting`: it will try again, because of `trouble`.
  * - `paused`, `finished`, `failed` (because of `trouble`), `removed`: nothing happens.
  *
- * @typedef {'missing' | 'queued' | 'sending' | 'pausing' | 'asking' | 'removing' | 'waiting' | 'paused' | 'finished' | 'failed' | 'removed'} State
+ * @typedef {'missing' | 'queued' | 'sending' | 'pausing' | 'asking' | 'removing' | Resting} State
+ * @typedef {'waiting' | 'paused' | 'finished' | 'failed' | 'removed'} Resting
  */
 
 const MIN_SLICE_BYTES = 256 * 1024
 const MAX_SLICE_BYTES = 64 * 1024 ** 2
-/** How long a slice should take: often enough for a receipt, and seldom enough to cost nothing. */
+/** How long a slice should take: short enough for frequent receipts, long enough to cost little. */
 const SLICE_MS = 1000
-/** How much longer the next slice may be, as the first ones are too short to tell the speed. */
+/** How many times larger the next slice may be: the first ones are too short to measure a speed. */
 const MAX_GROWTH = 4
-/** How long a slice may go on that was under way when somebody paused. */
+/** How long a pause waits for the slice in progress. */
 const PAUSE_MS = 2000
 const FIRST_DELAY_MS = 250
 const LAST_DELAY_MS = 30_000
 
-/** Dispatches `change` whenever one of its fields has changed, and `anew` when the server had given it up and it begins from the start. */
+/**
+ * Dispatches `change` when a field has changed, and `restart` when the server no longer has the
+ * upload and it starts over.
+ */
 export class Upload extends EventTarget {
   /** @readonly */
   description
   /** @type {State} */
   state
-  /** Bytes that the server has said it holds. */
+  /** Bytes that the server has acknowledged. */
   acknowledged
-  /** Bytes that have left this page, never fewer than are acknowledged. */
+  /** Bytes that have left this page; never less than `acknowledged`. */
   sent
-  /** @type {number | undefined} in bytes per second, of the last slices */
+  /** @type {number | undefined} in bytes per second, measured on the last slices */
   speed
-  /** @type {string | undefined} the upload's address */
+  /** @type {string | undefined} the URL of the upload */
   url
-  /** @type {Trouble | undefined} why it waits or failed */
+  /** @type {Trouble | undefined} why it is waiting or has failed */
   trouble
-  /** How often in a row the server was waited for. */
+  /** How many attempts in a row have failed. */
   attempts = 0
-  /** @type {number | undefined} how many bytes were sent when somebody pulled the plug */
+  /** @type {number | undefined} how many bytes had been sent when the plug was pulled */
   sentWhenUnplugged
 
   /** @type {File | undefined} */
@@ -77,9 +81,9 @@ export class Upload extends EventTarget {
   #goal = 'arrive'
   #running = false
   #interruption = new AbortController()
-  /** Whether `acknowledged` is what the server would say now. */
+  /** Whether `acknowledged` is certainly what the server has. */
   #certain = false
-  /** Whether the address is known to have been an upload's. */
+  /** Whether `url` is known to have been the URL of an upload. */
   #proven
   #sliceBytes = MIN_SLICE_BYTES
   #maxSliceBytes = MAX_SLICE_BYTES
@@ -90,30 +94,30 @@ export class Upload extends EventTarget {
   /**
    * @param {Description | File} description
    * @param {string} endpoint where uploads are created
-   * @param {{ readonly url: string, readonly acknowledged: number }} [begun] what is known of it from before
+   * @param {{ readonly url: string, readonly acknowledged: number }} [memory]
    */
-  constructor(description, endpoint, begun) {
+  constructor(description, endpoint, memory) {
     super()
     this.description = description
     this.#file = description instanceof File ? description : undefined
     this.#endpoint = endpoint
     this.state = this.#file ? 'queued' : 'missing'
-    this.url = begun?.url
-    this.#proven = begun !== undefined
-    this.acknowledged = this.sent = begun?.acknowledged ?? 0
+    this.url = memory?.url
+    this.#proven = memory !== undefined
+    this.acknowledged = this.sent = memory?.acknowledged ?? 0
   }
 
   get running() {
     return this.#running
   }
 
-  /** Whether something happens, or is about to. */
+  /** Whether it is running or about to run. */
   get active() {
     return this.#running || this.state === 'queued'
   }
 
   /**
-   * Hands over the file that was missing.
+   * Supplies the missing file.
    *
    * @param {File} file
    */
@@ -122,7 +126,10 @@ export class Upload extends EventTarget {
     if (!this.active) this.resume()
   }
 
-  /** Begins or goes on, until the file has arrived, somebody wants it otherwise, or there is no point. Does not reject. */
+  /**
+   * Starts or resumes the upload. Resolves when the file has arrived, the upload was paused or
+   * removed, or it cannot continue by itself. Does not reject.
+   */
   async run() {
     if (this.#running) return
     this.#running = true
@@ -134,22 +141,24 @@ export class Upload extends EventTarget {
       } while (goal !== this.#goal || this.#interruption.signal.aborted)
     } finally {
       this.#running = false
-      this.dispatchEvent(new Event('change')) // only now it is not active any more
+      this.dispatchEvent(new Event('change')) // `active` has changed
     }
   }
 
-  /** Wants it to arrive: what waits for the server tries at once, what does not run is `queued`. */
+  /**
+   * Makes it continue: at once if it is waiting, or else as soon as it is run.
+   */
   resume() {
     clearTimeout(this.#pauseTimer)
     this.sentWhenUnplugged = undefined
     this.#goal = 'arrive'
-    if (this.state === 'failed' && !this.#proven) this.url = undefined // a person decides what the answer could not: to begin anew
+    if (this.state === 'failed' && !this.#proven) this.url = undefined // start over: the URL may never have worked
     if (!this.#running) this.#enter('queued')
     else if (this.state === 'pausing') this.#enter('sending')
     this.#hurry()
   }
 
-  /** Lets the slice that is under way end, if it does so soon, and begins no other. */
+  /** Sends no further slice. The slice in progress may end, if it does so soon. */
   pause() {
     this.#goal = 'rest'
     if (this.state === 'sending') {
@@ -161,14 +170,14 @@ export class Upload extends EventTarget {
     } else this.#enter('paused')
   }
 
-  /** Cuts the connection off, then asks the server what it has kept. */
+  /** Cuts the connection, then asks the server what it has stored. */
   unplug() {
     this.sentWhenUnplugged = this.sent
     this.#goal = 'rest'
     this.#interruption.abort()
   }
 
-  /** Stops it, and has the server remove what it holds; asked for again, it does not wait for the server. */
+  /** Stops it and removes it from the server. A second call does not wait for the server. */
   remove() {
     clearTimeout(this.#pauseTimer)
     const again = this.#goal === 'vanish'
@@ -185,7 +194,7 @@ export class Upload extends EventTarget {
   }
 
   /**
-   * Works towards a goal until it is reached, another is wanted, or a person is needed.
+   * Works towards a goal until it is reached, the goal changes, or a person is needed.
    *
    * @param {'arrive' | 'rest' | 'vanish'} goal
    */
@@ -245,7 +254,7 @@ export class Upload extends EventTarget {
       this.#enter('removing')
       const answer = await request('DELETE', this.url, { signal })
       const trouble = isSuccess(answer.status) ? undefined : Trouble.from(answer)
-      if (trouble?.passes) throw trouble // any other refusal will not become an agreement
+      if (trouble?.passes) throw trouble // any other refusal is final
     }
     this.#enter('removed')
   }
@@ -256,7 +265,7 @@ export class Upload extends EventTarget {
     if (this.#isGone(answer)) return this.#forget()
     this.#assertSuccess(answer)
     const size = String(this.description.size)
-    if ((answer.getResponseHeader('Upload-Length') ?? size) !== size) this.#forget() // it is another file's
+    if ((answer.getResponseHeader('Upload-Length') ?? size) !== size) this.#forget() // it belongs to another file
     else this.#acknowledge(answer)
   }
 
@@ -264,21 +273,22 @@ export class Upload extends EventTarget {
   async #create(signal) {
     const { name, size, type } = this.description
     const metadata = [`filename ${toBase64(name)}`, ...(type === '' ? [] : [`filetype ${toBase64(type)}`])].join(',')
-    const answer = await request('POST', this.#endpoint, { headers: { 'Upload-Length': String(size), 'Upload-Metadata': metadata }, signal })
+    const headers = { 'Upload-Length': String(size), 'Upload-Metadata': metadata }
+    const answer = await request('POST', this.#endpoint, { headers, signal })
     this.#assertSuccess(answer)
     const location = answer.getResponseHeader('Location')
     const { origin } = new URL(this.#endpoint)
     const url = location !== null && URL.canParse(location, origin) ? new URL(location, this.#endpoint) : undefined
-    if (url?.origin !== origin) throw new Trouble('NONSENSE') // the page may reach no other
+    if (url?.origin !== origin) throw new Trouble('NONSENSE') // the policy of the page allows no other
     this.url = url.href
     this.#proven = false
     this.#certain = true
     this.acknowledged = this.sent = 0
-    this.dispatchEvent(new Event('change')) // there is something to remember
+    this.dispatchEvent(new Event('change')) // now there is something to remember
   }
 
   /**
-   * Sends a slice, and the next will be as long as this one should have been.
+   * Sends a slice, and sizes the next one by the speed of this one.
    *
    * @param {File} file
    * @param {AbortSignal} signal
@@ -297,7 +307,7 @@ export class Upload extends EventTarget {
       },
     })
     if (answer.status === 0) await assertReadable(slice)
-    if (answer.status === 413 && slice.size > MIN_SLICE_BYTES) { // a proxy's limit, most likely, which may be anywhere below
+    if (answer.status === 413 && slice.size > MIN_SLICE_BYTES) { // most likely the limit of a proxy
       this.#sliceBytes = this.#maxSliceBytes = Math.max(MIN_SLICE_BYTES, slice.size / 4)
       return
     }
@@ -307,13 +317,14 @@ export class Upload extends EventTarget {
     if (this.acknowledged <= offset) throw new Trouble('NONSENSE')
     const speed = ((this.acknowledged - offset) * 1000) / Math.max(1, performance.now() - beganMs)
     this.speed = this.speed === undefined ? speed : 0.7 * this.speed + 0.3 * speed
-    this.#sliceBytes = Math.ceil(Math.min(this.#maxSliceBytes, MAX_GROWTH * slice.size, Math.max(MIN_SLICE_BYTES, (speed * SLICE_MS) / 1000)))
+    const idealBytes = Math.max(MIN_SLICE_BYTES, (speed * SLICE_MS) / 1000)
+    this.#sliceBytes = Math.ceil(Math.min(this.#maxSliceBytes, MAX_GROWTH * slice.size, idealBytes))
     this.dispatchEvent(new Event('change'))
   }
 
   /**
-   * Whether the server has given up what it had. Of an address that never worked it cannot be said, and
-   * nobody else can say it: while a server is being replaced, a proxy may find nothing there.
+   * Whether the server no longer has the upload. It must be the server that says so, as a proxy may
+   * find nothing while a server is being replaced. And the URL must have worked before.
    *
    * @param {XMLHttpRequest} answer
    */
@@ -328,17 +339,17 @@ export class Upload extends EventTarget {
     if (!isSuccess(answer.status)) throw Trouble.from(answer)
   }
 
-  /** Begins anew. */
+  /** Makes the upload start over. */
   #forget() {
     this.url = undefined
     this.#certain = false
     this.acknowledged = this.sent = 0
     this.dispatchEvent(new Event('change'))
-    this.dispatchEvent(new Event('anew'))
+    this.dispatchEvent(new Event('restart'))
   }
 
   /**
-   * Believes an offset, if it can be one: `1*DIGIT`, and not beyond the end of the file.
+   * Accepts an offset if it is valid: `1*DIGIT`, and not beyond the end of the file.
    *
    * @param {XMLHttpRequest} answer
    */
@@ -352,7 +363,7 @@ export class Upload extends EventTarget {
   }
 
   /**
-   * Waits longer each time, until somebody is in a hurry or the network is back.
+   * Waits, longer each time. Ends early when a person resumes or the network is back.
    *
    * @param {number} leastMs
    * @param {AbortSignal} signal
@@ -368,7 +379,7 @@ export class Upload extends EventTarget {
         this.#hurry = () => {}
         resolve()
       }
-      // Not all pages that lost a server shall come back at the same moment.
+      // Random, so that not all pages that lost a server return at the same moment.
       const timer = setTimeout(done, Math.max(leastMs, growingMs * (0.5 + Math.random() / 2)))
       addEventListener('online', done)
       signal.addEventListener('abort', done)
@@ -378,7 +389,7 @@ export class Upload extends EventTarget {
 }
 
 /**
- * Browsers tell a file that was changed or removed from a network that failed only to who reads it.
+ * Throws if the file was changed or removed. Alone, the failed request looks like a network error.
  *
  * @param {Blob} slice
  */
@@ -391,7 +402,7 @@ async function assertReadable(slice) {
 }
 
 /**
- * Of the text's UTF-8, as tus section "Upload-Metadata" has it.
+ * Encodes the UTF-8 bytes of a text, as tus section "Upload-Metadata" requires.
  *
  * @param {string} text
  */

@@ -2,7 +2,7 @@
 // @ts-check
 
 /**
- * What is said of an upload.
+ * The words that the page shows for an upload.
  *
  * @module
  */
@@ -12,36 +12,39 @@
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']
 
 /**
- * How an upload fares, in one sentence or two, or in two lines.
+ * The state of an upload, in a sentence or two; while it is sent, in two lines.
  *
  * @param {Upload} upload
  * @returns {string}
  */
 export function describe(upload) {
   const { state, acknowledged, sent, sentWhenUnplugged, trouble, description: { size } } = upload
-  const safe = `${formatBytes(acknowledged)} of ${formatBytes(size)} are safe`
+  const safeBytes = formatBytes(acknowledged)
+  const safe = `${safeBytes} of ${formatBytes(size)} is safe`
+  const sentBytes = formatBytes(Math.max(sentWhenUnplugged ?? sent, acknowledged))
+  const safeIfAny = acknowledged > 0 ? ` ${safe}.` : ''
   switch (state) {
     case 'missing':
-      return `Choose the file again to go on; ${safe}.`
+      return `Choose the file again to continue. ${safe}.`
     case 'queued':
-      return 'Waits for its turn.'
+      return 'Waiting for its turn.'
     case 'sending':
-      return `${safe}\n${[`${formatBytes(sent)} sent`, ...pace(upload)].join(' · ')}`
+      return `${safe}\n${[`${sentBytes} sent`, ...pace(upload)].join(' · ')}`
     case 'pausing':
       return 'Pausing…'
     case 'asking':
-      return 'Asking the server what it has kept…'
+      return 'Asking the server what it has stored…'
     case 'removing':
-      return 'Removing it from the server…'
+      return 'Removing the upload from the server…'
     case 'waiting':
-      return acknowledged > 0 ? `${trouble?.message}; everything up to ${formatBytes(acknowledged)} is safe.` : `${trouble?.message}.`
+      return `${trouble?.message}.${safeIfAny}`
     case 'paused':
-      if (sentWhenUnplugged === undefined) return `Paused; ${safe}.`
-      return `Unplugged: ${formatBytes(Math.max(sentWhenUnplugged, acknowledged))} were sent, ${formatBytes(acknowledged)} are safe.`
+      if (sentWhenUnplugged === undefined) return `Paused. ${safe}.`
+      return `Unplugged. ${sentBytes} was sent, of which ${safeBytes} is safe.`
     case 'failed':
-      return `${trouble?.message}${acknowledged > 0 ? ` Everything up to ${formatBytes(acknowledged)} is safe.` : ''}`
+      return `${trouble?.message}${safeIfAny}`
     case 'finished':
-      return `All of it has arrived: ${formatBytes(size)}.`
+      return `Upload complete: ${formatBytes(size)}.`
     case 'removed':
       return 'Removed.'
   }
@@ -53,7 +56,7 @@ export function describe(upload) {
  */
 export function formatBytes(bytes) {
   const power = bytes < 1000 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log10(bytes) / 3))
-  const tenths = Math.floor((bytes / 1000 ** power) * 10) // what is safe is not rounded up
+  const tenths = Math.floor((bytes / 1000 ** power) * 10) // rounded down: what is shown as safe must be safe
   return `${power === 0 ? bytes : (tenths / 10).toFixed(1)} ${UNITS[power]}`
 }
 
@@ -68,7 +71,7 @@ export function formatSeconds(seconds) {
 }
 
 /**
- * How fast it goes and how long it will take, once that is known.
+ * The speed and the time left, once they are known.
  *
  * @param {Upload} upload
  */

@@ -3,16 +3,19 @@
 /**
  * The fields `Content-Digest`, `Repr-Digest` and `Want-Repr-Digest` (RFC 9530).
  *
- * Of several digests the strongest counts. One of an algorithm that is not known, or that the store has no
- * way to check, is ignored, as that document allows. One of a known algorithm that cannot be a digest of it
- * is an error: its sender has made a mistake, and would not learn of it.
+ * Of several digests the strongest counts. A digest of an unknown algorithm, or one that the store
+ * cannot check, is ignored, as that document allows. A known algorithm with bytes that cannot be
+ * its digest is an error: its sender has made a mistake, and would not learn of it otherwise.
  *
  * @module
  */
 
 import { formatDictionary, parseDictionary } from './structured-fields.ts'
 
-/** The active algorithms (RFC 9530 section 7.2), the strongest first: their names there and in `node:crypto`, and lengths in bytes. */
+/**
+ * The active algorithms (RFC 9530 section 7.2), the strongest first: their names there and in
+ * `node:crypto`, and the lengths of their digests in bytes.
+ */
 const ALGORITHMS = [
   { key: 'sha-512', algorithm: 'sha512', bytes: 64 },
   { key: 'sha-256', algorithm: 'sha256', bytes: 32 },
@@ -25,9 +28,12 @@ export interface Digest {
 }
 
 /** What a field says: no digest of a known algorithm, something malformed, or a digest. */
-export type DigestField = { readonly kind: 'none' } | { readonly kind: 'malformed' } | ({ readonly kind: 'digest' } & Digest)
+export type DigestField =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'malformed' }
+  | ({ readonly kind: 'digest' } & Digest)
 
-/** Reads `Content-Digest` or `Repr-Digest`; `undefined`: it is not there. */
+/** Reads `Content-Digest` or `Repr-Digest`; `undefined`: there is no such field. */
 export function parseDigest(text: string | undefined): DigestField {
   if (text === undefined) return { kind: 'none' }
   const members = parseDictionary(text)
@@ -42,8 +48,9 @@ export function parseDigest(text: string | undefined): DigestField {
 }
 
 /**
- * Reads `Want-Repr-Digest`: the algorithm that the client likes best of those that are known, by its name
- * in `node:crypto`; `undefined` if it wants none, or what it wants cannot be read. It is no more than a wish.
+ * Reads `Want-Repr-Digest`: the algorithm that the client likes best of those that are known, by
+ * its name in `node:crypto`; `undefined` if it wants none, or the field cannot be read: it need not
+ * be honoured.
  */
 export function parseWantedDigest(text: string | undefined): string | undefined {
   const members = parseDictionary(text ?? '') ?? new Map<string, never>()

@@ -3,14 +3,15 @@
 /**
  * The fields of requests (draft section "State").
  *
- * Each is an Item of Structured Fields. One that is malformed, or of another type, counts as one that
- * is not there: the draft says so, and it is why a client cannot be harmed by a field that meant
- * something else before.
+ * Each is an Item of Structured Fields. A malformed one, or one of another type, counts as absent.
+ * The draft says so, and it is why a client cannot be harmed by a field that meant something else
+ * before.
  *
  * @module
  */
 
-import { header } from '../http/exchange.ts'
+import type { Headers } from '../http/exchange.ts'
+import { header } from '../http/request-headers.ts'
 import type { UploadRequest } from '../upload/hooks.ts'
 import { CURRENT, dialectOf, type Dialect, type InteropVersion } from './interop.ts'
 import { parseBoolean, parseInteger } from './structured-fields.ts'
@@ -49,7 +50,7 @@ export function readFields(req: UploadRequest, served: readonly InteropVersion[]
 }
 
 /** The field that says in this dialect whether the upload is complete. */
-export function completenessField({ completeness: { name, complete } }: Dialect, isComplete: boolean): Readonly<Record<string, string>> {
+export function completenessField({ completeness: { name, complete } }: Dialect, isComplete: boolean): Headers {
   return { [name]: isComplete === complete ? '?1' : '?0' }
 }
 

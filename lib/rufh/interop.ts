@@ -3,16 +3,16 @@
 /**
  * The versions of the draft that clients speak (appendix "Draft Version Identification").
  *
- * While the protocol is a draft, a client names the version it speaks, and is sent nothing that it could take
- * for another one. What differs between them is in one table; whatever reads or writes a field that differs
- * asks it.
+ * While the protocol is a draft, a client names the version it speaks, and is sent nothing that it
+ * could take for another one. What differs between them is in one table; whatever reads or writes a
+ * field that differs asks it.
  *
  * @module
  */
 
 /**
- * The number of a version of the draft: a whole number from 3 to 99. One that is newer than the newest in the
- * table is served as that one, under its own number.
+ * The number of a version of the draft: a whole number from 3 to 99. One that is newer than the
+ * newest in the table is served as that one, under its own number.
  */
 export type InteropVersion = number
 
@@ -31,11 +31,11 @@ export interface Dialect {
   readonly progress: boolean
   /** What the limit of an upload's age is called; `undefined`: there is no `Upload-Limit`. */
   readonly maxAge: 'max-age' | 'expires' | undefined
-  /** Whether HEAD and DELETE are refused if they have a field for the offset or for completeness. */
+  /** Whether HEAD and DELETE with a field for the offset or for completeness are refused. */
   readonly refusesState: boolean
   /**
-   * Whether an append without content to a complete upload gets the final response again, even if it says that
-   * more follows.
+   * Whether an append without content to a complete upload gets the final response again, even if
+   * it says that more follows.
    */
   readonly replays: boolean
 }
@@ -72,13 +72,13 @@ const DIALECTS: readonly Dialect[] = [VERSION_3, VERSION_4, VERSION_5, VERSION_6
 /** Two digits: a longer number is a mistake, and so is a year. */
 const LAST = 99
 
-/** The newest version in the table. Clients of the standard, which name no version, are served as this one. */
+/** The newest version in the table. It is served to clients that name no version, too. */
 export const CURRENT: Dialect = VERSION_9
 
 /** The versions that are served unless others are chosen. */
 export const DEFAULT_VERSIONS: readonly InteropVersion[] = [8, 9]
 
-/** The dialect of a version: of a newer one, the current one under its number; `undefined` if it is no version. */
+/** The dialect of a version, known or newer; `undefined` if the number is no version. */
 export function dialectOf(version: number | undefined): Dialect | undefined {
   const known = DIALECTS.find((dialect) => dialect.version === version)
   if (known || version === undefined) return known
@@ -88,10 +88,11 @@ export function dialectOf(version: number | undefined): Dialect | undefined {
 /**
  * Returns a choice of versions as it is. It may be empty, and may have a version twice.
  *
- * @throws {TypeError} if it is not an array of numbers, {@link RangeError} if a number is not a version.
+ * @throws {TypeError} if it is not an array of numbers, {@link RangeError} if a number is not a
+ * version.
  */
 export function checkVersions(versions: readonly InteropVersion[]): readonly InteropVersion[] {
-  const what = 'Cannot speak versions of the draft as interopVersions must be'
+  const what = 'Cannot accept draft versions as interopVersions must be'
   if (!Array.isArray(versions)) throw new TypeError(`${what} an array: received ${typeof versions}`)
   for (const version of versions as readonly unknown[]) {
     if (typeof version !== 'number') throw new TypeError(`${what} numbers: received ${typeof version}`)

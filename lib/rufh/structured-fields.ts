@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * Structured fields (RFC 9651): the common syntax of newer headers, as far as items and dictionaries go.
+ * Structured fields (RFC 9651): the common syntax of newer headers, as far as items and
+ * dictionaries go.
  *
  * Why: such a header is read as a whole or ignored as a whole, and two readers must not disagree
- * about which. So this is the RFC's own algorithm (section 4.2) with all of its types: a member that
- * nobody asked for has to be well-formed all the same.
+ * about which. So this is the RFC's own algorithm (section 4.2) with all of its types: a member
+ * that nobody asked for has to be well-formed all the same.
  *
  * Design: a cursor walks through the text and never back. Each step is one sticky pattern. That of
  * a value does not look at what follows, since nothing that may follow a value could be a part of
  * it: a match that stops short, as before the fourth digit of a fraction, fails at the next step.
- * Patterns repeat classes of characters, never groups: a group takes stack for each of its turns, and
- * a text of some megabytes would throw a RangeError.
+ * Patterns repeat classes of characters, never groups: a group takes stack for each of its turns,
+ * and a text of some megabytes would throw a RangeError.
  *
- * Parameters are checked and dropped. Lists are not read at the top level, only within dictionaries.
- * Several lines of a field have to be joined with a comma before, as Node does (section 4.2).
+ * Parameters are checked and dropped. Lists are not read at the top level, only within
+ * dictionaries. Several lines of a field have to be joined with a comma before, as Node does
+ * (section 4.2).
  *
  * Self-contained: this file imports nothing.
  *
@@ -58,6 +60,9 @@ const SPACES = / */y
 const END = / *$/y
 const DICTIONARY_END = /[ \t]*$/y
 
+/** Reads a value whose text has been found; the cursor stands behind it. */
+type ReadBareItem = (text: string, cursor: Cursor) => BareItem | undefined
+
 /**
  * ```
  * decimal        = [ "-" ] 1*12DIGIT "." 1*3DIGIT
@@ -69,9 +74,10 @@ const DICTIONARY_END = /[ \t]*$/y
  * display-string = "%" DQUOTE *( %x20-21 / %x23-24 / %x26-7E / "%" 2lc-hexdig ) DQUOTE
  * string         = DQUOTE *( %x20-21 / %x23-5B / %x5D-7E / "\" DQUOTE / "\\" ) DQUOTE
  * ```
- * A decimal is tried before the integer that it begins with; all others differ in their first character.
+ * A decimal is tried before the integer that it begins with; all others differ in their first
+ * character.
  */
-const BARE_ITEMS: readonly (readonly [pattern: RegExp, read: (text: string, cursor: Cursor) => BareItem | undefined])[] = [
+const BARE_ITEMS: readonly (readonly [pattern: RegExp, read: ReadBareItem])[] = [
   [/-?[0-9]{1,12}\.[0-9]{1,3}/y, (text) => ({ type: 'decimal', value: Number(text) + 0 })],
   [/-?[0-9]{1,15}/y, (text) => ({ type: 'integer', value: Number(text) + 0 })],
   [/@-?[0-9]{1,15}/y, (text) => ({ type: 'date', value: Number(text.slice(1)) + 0 })],
@@ -102,7 +108,7 @@ export function parseItem(text: string): BareItem | undefined {
   return take(cursor, END) === undefined ? undefined : read
 }
 
-/** Reads an item that is an integer, of at most 15 digits. `undefined` means malformed, or of another type. */
+/** Reads an integer of at most 15 digits. `undefined` means malformed, or another type. */
 export function parseInteger(text: string): number | undefined {
   const read = parseItem(text)
   return read?.type === 'integer' ? read.value : undefined
@@ -123,9 +129,9 @@ export function parseBoolean(text: string): boolean | undefined {
  * the end, but not at the beginning.
  *
  * ```
- * parseDictionary('max-size=1000, b;x=1') // 'max-size' => { type: 'integer', value: 1000 }, 'b' => { type: 'boolean', value: true }
- * parseDictionary('a=(1 2), a=1')         // 'a' => { type: 'integer', value: 1 }
- * parseDictionary('a=1,')                 // undefined
+ * parseDictionary('b;x=1')        // 'b' => { type: 'boolean', value: true }
+ * parseDictionary('a=(1 2), a=1') // 'a' => { type: 'integer', value: 1 }
+ * parseDictionary('a=1,')         // undefined
  * ```
  */
 export function parseDictionary(text: string): ReadonlyMap<string, Member> | undefined {
@@ -150,7 +156,7 @@ const MAX_INTEGER = 999_999_999_999_999
  * last value is written. A field that would be empty is not to be sent at all.
  *
  * ```
- * formatDictionary([['max-size', 1000], ['id', Buffer.from('hello')]]) // 'max-size=1000, id=:aGVsbG8=:'
+ * formatDictionary([['max', 1000], ['id', Buffer.from('hello')]]) // 'max=1000, id=:aGVsbG8=:'
  * ```
  *
  * @throws {RangeError} if a key is not one, or a number is not an integer of at most 15 digits.
@@ -158,17 +164,19 @@ const MAX_INTEGER = 999_999_999_999_999
 export function formatDictionary(members: Iterable<readonly [key: string, value: number | Uint8Array]>): string {
   return Array.from(new Map(members), ([key, value]) => {
     if (take({ text: key, index: 0 }, KEY) !== key) {
-      throw new RangeError(`Cannot write a dictionary as a key must match ${KEY.source}: received ${JSON.stringify(key)}`)
+      const what = `a key must match ${KEY.source}`
+      throw new RangeError(`Cannot write a dictionary as ${what}: received ${JSON.stringify(key)}`)
     }
     if (typeof value !== 'number') return `${key}=:${Buffer.from(value).toString('base64')}:`
     if (!(Number.isInteger(value) && Math.abs(value) <= MAX_INTEGER)) {
-      throw new RangeError(`Cannot write a dictionary as ${key} must be an integer of at most 15 digits: received ${value}`)
+      const what = `${key} must be an integer of at most 15 digits`
+      throw new RangeError(`Cannot write a dictionary as ${what}: received ${value}`)
     }
     return `${key}=${value}`
   }).join(', ')
 }
 
-/** Moves the cursor over what the pattern matches right there, which may be nothing; `undefined` if it does not match. */
+/** Moves the cursor over what the pattern matches at its place, or returns `undefined`. */
 function take(cursor: Cursor, pattern: RegExp): string | undefined {
   pattern.lastIndex = cursor.index
   if (!pattern.test(cursor.text)) return undefined
@@ -195,7 +203,7 @@ function item(cursor: Cursor): BareItem | undefined {
   return read !== undefined && parameters(cursor) ? read : undefined
 }
 
-/** Whether the parameters here, if there are any, are well-formed. A stray ";" is left for the next step to fail at. */
+/** Whether the parameters here, if any, are well-formed. The next step fails at a stray ";". */
 function parameters(cursor: Cursor): boolean {
   for (let parameter = take(cursor, PARAMETER); parameter !== undefined; parameter = take(cursor, PARAMETER)) {
     if (parameter.endsWith('=') && bareItem(cursor) === undefined) return false

@@ -32,8 +32,9 @@ export function parseChecksum(text: string): Checksum | undefined {
 }
 
 /**
- * Whether a `Trailer` header announces the field (RFC 9110 section 6.6.2); names are case-insensitive.
- * A trailer that comes unannounced is ignored, as that section allows: the body has been stored by then.
+ * Whether a `Trailer` header announces the field (RFC 9110 section 6.6.2); names are
+ * case-insensitive. A trailer that comes unannounced is ignored, as that section allows: the body
+ * has been stored by then.
  */
 export function announcesChecksum(trailer: string | undefined): boolean {
   return trailer !== undefined && trailer.split(',').some((name) => name.trim().toLowerCase() === 'upload-checksum')

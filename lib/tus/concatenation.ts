@@ -7,7 +7,9 @@
  */
 
 /** `final`: of the uploads at these addresses, in this order. */
-export type Concatenation = { readonly kind: 'partial' } | { readonly kind: 'final'; readonly addresses: readonly string[] }
+export type Concatenation =
+  | { readonly kind: 'partial' }
+  | { readonly kind: 'final'; readonly addresses: readonly string[] }
 
 /**
  * ```

@@ -8,14 +8,14 @@
 
 /**
  * ```
- * metadata = entry *( OWS "," OWS entry ) ; as in every list (RFC 9110 section 5.6.1): TUSKit sends ", "
+ * metadata = entry *( OWS "," OWS entry ) ; as in every list (RFC 9110 section 5.6.1)
  * entry    = key [ SP [ base64 ] ]
  * key      = 1*( %x21-2B / %x2D-7E )      ; visible ASCII without the comma
  * ```
  */
 const ENTRY = /^[ \t]*([!-+\--~]+)(?: ([A-Za-z0-9+/]*={0,2}))?[ \t]*$/
 
-/** A key alone: a store may hold keys that came another way, and not every one of them fits into a header. */
+/** A key alone: a store may hold keys that did not come in a header, and do not fit into one. */
 const KEY = /^[!-+\--~]+$/
 
 /** Base64 with its padding: whole groups of four (RFC 4648 section 4). */
@@ -38,8 +38,9 @@ export function parseMetadata(header: string): Map<string, string> | undefined {
 }
 
 /**
- * Takes the white space around the commas out of a header that {@link parseMetadata} can read. It means
- * nothing, and clients that get the header back may not expect it. All else stays as it was sent.
+ * Takes the white space around the commas out of a header that {@link parseMetadata} can read. It
+ * means nothing, and clients that get the header back may not expect it. All else stays as it was
+ * sent.
  */
 export function trimMetadata(header: string): string {
   const entries = header.split(',').map((entry) => ENTRY.exec(entry) ?? [])

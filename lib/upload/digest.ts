@@ -3,26 +3,32 @@
 /**
  * The digest of a whole upload.
  *
- * The bytes are read back for it. To hash them as they come would need the state of the hash to survive
- * requests and crashes, which `node:crypto` cannot do; and what is read back is what the disk has.
+ * The bytes are read back for it. To hash them as they come, the state of the hash would have to
+ * survive requests and crashes, which `node:crypto` cannot do. And what is read back is what the
+ * disk has.
  *
  * @module
  */
 
 import { createHash } from 'node:crypto'
-import { assertNotBusy, counted } from './busy.ts'
 import type { UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { publishError } from './events.ts'
-import { fence } from './fence.ts'
-import type { Upload, UploadDigest } from './types.ts'
+import type { KnownDigest } from './shared.ts'
+import type { Upload } from './types.ts'
+import { whileFree } from './with-lock.ts'
 
-/** A digest that is known. */
-export type KnownDigest = UploadDigest & { readonly value: string }
-
-/** How many digests that are only wanted may be computed at once, as each takes most of a core, and wait for that. */
+/** How many wanted digests may be computed at once (each takes most of a core), and may wait. */
 const MAX_COMPUTING = 2
 const MAX_WAITING = 100
+
+/** A digest that a client would like to have. */
+export interface WantedDigest {
+  /** By its name in `node:crypto`. */
+  readonly algorithm: string
+  /** How long the client waits for it, in milliseconds. */
+  readonly maxWaitMs: number
+}
 
 /**
  * Resolves with the digest of all bytes, in base64. For stores that can read.
@@ -30,9 +36,8 @@ const MAX_WAITING = 100
  * @throws {UploadError} `BUSY`, `SHUTTING_DOWN`; whatever the store throws.
  */
 export async function digestOf(context: UploadContext, upload: Upload, algorithm: string): Promise<string> {
-  const { store, shutdownSignal } = context
-  assertNotBusy(context)
-  return counted(context, async () => {
+  const { store, slots, limits, shutdownSignal } = context
+  return slots.use(limits.maxConcurrent, async () => {
     const hash = createHash(algorithm)
     for await (const chunk of store.read!(upload, { start: 0, end: upload.offset }) as AsyncIterable<Buffer>) {
       if (shutdownSignal?.aborted) throw new UploadError('SHUTTING_DOWN')
@@ -43,13 +48,17 @@ export async function digestOf(context: UploadContext, upload: Upload, algorithm
 }
 
 /**
- * Resolves with a digest of a finished upload that a client would like to have. `undefined` if it takes longer
- * than `maxWaitMs`, if the server is busy, or if the bytes are no longer here.
+ * Resolves with a digest of a finished upload. `undefined` if it takes longer than `maxWaitMs`, if
+ * the server is busy, or if the bytes are no longer here.
  *
- * However many ask, the bytes are read once: what was begun goes on when those who asked are gone, and the
- * store keeps the result if it can.
+ * However many clients ask, the bytes are read once. A computation continues when the clients are
+ * gone, and the store keeps the result if it can.
  */
-export async function wantedDigest(context: UploadContext, upload: Upload, algorithm: string, maxWaitMs: number): Promise<KnownDigest | undefined> {
+export async function wantedDigest(
+  context: UploadContext,
+  upload: Upload,
+  { algorithm, maxWaitMs }: WantedDigest,
+): Promise<KnownDigest | undefined> {
   const { digest } = upload
   if (digest?.value !== undefined && digest.algorithm === algorithm) return { algorithm, value: digest.value }
   if (upload.movedAt) return undefined
@@ -75,33 +84,32 @@ async function compute(context: UploadContext, upload: Upload, algorithm: string
   else await new Promise<void>((resolve) => digests.waiting.push(resolve))
   try {
     const digest = { algorithm, value: await digestOf(context, upload, algorithm) }
-    await keep(context, upload, digest) // even if nobody waits for it any more
+    await keep(context, upload, digest) // even if no client waits for it any more
     return digest
   } catch (error) {
-    digests.results.get(upload)?.delete(algorithm) // the next one to ask tries again
+    digests.results.get(upload)?.delete(algorithm) // the next client that asks tries again
     if (!(error instanceof UploadError)) publishError(error as Error)
     return undefined
   } finally {
     const next = digests.waiting.shift()
-    if (next) next() // has our place
+    if (next) next() // it takes over our place
     else digests.computing--
   }
 }
 
-/** Has the store keep a digest, if the upload's lock is free: it may be about to be removed. What fails is published. */
-async function keep({ store, locker }: UploadContext, upload: Upload, digest: KnownDigest): Promise<void> {
-  if (!store.setDigest) return
+/**
+ * Has the store keep a digest, if the upload's lock is free: the upload may be about to be removed.
+ * If it is not, the next client that asks tries again. An error is published.
+ */
+async function keep(context: UploadContext, upload: Upload, digest: KnownDigest): Promise<void> {
+  if (!context.store.setDigest) return
   try {
-    const lock = await locker.tryAcquire(upload.id)
-    if (!lock) return // whoever asks next tries again
-    try {
+    await whileFree(context, upload.id, async ({ store }) => {
       const found = await store.find(upload.id)
-      const isSame = found?.state === 'finished' && found.createdAt.getTime() === upload.createdAt.getTime()
-      const isWanted = found?.digest === undefined || (found.digest.value === undefined && found.digest.algorithm === digest.algorithm)
-      if (isSame && isWanted) await fence(store, lock).setDigest?.(found, digest)
-    } finally {
-      await lock.release()
-    }
+      if (found?.state !== 'finished' || found.createdAt.getTime() !== upload.createdAt.getTime()) return
+      const { algorithm = digest.algorithm, value } = found.digest ?? {}
+      if (value === undefined && algorithm === digest.algorithm) await store.setDigest?.(found, digest)
+    })
   } catch (error) {
     publishError(error as Error)
   }

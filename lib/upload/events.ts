@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * What observers can subscribe to with `node:diagnostics_channel`: one channel a moment in the life
- * of an upload. A channel that nobody listens to costs nothing.
+ * What observers can subscribe to with `node:diagnostics_channel`: one channel for each kind of
+ * event in the life of an upload. A channel without subscribers costs nothing.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import type { Upload } from './types.ts'
 /** What can happen to an upload. */
 export type UploadEvent = 'create' | 'append' | 'interrupt' | 'finish' | 'reject' | 'terminate' | 'expire'
 
-/** Why a request ended before all of its body was stored: the client has gone, or what it is answered. */
+/** Why a body was not stored as a whole: the client has gone, or the code of the answer. */
 export type InterruptReason = 'ABORTED' | UploadErrorCode
 
 const CHANNELS: Readonly<Record<UploadEvent, Channel>> = {
@@ -29,17 +29,19 @@ const CHANNELS: Readonly<Record<UploadEvent, Channel>> = {
 }
 const errorChannel = channel('longhaul:error')
 
-/** Tells that something has happened to an upload, which is as it is now. */
+/** Publishes that something has happened to an upload, with the upload as it is now. */
 export function publish(event: Exclude<UploadEvent, 'interrupt'>, upload: Upload): void {
   CHANNELS[event].publish({ upload })
 }
 
-/** Tells that a request for an upload ended before all of its body was stored. What is stored of it `upload` says. */
+/**
+ * Publishes that a request ended before its whole body was stored. `upload` says what is stored.
+ */
 export function publishInterrupt(upload: Upload, code: InterruptReason): void {
   CHANNELS.interrupt.publish({ upload, code })
 }
 
-/** Tells of a failure that the server is to blame for. Its cause is for observers only. */
+/** Publishes a failure of the server. Its cause is for observers only. */
 export function publishError(error: Error, request?: UploadRequest): void {
   errorChannel.publish({ error, req: request })
 }

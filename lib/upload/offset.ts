@@ -22,7 +22,7 @@ export interface AppendPlanInput {
   readonly maxAppendSize?: number | undefined
 }
 
-/** `accepted`: read at most `maxBytes`. Otherwise the reason for refusing, before anything is read. */
+/** `accepted`: read at most `maxBytes`. `refused`: for this reason, before anything is read. */
 export type AppendPlan =
   | { readonly kind: 'accepted'; readonly maxBytes: number }
   | { readonly kind: 'refused'; readonly code: 'OFFSET_CONFLICT' | TooLargeCode }
@@ -32,8 +32,8 @@ export type TooLargeCode = 'TOO_LARGE' | 'MAX_SIZE_EXCEEDED' | 'APPEND_TOO_LARGE
 
 /**
  * Decides about an append: the claimed offset must be the stored one, and the body must fit into
- * what is left. Sums are never formed, only differences of numbers that are ordered already, so
- * nothing can leave the range in which numbers are exact.
+ * what is left. Nothing is added, and no difference is negative, so no result leaves the range in
+ * which numbers are exact.
  */
 export function planAppend(input: AppendPlanInput): AppendPlan {
   const { offset, length, maxSize, claimedOffset, bodyLength, maxAppendSize = Infinity } = input
@@ -43,8 +43,10 @@ export function planAppend(input: AppendPlanInput): AppendPlan {
   return { kind: 'accepted', maxBytes }
 }
 
-/** Says which limit is the first that a body of too many bytes exceeds. */
-export function tooLargeCode(input: Pick<AppendPlanInput, 'offset' | 'length' | 'maxSize' | 'maxAppendSize'>): TooLargeCode {
+/** Returns which limit a body of too many bytes exceeds first. */
+export function tooLargeCode(
+  input: Pick<AppendPlanInput, 'offset' | 'length' | 'maxSize' | 'maxAppendSize'>,
+): TooLargeCode {
   const { offset, length, maxSize, maxAppendSize = Infinity } = input
   if (maxAppendSize < remainingBytes(offset, length, maxSize)) return 'APPEND_TOO_LARGE'
   return length === undefined ? 'MAX_SIZE_EXCEEDED' : 'TOO_LARGE'

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * Stores a body behind what an upload has, whatever becomes of the client.
+ * Receives a body: stores it behind the bytes that an upload has, whatever becomes of the client.
+ *
+ * The head of `http/incoming-body.ts` says who calls whom meanwhile.
  *
  * @module
  */
 
 import type { Readable } from 'node:stream'
 import { finished } from 'node:stream/promises'
-import { HappyReader, type HappyReaderError } from '../happy-reader.ts'
-import { assertNotBusy, counted } from './busy.ts'
-import type { ExpectedChecksum, IncomingBody, UploadContext } from './context.ts'
+import { HappyReader, type HappyReaderError, type HappyReaderOptions } from '../happy-reader.ts'
+import type { IncomingBody, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { publish, publishError, publishInterrupt, type InterruptReason } from './events.ts'
 import { callHook } from './hooks.ts'
 import { tooLargeCode } from './offset.ts'
-import type { AppendOptions, Upload, UploadStore } from './types.ts'
+import type { Upload, UploadStore } from './types.ts'
 import { appendVerified, HashingReader } from './verify.ts'
 
 /**
@@ -23,16 +24,18 @@ import { appendVerified, HashingReader } from './verify.ts'
  *
  * - `received`: all of it is stored.
  * - `gone`: the client left; there is nobody to answer.
- * - `answered`: the server shuts down and the client has been told so.
- * - `interrupted`: `error` is to be answered. What came is stored, unless it had to match a checksum.
- * - `refused`: `error` is to be answered, and nothing of the body is kept.
+ * - `answered`: the server shuts down, and the client was answered so.
+ * - `interrupted`: answer with `error`. What came is stored, unless it had to match a checksum.
+ * - `refused`: answer with `error`. Nothing of the body is kept.
  */
 export type Received =
   | { readonly kind: 'received' | 'gone' | 'answered'; readonly upload: Upload }
   | { readonly kind: 'interrupted' | 'refused'; readonly upload: Upload; readonly error: UploadError }
 
-/** What bounds {@link receive}. */
-export interface ReceiveLimits {
+/** A body, and what bounds it. */
+export interface BoundedBody {
+  readonly body: IncomingBody
+  /** The most that it may bring, in bytes. */
   readonly maxBytes: number
   /** Ends the body; what came is stored. */
   readonly stop: AbortSignal
@@ -43,10 +46,10 @@ export interface ReceiveLimits {
 /** What a body is stored with. */
 type BodyStore = Pick<UploadStore, 'append' | 'appendVerified' | 'truncate'>
 
-/** For a body of which no byte may be kept. The bytes of the upload may have been moved away by then. */
+/** For a body of which no byte may be kept: the upload may no longer have a file. */
 const NO_STORE: BodyStore = {
   append: (upload, body) => discard(upload, body),
-  appendVerified: async (upload, body, verify) => {
+  appendVerified: async (upload, body, { verify }) => {
     await discard(upload, body)
     verify()
     return upload.offset
@@ -64,39 +67,41 @@ async function discard({ offset }: Upload, body: Readable): Promise<number> {
  *
  * 1. What arrives is appended until the body ends, fails, falls silent, exceeds `maxBytes`, or
  *    `stop` aborts. All of it is stored before this resolves.
- * 2. A body that is too large is taken back as a whole, as a refused request changes nothing, or cut,
- *    as `body.excess` says. One whose checksum does not match, or never came, is taken back always.
- * 3. On shutdown the client is answered, and what it sends until it has read that is stored too.
+ * 2. A body that is too large is removed as a whole, as a refused request changes nothing, or cut,
+ *    as `body.excess` says. A body whose checksum does not match, or never came, is always removed.
+ * 3. On shutdown the client is answered. What it sends until it has read the answer is stored too.
  *
- * @throws {UploadError} `BUSY` before anything is read; whatever the store throws.
+ * @throws {UploadError} `BUSY` before anything is read; what `body.accept` or the store throws.
  */
-export async function receive(context: UploadContext, upload: Upload, body: IncomingBody, limits: ReceiveLimits): Promise<Received> {
-  const { idleTimeoutMs } = context
-  const { maxBytes, stop, signal } = limits
-  if (maxBytes > 0) assertNotBusy(context) // others may have begun since the caller looked
-  body.accept()
-  const store: BodyStore = maxBytes > 0 ? context.store : NO_STORE
-  return counted(context, async () => {
-    const bounds = { maxBytes, expectedBytes: body.length, idleTimeoutMs, signal: stop }
-    const received = body.checksum
-      ? await receiveVerified(context, store, upload, new HashingReader(body.source, body.checksum, bounds), body.checksum, signal)
-      : await receivePlain(context, store, upload, new HappyReader(body.source, bounds), body, limits)
-    if (received.upload.offset > upload.offset) publish('append', received.upload)
-    if (received.kind !== 'received') publishInterrupt(received.upload, reasonOf(received))
-    return received
-  }).finally(body.stored)
+export async function receive(context: UploadContext, upload: Upload, bounded: BoundedBody): Promise<Received> {
+  const { body, maxBytes } = bounded
+  // With nothing left to receive, the request asks what became of the bytes that are stored.
+  const maxConcurrent = maxBytes > 0 ? context.limits.maxConcurrent : Infinity
+  return context.slots.use(maxConcurrent, async () => {
+    body.accept()
+    try {
+      const received = await (body.checksum ? receiveVerified : receivePlain)(context, upload, bounded)
+      if (received.upload.offset > upload.offset) publish('append', received.upload)
+      if (received.kind !== 'received') publishInterrupt(received.upload, reasonOf(received))
+      return received
+    } finally {
+      body.stored()
+    }
+  })
 }
 
-async function receivePlain(
-  context: UploadContext,
-  store: BodyStore,
-  upload: Upload,
-  reader: HappyReader,
-  body: IncomingBody,
-  limits: ReceiveLimits,
-): Promise<Received> {
-  const { maxBytes, signal } = limits
-  const stored = await append(store, upload, reader, { signal, onProgress: progressOf(context, upload, body) })
+async function receivePlain(context: UploadContext, upload: Upload, bounded: BoundedBody): Promise<Received> {
+  const { body, maxBytes, signal } = bounded
+  const store = storeFor(context, bounded)
+  const append = async (to: Upload, reader: HappyReader, onProgress?: (offset: number) => void): Promise<Upload> => {
+    try {
+      return moved(to, await store.append(to, reader, { signal, onProgress }))
+    } finally {
+      reader.destroy() // a store that failed has not read to the end, and others discard the rest of the source
+    }
+  }
+  const reader = new HappyReader(body.source, boundsOf(context, bounded))
+  const stored = await append(upload, reader, progressOf(context, upload, body))
 
   const error = whyEnded(reader.error, context, upload)
   if (error === undefined) return { kind: wasCancelled(body) ? 'gone' : 'received', upload: stored }
@@ -111,27 +116,23 @@ async function receivePlain(
   await body.answerShutdown(stored, async (until) => {
     const rest = new HappyReader(body.source, { maxBytes: maxBytes - reader.bytesRead, signal: until })
     try {
-      last = await append(store, stored, rest, { signal })
+      last = await append(stored, rest)
       if (rest.error?.code !== 'TOO_LARGE') return
-      await store.truncate(last, stored.offset) // no further, as the client may have been told of it
+      await store.truncate(last, stored.offset) // no further, as the answer may have given that offset
       last = stored
     } catch (error) {
-      publishError(error as Error) // the answer is out, and says nothing of these bytes
+      publishError(error as Error) // the client is answered already, and does not count on these bytes
     }
   })
   return { kind: 'answered', upload: last }
 }
 
-/** A body that counts as a whole or not at all, so that of one that was cut off nothing is kept. */
-async function receiveVerified(
-  context: UploadContext,
-  store: BodyStore,
-  upload: Upload,
-  reader: HashingReader,
-  checksum: ExpectedChecksum,
-  signal: AbortSignal,
-): Promise<Received> {
-  const { offset, mismatch } = await appendVerified(store, upload, reader, checksum, signal)
+/** For a body that counts as a whole or not at all: if it was cut off, nothing is kept. */
+async function receiveVerified(context: UploadContext, upload: Upload, bounded: BoundedBody): Promise<Received> {
+  const { body, signal } = bounded
+  const checksum = body.checksum!
+  const reader = new HashingReader(body.source, checksum, boundsOf(context, bounded))
+  const { offset, mismatch } = await appendVerified(storeFor(context, bounded), upload, { reader, checksum, signal })
 
   const stored = moved(upload, offset)
   const error = whyEnded(reader.error, context, upload)
@@ -141,33 +142,42 @@ async function receiveVerified(
   return refusal ? { kind: 'refused', upload: stored, error: refusal } : { kind: 'received', upload: stored }
 }
 
-async function append(store: BodyStore, upload: Upload, reader: HappyReader, options: AppendOptions): Promise<Upload> {
-  try {
-    return moved(upload, await store.append(upload, reader, options))
-  } finally {
-    reader.destroy() // a store that failed has not read to the end, and the source is to be discarded by others
-  }
+function storeFor({ store }: UploadContext, { maxBytes }: BoundedBody): BodyStore {
+  return maxBytes > 0 ? store : NO_STORE
 }
 
-/** Over HTTP/2 some clients end a body of no announced length before they say that they have cancelled it. */
+function boundsOf({ limits }: UploadContext, { body, maxBytes, stop }: BoundedBody): HappyReaderOptions {
+  return { maxBytes, expectedBytes: body.length, idleTimeoutMs: limits.idleTimeoutMs, signal: stop }
+}
+
+/**
+ * Over HTTP/2 some clients end a body of no announced length before they report that they cancelled
+ * it.
+ */
 function wasCancelled({ source, length }: IncomingBody): boolean {
   return length === undefined && (source as { aborted?: boolean }).aborted === true
 }
 
-/** What brought nothing is no activity: the store does not count it as such either. */
+/** A body without bytes is no activity: the store does not count it as such either. */
 function moved(upload: Upload, offset: number): Upload {
   return offset === upload.offset ? upload : { ...upload, offset, updatedAt: new Date() }
 }
 
-/** Tells of progress no more often than every `progressIntervalMs`; what `onProgress` throws harms no upload. */
-function progressOf(context: UploadContext, upload: Upload, body: IncomingBody): ((offset: number) => void) | undefined {
-  const { hooks: { onProgress }, progressIntervalMs, acknowledged } = context
+/**
+ * Reports progress at most once per `progressIntervalMs`. An error of `onProgress` harms no upload.
+ */
+function progressOf(
+  context: UploadContext,
+  upload: Upload,
+  body: IncomingBody,
+): ((offset: number) => void) | undefined {
+  const { hooks: { onProgress }, limits: { progressIntervalMs }, acknowledged } = context
   if (!onProgress && !body.progress) return undefined
-  let told = { atMs: performance.now(), offset: upload.offset }
+  let last = { atMs: performance.now(), offset: upload.offset }
   return (offset) => {
     const atMs = performance.now()
-    if (atMs - told.atMs < progressIntervalMs || offset === told.offset) return
-    told = { atMs, offset }
+    if (atMs - last.atMs < progressIntervalMs || offset === last.offset) return
+    last = { atMs, offset }
     if (onProgress) callHook(() => onProgress({ ...upload, offset })).catch(publishError)
     if (!body.progress) return
     acknowledged.note({ ...upload, offset })
@@ -175,25 +185,28 @@ function progressOf(context: UploadContext, upload: Upload, body: IncomingBody):
   }
 }
 
-/** Why a body that was not received as a whole was not. */
+/** Why a body was not received as a whole. */
 function reasonOf(received: Received): InterruptReason {
   if ('error' in received) return received.error.code
   return received.kind === 'gone' ? 'ABORTED' : 'SHUTTING_DOWN'
 }
 
-function whyEnded(error: HappyReaderError | undefined, context: UploadContext, upload: Upload): UploadError | 'gone' | undefined {
+function whyEnded(
+  error: HappyReaderError | undefined,
+  { limits, shutdownSignal }: UploadContext,
+  upload: Upload,
+): UploadError | 'gone' | undefined {
   switch (error?.code) {
     case undefined:
       return undefined
     case 'ABORTED':
       return 'gone'
     case 'SHORT':
-      return new UploadError('SHORT')
-    case 'TOO_LARGE':
-      return new UploadError(tooLargeCode({ ...context, ...upload, maxSize: upload.maxSize ?? context.maxSize }))
     case 'IDLE':
-      return new UploadError('IDLE')
+      return new UploadError(error.code)
+    case 'TOO_LARGE':
+      return new UploadError(tooLargeCode({ ...limits, ...upload, maxSize: upload.maxSize ?? limits.maxSize }))
     case 'INTERRUPTED':
-      return new UploadError(context.shutdownSignal?.aborted ? 'SHUTTING_DOWN' : 'TAKEN_OVER')
+      return new UploadError(shutdownSignal?.aborted ? 'SHUTTING_DOWN' : 'TAKEN_OVER')
   }
 }

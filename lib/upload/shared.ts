@@ -1,46 +1,109 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * What all handlers of one store have in common.
+ * What all handlers of one store share: the locker, the slots for work, and what is remembered.
  *
- * Two handlers that each had a lock of their own would write over each other's bytes, and what one has
- * acknowledged the other would not know. So this belongs to the store, not to the handler.
+ * Two handlers with a locker each would overwrite each other's bytes, and neither would know what
+ * the other has acknowledged. So all this belongs to the store, not to the handler.
  *
  * @module
  */
 
 import { KeyedLock } from '../keyed-lock.ts'
-import { AcknowledgedOffsets } from './acknowledged.ts'
-import { RecentMap } from './recent-map.ts'
-import type { UploadContext } from './context.ts'
-import type { Locker, UploadStore } from './types.ts'
+import { UploadError } from './errors.ts'
+import { AcknowledgedOffsets, RecentMap } from './memory.ts'
+import type { Locker, UploadDigest, UploadStore } from './types.ts'
 
-/** How many concatenations are remembered for the part that they wait for, and how many digests. */
+/**
+ * How many concatenations are remembered with the part they wait for, and how many uploads with
+ * their digests.
+ */
 const REMEMBERED = 1000
 
+/** Counts bodies, downloads, copies and digests in progress. Each handler has its own limit. */
+export class Slots {
+  #taken = 0
+
+  /**
+   * Throws `BUSY` if `limit` slots or more are taken. For a caller that must know before it
+   * prepares the work.
+   */
+  assertFree(limit: number): void {
+    if (this.#taken >= limit) throw new UploadError('BUSY')
+  }
+
+  /**
+   * Does `work` in a slot, which is free again however the work ends. Rejects with `BUSY` as
+   * `assertFree` throws it.
+   */
+  async use<T>(limit: number, work: () => Promise<T>): Promise<T> {
+    this.assertFree(limit)
+    this.#taken++
+    try {
+      return await work()
+    } finally {
+      this.#taken--
+    }
+  }
+}
+
+/** A digest that is known. */
+export type KnownDigest = UploadDigest & { readonly value: string }
+
+/** The digests that clients asked for. */
+export interface Digests {
+  /** By algorithm: computed, or being computed. */
+  readonly results: RecentMap<Map<string, Promise<KnownDigest | undefined>>>
+  /** How many are being computed. */
+  computing: number
+  /** Starts those that wait, in order. */
+  readonly waiting: (() => void)[]
+}
+
+/**
+ * The part that a concatenation waits for: for its length if `length` is not known, else for its
+ * bytes.
+ */
+export interface PendingPart {
+  readonly id: string
+  /** Of the concatenation. */
+  readonly length: number | undefined
+}
+
 /** The part of a context that is the same for all handlers of a store. */
-export type Shared = Pick<UploadContext, 'locker' | 'acknowledged' | 'inFlight' | 'pendingParts' | 'digests'>
+export interface Shared {
+  readonly locker: Locker
+  readonly slots: Slots
+  /** The offsets that clients rely on. */
+  readonly acknowledged: AcknowledgedOffsets
+  /** By the concatenation that waits. */
+  readonly pendingParts: RecentMap<PendingPart>
+  readonly digests: Digests
+}
 
 const sharedByStore = new WeakMap<UploadStore, Shared>()
 
 /**
- * Returns what the handlers of `store` share. The first one decides on the locker: without one it is a
- * `KeyedLock`, which serves one process.
+ * Returns what the handlers of `store` share. The first handler decides on the locker. Without one
+ * it is a `KeyedLock`, which serves one process.
  *
- * @throws {TypeError} if another handler of the store has another locker, or if the store is shared between
- * processes and there is no locker.
+ * @throws {TypeError} if another handler of the store has another locker, or if the store is shared
+ * between processes and there is no locker.
  */
 export function sharedOf(store: UploadStore, locker: Locker | undefined): Shared {
   const known = sharedByStore.get(store)
-  if (known) {
-    if (locker && locker !== known.locker) throw new TypeError('Cannot keep requests apart as all handlers of one store must have the same locker')
-    return known
+  const what = 'Cannot serialise requests as'
+  if (known && locker && locker !== known.locker) {
+    throw new TypeError(`${what} all handlers of a store must share one locker`)
   }
-  if (store.shared && !locker) throw new TypeError('Cannot keep requests apart as a store that is shared between processes must come with a locker that reaches them')
+  if (known) return known
+  if (store.shared && !locker) {
+    throw new TypeError(`${what} a store shared between processes must have a locker that they share`)
+  }
   const shared: Shared = {
     locker: locker ?? new KeyedLock(),
+    slots: new Slots(),
     acknowledged: new AcknowledgedOffsets(),
-    inFlight: { count: 0 },
     pendingParts: new RecentMap(REMEMBERED),
     digests: { results: new RecentMap(REMEMBERED), computing: 0, waiting: [] },
   }

@@ -6,22 +6,20 @@
  * @module
  */
 
-import { isComplete } from './completion.ts'
 import type { UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
 import { publishError } from './events.ts'
-import { isExpired } from './expiration.ts'
-import { fence } from './fence.ts'
 import { finishUpload } from './finish.ts'
-import { isSettled } from './settle.ts'
+import { isComplete, isExpired, isSettled } from './lifecycle.ts'
 import { remove } from './terminate.ts'
-import type { Lock, Upload } from './types.ts'
+import type { Upload } from './types.ts'
+import { whileFree } from './with-lock.ts'
 
-/** What a sweep did: numbers of uploads. */
+/** What a sweep did, in numbers of uploads. */
 export interface SweepReport {
   readonly examined: number
   readonly expired: number
-  /** Finished or rejected, after they had been complete. */
+  /** Complete ones that are finished or rejected now. */
   readonly settled: number
   /** Uploads and whole steps that failed. Each was published as an error. */
   readonly failed: number
@@ -34,12 +32,13 @@ const CONCURRENCY = 4
  * Looks at every upload in the store once, a few at a time, so that memory does not grow with their
  * number.
  *
- * 1. One that has expired is removed, `onTerminate` first.
- * 2. One that is complete and not finished, as a hook failed or the server stopped, is finished.
+ * 1. An upload that has expired is removed, after `onTerminate`.
+ * 2. An upload that is complete but not finished, as a hook failed or the server stopped, is
+ *    finished.
  * 3. What crashes left behind is removed.
  *
- * One that a request holds is left alone, and its request is not disturbed. A finished upload is
- * never touched. It does not reject, and ends early when `signal` aborts.
+ * An upload that a request holds is left alone, and its request is not disturbed. A finished upload
+ * is never touched. The sweep does not reject, and ends early when `signal` aborts.
  */
 export async function sweepUploads(context: UploadContext, signal: AbortSignal | undefined): Promise<SweepReport> {
   const { store } = context
@@ -48,7 +47,7 @@ export async function sweepUploads(context: UploadContext, signal: AbortSignal |
     try {
       await work()
     } catch (error) {
-      if (signal?.aborted) return // that is what interrupted it
+      if (signal?.aborted) return // the failure is part of that
       report.failed++
       publishError(error as Error)
     }
@@ -72,32 +71,31 @@ export async function sweepUploads(context: UploadContext, signal: AbortSignal |
   return report
 }
 
-async function sweepOne(context: UploadContext, id: string): Promise<'expired' | 'settled' | undefined> {
-  if (!needsSweeping(context, await context.store.find(id))) return undefined
-  const lock = await context.locker.tryAcquire(id)
-  return lock && sweepHeld({ ...context, store: fence(context.store, lock) }, id, lock)
+/** What was done with one upload; `undefined`: nothing. */
+type Swept = 'expired' | 'settled' | undefined
+
+async function sweepOne(context: UploadContext, id: string): Promise<Swept> {
+  const found = await context.store.find(id)
+  return needsSweeping(context, found) ? whileFree(context, id, (context) => sweepHeld(context, id)) : undefined
 }
 
-async function sweepHeld(context: UploadContext, id: string, lock: Lock): Promise<'expired' | 'settled' | undefined> {
-  const { store } = context
+async function sweepHeld(context: UploadContext, id: string): Promise<Swept> {
+  const upload = await context.store.find(id) // a request may have changed it in between
+  if (!needsSweeping(context, upload)) return undefined
+  if (isExpired(upload, context.limits.expiration)) {
+    await remove(context, upload, 'expired')
+    return 'expired'
+  }
   try {
-    const upload = await store.find(id) // somebody may have had it in between
-    if (!upload || !needsSweeping(context, upload)) return undefined
-    if (isExpired(upload, context.expiration)) {
-      await remove(context, upload, 'expired')
-      return 'expired'
-    }
-    return isSettled(await finishUpload(context, upload, 'later')) ? 'settled' : undefined
+    return isSettled(await finishUpload(context, upload, { end: 'later' })) ? 'settled' : undefined
   } catch (error) {
-    if (error instanceof UploadError && error.code === 'BUSY') return undefined // the next sweep may find a quieter moment
+    if (error instanceof UploadError && error.code === 'BUSY') return undefined // the next sweep may find a free slot
     throw error
-  } finally {
-    await lock.release()
   }
 }
 
-function needsSweeping(context: UploadContext, upload: Upload | undefined): boolean {
+function needsSweeping({ limits }: UploadContext, upload: Upload | undefined): upload is Upload {
   if (!upload) return false
-  if (isExpired(upload, context.expiration)) return true
-  return !isSettled(upload) && (isComplete(upload) || upload.parts !== undefined)
+  if (isExpired(upload, limits.expiration)) return true
+  return !isSettled(upload) && (isComplete(upload, 'later') || upload.parts !== undefined)
 }

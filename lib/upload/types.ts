@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * The words that stores, locks and protocols have in common. Stores and lockers meet these
- * interfaces by their shape; they need not import them.
+ * The terms that stores, locks and protocols share. Stores and lockers meet these interfaces by
+ * their shape, and need not import them.
  *
  * @module
  */
@@ -10,36 +10,43 @@
 import type { Readable } from 'node:stream'
 
 /**
+ * What an id may look like, whether it comes from an address or from a hook: nothing that has a
+ * meaning in a path, a header or an address. Stores check it again for themselves.
+ */
+export const UPLOAD_ID: RegExp = /^[A-Za-z0-9_-]{1,128}$/
+
+/**
  * How far an upload has come.
  *
  * - `receiving`: bytes may still be appended, even if it looks complete.
- * - `finishing`: it is complete, and what is to be done with it has begun, perhaps more than once.
- * - `finished`: that has been done. The bytes never change again.
- * - `rejected`: that was refused for good.
- * - `deactivated`: what came does not make sense: more bytes than it was to have, or fewer than were
- *   acknowledged. It can be removed, and nothing else.
+ * - `finishing`: all bytes are stored and `onFinish` has been started, perhaps more than once.
+ * - `finished`: `onFinish` is done. The bytes never change again.
+ * - `rejected`: its digest did not match, or `onFinish` refused it for good, or a concatenation
+ *   cannot be made.
+ * - `deactivated`: its client sent more bytes than it can hold, or acknowledged bytes were lost. It
+ *   can only be removed.
  */
 export type UploadState = 'receiving' | 'finishing' | 'finished' | 'rejected' | 'deactivated'
 
 /**
  * What makes an upload complete.
  *
- * - `at-length`: that it has as many bytes as it was to have.
- * - `explicit`: that the client says so, whatever its length.
+ * - `at-length`: having as many bytes as its length says.
+ * - `explicit`: that the client says so, whatever the length.
  */
 export type Completion = 'at-length' | 'explicit'
 
-/** The digest of all bytes of an upload: one that they must have, or one that the client wants to know. */
+/** The digest of all bytes: one that they must have, or one that the client wants to know. */
 export interface UploadDigest {
   /** By its name in `node:crypto`. */
   readonly algorithm: string
-  /** In base64; `undefined` if it is wanted. */
+  /** In base64; `undefined` if the client wants to know it. */
   readonly value?: string | undefined
 }
 
-/** The answer that finishing led to; it is given again to whoever asks again. */
+/** The answer that finishing led to. It is given again to every client that asks again. */
 export interface Outcome {
-  /** `undefined`: as the protocol has it. */
+  /** `undefined`: the one of the protocol. */
   readonly status?: number | undefined
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
@@ -59,23 +66,23 @@ export interface Upload {
   readonly outcome: Outcome | undefined
   /** Whether it is a part of other uploads, and of no use by itself. */
   readonly partial: boolean
-  /** The ids of the uploads that this one is the concatenation of. */
+  /** The ids of the uploads that this one concatenates. */
   readonly parts: readonly string[] | undefined
   /** The parts as the client named them. */
   readonly encodedParts: string | undefined
-  /** The most that it may grow to, if that was said when it was created. */
+  /** The most that it may grow to, in bytes, if that was decided when it was created. */
   readonly maxSize: number | undefined
-  /** `undefined`: at its length. */
+  /** `undefined`: `at-length`. */
   readonly completion?: Completion | undefined
   readonly digest?: UploadDigest | undefined
   readonly createdAt: Date
   /** When its bytes last changed. */
   readonly updatedAt: Date
-  /** When the application moved its bytes out of the store: it is complete, and can no longer be read. */
+  /** When the application moved its bytes out of the store. It can no longer be read. */
   readonly movedAt?: Date | undefined
 }
 
-/** What a store is given to make an {@link Upload}, which has to say the same again. */
+/** What a store makes an {@link Upload} of. The upload has to say the same again. */
 export interface NewUpload {
   readonly id: string
   readonly length: number | undefined
@@ -93,17 +100,26 @@ export interface NewUpload {
 export interface AppendOptions {
   /** Stops; what was stored stays. */
   readonly signal?: AbortSignal | undefined
-  /** To be told now and then which offset is stored. */
+  /** Called now and then with the offset that is stored. */
   readonly onProgress?: ((offset: number) => void) | undefined
+}
+
+/** Options of {@link UploadStore.appendVerified}. */
+export interface VerifiedAppendOptions {
+  /** Stops; nothing of the body counts. */
+  readonly signal?: AbortSignal | undefined
+  /** Called when all of the body is stored: whether it counts. */
+  readonly verify: () => boolean
 }
 
 /**
  * Where uploads are kept. The caller holds the upload's lock around every call that changes it.
  *
- * What a store need not be able to do is optional, and a protocol offers no more than its store can.
+ * What a store need not be able to do is optional, and a protocol offers no more than its store
+ * can.
  *
  * Errors that the core knows have a `code`: `UPLOAD_EXISTS`, `UPLOAD_CORRUPT`, `UPLOAD_MOVED_ON`,
- * `STORE_FULL`. Whatever else is thrown is answered with 500 and no detail.
+ * `STORE_FULL`. Anything else that is thrown is answered with 500 and no detail.
  */
 export interface UploadStore {
   /** Whether other processes use it too, so that locks have to reach them. */
@@ -117,31 +133,31 @@ export interface UploadStore {
    * were stored stay, however it ends. When it settles, nothing is written any more.
    */
   append(upload: Upload, body: Readable, options: AppendOptions): Promise<number>
-  /** Takes back what was appended behind `offset`. */
+  /** Removes the bytes from `offset` on. */
   truncate(upload: Upload, offset: number): Promise<void>
-  /** Moves the upload on, durably, and keeps the outcome with it. */
+  /** Changes the state, durably, and keeps the outcome with it. */
   setState(upload: Upload, state: UploadState, outcome?: Outcome): Promise<void>
   /** Removes the upload, whatever its state. */
   terminate(upload: Upload): Promise<void>
 
-  /** Says how many bytes the upload has in all. For uploads whose length comes later. */
+  /** Sets how many bytes the upload has in all. For uploads whose length comes later. */
   setLength?(upload: Upload, length: number): Promise<void>
   /**
    * As `append`, for a body that counts as a whole or not at all: `verify` is called when all of it
-   * is stored, and until it has said yes no offset includes it, also after a crash. Resolves with
-   * the offset, old or new. For checksums.
+   * is stored, and until it returns true no offset includes the body, also after a crash. Resolves
+   * with the offset, old or new. For checksums.
    */
-  appendVerified?(upload: Upload, body: Readable, verify: () => boolean, options: AppendOptions): Promise<number>
+  appendVerified?(upload: Upload, body: Readable, options: VerifiedAppendOptions): Promise<number>
   /**
-   * Makes sure of bytes that a crash or an abort left behind an append that was never acknowledged,
-   * before somebody is told of them. For stores that flush before they acknowledge.
+   * Makes bytes durable that a crash or an abort left behind an append that was never acknowledged,
+   * before their offset is reported to anybody. For stores that flush before they acknowledge.
    */
   flush?(upload: Upload): Promise<void>
-  /** The bytes from `start` up to and without `end`. For downloads and concatenation. */
+  /** The bytes from `start` up to but not including `end`. For downloads and concatenation. */
   read?(upload: Upload, range: { readonly start: number; readonly end: number }): Readable
   /**
-   * Keeps a digest that was computed of all bytes with the upload, which is not `receiving` any more;
-   * `find` then returns it as `digest`. For stores that keep more than the state.
+   * Keeps a digest that was computed of all bytes with the upload, which is not `receiving` any
+   * more; `find` then returns it as `digest`. For stores that keep more than the state.
    */
   setDigest?(upload: Upload, digest: UploadDigest): Promise<void>
   /** The ids of all uploads, one after the other. For sweeping. */
@@ -166,7 +182,7 @@ export interface LockOptions {
   readonly signal?: AbortSignal | undefined
   /**
    * How long to wait, in milliseconds; then rejects with an error of the `code` `LOCK_TIMEOUT`.
-   * Always what a timer can take; `undefined` is no limit.
+   * Always a time that a timer can wait; `undefined` is no limit.
    */
   readonly timeoutMs?: number | undefined
   /** Called when another request wants the lock: save and release. */
@@ -175,7 +191,7 @@ export interface LockOptions {
   readonly onLost?: (() => void) | undefined
 }
 
-/** Keeps the requests for one upload apart: one holder an id, first come first served. */
+/** Keeps the requests for one upload apart: one holder per id, first come, first served. */
 export interface Locker {
   acquire(id: string, options: LockOptions): Promise<Lock>
   /** The lock if it is free. If it is not, `undefined`, and its holder is not disturbed. */

@@ -14,11 +14,12 @@ import { UploadError } from './errors.ts'
 import type { Upload, UploadStore } from './types.ts'
 
 /**
- * A reader that hashes what it hands on. There is no stream behind it, as that would hold bytes of its own.
+ * A reader that hashes what it hands on. There is no further stream behind it, which would buffer
+ * bytes of its own.
  *
- * A checksum that follows the body is of an algorithm that is not known before, so all that are
- * allowed are computed. The alternative, to read the body back, needs a store that can, and has
- * bytes travel twice for every client; this costs CPU for those who chose it.
+ * The algorithm of a checksum that follows the body is not known in advance, so all allowed ones
+ * are computed. The alternative, to read the body back, needs a store that can read, and moves each
+ * byte twice for every client. This costs CPU time only for clients that chose it.
  */
 export class HashingReader extends HappyReader {
   readonly hashes: ReadonlyMap<string, Hash>
@@ -34,24 +35,31 @@ export class HashingReader extends HappyReader {
   }
 }
 
+/** A body with the checksum that it has to match. */
+export interface VerifiedBody {
+  readonly reader: HashingReader
+  readonly checksum: ExpectedChecksum
+  /** Ends the storing. */
+  readonly signal: AbortSignal
+}
+
 /**
  * Stores a body, and keeps it only if it is whole and matches its checksum.
  *
- * Resolves with the offset, old or new, and with what was wrong with the checksum, if the body was whole.
+ * Resolves with the offset, old or new, and with what was wrong with the checksum, if the body was
+ * whole.
  */
 export async function appendVerified(
   store: Pick<UploadStore, 'appendVerified'>,
   upload: Upload,
-  body: HashingReader,
-  checksum: ExpectedChecksum,
-  signal: AbortSignal,
+  { reader, checksum, signal }: VerifiedBody,
 ): Promise<{ readonly offset: number; readonly mismatch: UploadError | undefined }> {
   let mismatch: UploadError | undefined
   const verify = (): boolean => {
-    if (body.error) return false
+    if (reader.error) return false
     try {
       const { algorithm, digest } = checksum.read()
-      if (!body.hashes.get(algorithm)?.digest().equals(digest)) throw new UploadError('CHECKSUM_MISMATCH')
+      if (!reader.hashes.get(algorithm)?.digest().equals(digest)) throw new UploadError('CHECKSUM_MISMATCH')
       return true
     } catch (error) {
       if (!(error instanceof UploadError)) throw error
@@ -60,8 +68,8 @@ export async function appendVerified(
     }
   }
   try {
-    return { offset: await store.appendVerified!(upload, body, verify, { signal }), mismatch }
+    return { offset: await store.appendVerified!(upload, reader, { verify, signal }), mismatch }
   } finally {
-    body.destroy() // a store that failed has not read to the end
+    reader.destroy() // a store that failed has not read to the end
   }
 }

@@ -18,7 +18,8 @@ for (const [host, options] of [
   ['192.168.1.20:1080', {}], ['[fe80::1]', {}], ['[::ffff:127.0.0.1]', {}],
   ['files.lan', { host: 'files.lan' }], ['Files.LAN:1080', { host: 'files.lan' }], ['files.lan.', { host: 'FILES.lan' }],
   ['example.com', { publicUrl: 'https://example.com/up/' }], ['example.com:8443', { publicUrl: 'https://EXAMPLE.com:443/' }],
-  ['a.example', { allowedHosts: ['b.example', 'a.example'] }], ['A.example:', { allowedHosts: ['a.Example.'] }], ['my_service', { allowedHosts: ['my_service'] }],
+  ['a.example', { allowedHosts: ['b.example', 'a.example'] }], ['A.example:', { allowedHosts: ['a.Example.'] }],
+  ['my_service', { allowedHosts: ['my_service'] }],
   ['evil.example', { allowedHosts: ['a.example', '*'] }], ['evil example', { allowedHosts: ['*'] }],
 ] as const) {
   test(`a request for ${host} is served with ${JSON.stringify(options)}`, () => assert.equal(statusOf(host, options), undefined))
@@ -28,15 +29,18 @@ for (const [host, options] of [
   ['evil.example', {}], ['evil.example:1080', {}], ['localhost.evil.example', {}], ['xlocalhost', {}], ['127.0.0.1.evil.example', {}],
   ['127.0.0.1.nip.io', {}], ['127.1', {}], ['0x7f000001', {}], ['2130706433', {}], ['127.0.0.256', {}],
   ['evil.files.lan', { host: 'files.lan' }], ['files.lan.evil.example', { host: 'files.lan' }],
-  ['example.com', { publicUrl: '/up/' }], ['up', { publicUrl: '/up/' }], ['a.example.com', { publicUrl: 'https://example.com/' }], ['https', { publicUrl: 'https://example.com/' }],
+  ['example.com', { publicUrl: '/up/' }], ['up', { publicUrl: '/up/' }], ['a.example.com', { publicUrl: 'https://example.com/' }],
+  ['https', { publicUrl: 'https://example.com/' }],
   ['c.example', { allowedHosts: ['a.example', 'b.example'] }], ['x.a.example', { allowedHosts: ['a.example'] }],
 ] as const) {
   test(`a request for ${host} is refused with 421 with ${JSON.stringify(options)}`, () => assert.equal(statusOf(host, options), 421))
 }
 
 for (const host of [
-  '', ' ', '.', ':80', 'localhost:x', 'localhost:80:80', 'localhost:-1', 'localhost:123456', 'localhost/', 'localhost@evil.example', 'evil.example@localhost',
-  'localhost,evil.example', 'localhost, localhost', 'local host', '[::1', '::1', '[::1]x', '[]', '[127.0.0.1]', '[::1%lo]', '[::1%25lo]', 'localhost%00', 'localhost\t', 'é.example', '*', `${'a'.repeat(300)}.localhost`,
+  '', ' ', '.', ':80', 'localhost:x', 'localhost:80:80', 'localhost:-1', 'localhost:123456', 'localhost/', 'localhost@evil.example',
+  'evil.example@localhost',
+  'localhost,evil.example', 'localhost, localhost', 'local host', '[::1', '::1', '[::1]x', '[]', '[127.0.0.1]', '[::1%lo]', '[::1%25lo]',
+  'localhost%00', 'localhost\t', 'é.example', '*', `${'a'.repeat(300)}.localhost`,
 ]) {
   test(`a request for ${JSON.stringify(host).slice(0, 40)} is refused with 400`, () => assert.equal(statusOf(host), 400))
 }
@@ -74,8 +78,33 @@ test('a request without a host, as HTTP/1.0 has it, is served', () => {
 })
 
 test('whatever is sent as a host, it is refused unless it is an address or a name that is allowed', () => {
-  const part = fc.constantFrom('localhost', '.localhost', 'a.example', 'evil', '.', ':', '80', '[', ']', '::1', '127.0.0.1', '@', '/', '\\', ' ', '%', '*', 'é')
-  const text = fc.oneof(fc.array(part, { maxLength: 5 }).map((parts) => parts.join('')), fc.string({ unit: 'binary' }), fc.domain(), fc.ipV4(), fc.ipV6().map((address) => `[${address}]`))
+  const part = fc.constantFrom(
+    'localhost',
+    '.localhost',
+    'a.example',
+    'evil',
+    '.',
+    ':',
+    '80',
+    '[',
+    ']',
+    '::1',
+    '127.0.0.1',
+    '@',
+    '/',
+    '\\',
+    ' ',
+    '%',
+    '*',
+    'é',
+  )
+  const text = fc.oneof(
+    fc.array(part, { maxLength: 5 }).map((parts) => parts.join('')),
+    fc.string({ unit: 'binary' }),
+    fc.domain(),
+    fc.ipV4(),
+    fc.ipV6().map((address) => `[${address}]`),
+  )
   const safe = /^(?:(?:[a-z0-9_-][a-z0-9._-]*\.)?localhost\.?|a\.example\.?|\d+\.\d+\.\d+\.\d+\.?|\[[0-9a-f:.]+\])(?::\d*)?$/i
   fc.assert(fc.property(text, (host) => {
     const status = statusOf(host, { allowedHosts: ['a.example'] })
@@ -98,7 +127,8 @@ test('a host is read as it was written, without port, brackets and final dot, in
 test('the program refuses a page of another name, its uploads and its body, before anything is stored', async (t) => {
   const dir = temporaryFolder(t)
   const { port } = await startProgram(t, ['--dir', dir])
-  const create = (target: string, host: string, ...more: string[]): string => [`POST ${target} HTTP/1.1`, ...(host === '' ? [] : [`Host: ${host}`]), TUS, 'Upload-Length: 5', ...more, '', ''].join('\r\n')
+  const create = (target: string, host: string, ...more: string[]): string =>
+    [`POST ${target} HTTP/1.1`, ...(host === '' ? [] : [`Host: ${host}`]), TUS, 'Upload-Length: 5', ...more, '', ''].join('\r\n')
   for (const text of [
     create('/files/', 'evil.example'),
     create('/files/', `evil.example:${port}`),
@@ -119,7 +149,9 @@ test('the program refuses a page of another name, its uploads and its body, befo
   assert.equal((await exchange(port, create('/files/', 'localhost', 'Host: localhost'))).status, 400)
   assert.deepEqual(filesIn(dir), [])
 
-  for (const host of ['localhost', `127.0.0.1:${port}`, '[::1]', 'app.localhost']) assert.equal((await exchange(port, create('/files/', host))).status, 201, host)
+  for (const host of ['localhost', `127.0.0.1:${port}`, '[::1]', 'app.localhost']) {
+    assert.equal((await exchange(port, create('/files/', host))).status, 201, host)
+  }
   assert.equal((await exchange(port, 'GET / HTTP/1.0\r\n\r\n')).status, 200)
 })
 
@@ -136,7 +168,11 @@ test('a client that is sending a large body to another host gets its 421, and no
 test('--allowed-host adds names, --public-url that of its own, and * every name', async (t) => {
   const statuses = async (...flags: string[]): Promise<number[]> => {
     const { port } = await startProgram(t, ['--dir', temporaryFolder(t), ...flags])
-    return Promise.all(['a.example', 'b.example:8080', 'c.example'].map(async (host) => (await exchange(port, `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`)).status))
+    return Promise.all(
+      ['a.example', 'b.example:8080', 'c.example'].map(
+        async (host) => (await exchange(port, `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`)).status,
+      ),
+    )
   }
   assert.deepEqual(await statuses('--allowed-host', 'a.example', '--allowed-host=B.example'), [200, 200, 421])
   assert.deepEqual(await statuses('--public-url', 'https://c.example/up'), [421, 421, 200])

@@ -76,6 +76,20 @@ test('where many were refused and go on sending, the one that was so first makes
   assert.equal(await refused[0]!.closed(), '')
 })
 
+test('where all receive an answer, none of them makes room, however long it takes: a newcomer gets 503', async (t) => {
+  const advance = stopClock(t)
+  const site = await serve(t, 4)
+  const downloads = [await site.open(), await site.open(), await site.open(), await site.open()]
+  for (const client of downloads) await client.send(request('GET /begin'))
+  const answers = [await site.waiting(), await site.waiting(), await site.waiting(), await site.waiting()]
+  for (let count = 0; count < 2; count++) {
+    assert.equal((await (await WireClient.connect(site.port)).response()).status, 503)
+    advance(1000)
+  }
+  for (const res of answers) res.end('hello')
+  for (const client of downloads) assert.equal((await client.response()).body, 'hello')
+})
+
 test('where all wait for an answer, a newcomer gets 503, and a place as soon as one is free', async (t) => {
   const site = await serve(t, 1)
   const waiting = await site.open()
@@ -125,9 +139,10 @@ async function serve(t: TestContext, max: number) {
   const closing = new Set<Promise<unknown>>()
   const server = createServer((req, res) => {
     const closed: Promise<unknown> = once(res, 'close').then(() => closing.delete(closed))
-    if (req.url !== '/wait') closing.add(closed)
+    if (req.url !== '/wait' && req.url !== '/begin') closing.add(closed)
     if (!connections.onRequest(req, res)) return
-    if (req.url === '/wait') late.push(res)
+    if (req.url === '/begin') res.writeHead(200, { 'Content-Length': 5 }).flushHeaders()
+    if (req.url === '/wait' || req.url === '/begin') late.push(res)
     else if (req.url === '/refuse') void respondEarly(req, res, { status: 413 })
     else res.end()
   })

@@ -28,15 +28,25 @@ test('connections with a file each, and another file for each body, fit below an
 })
 
 test('a number of bodies that was asked for is kept, and each of them has a connection', () => {
-  fc.assert(fc.property(fc.option(fc.integer({ min: 1, max: 2 ** 31 }), { nil: undefined }), fc.integer({ min: 1, max: 999_999 }), (limit, asked) => {
-    const { maxConcurrent, maxConnections } = capacityOf(limit, asked)
-    assert.equal(maxConcurrent, asked)
-    assert.ok(maxConnections === undefined ? limit === undefined : maxConnections >= asked)
-  }))
+  fc.assert(
+    fc.property(
+      fc.option(fc.integer({ min: 1, max: 2 ** 31 }), { nil: undefined }),
+      fc.integer({ min: 1, max: 999_999 }),
+      (limit, asked) => {
+        const { maxConcurrent, maxConnections } = capacityOf(limit, asked)
+        assert.equal(maxConcurrent, asked)
+        assert.ok(maxConnections === undefined ? limit === undefined : maxConnections >= asked)
+      },
+    ),
+  )
 })
 
 test('the limit is the one that the process has', async () => {
   const script = `import { readDescriptorLimit } from ${JSON.stringify(join(ROOT, 'lib/cli/descriptors.ts'))}; console.log(readDescriptorLimit())`
-  const { stdout } = await promisify(execFile)('sh', ['-c', `ulimit -n 300; exec "$0" --import tsx --input-type=module --eval "$1"`, process.execPath, script], { cwd: ROOT })
+  const { stdout } = await promisify(execFile)(
+    'sh',
+    ['-c', `ulimit -n 300; exec "$0" --import tsx --input-type=module --eval "$1"`, process.execPath, script],
+    { cwd: ROOT },
+  )
   assert.equal(stdout, '300\n')
 })

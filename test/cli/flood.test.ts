@@ -24,7 +24,7 @@ const SOON_MS = 10_000
 test('with few descriptors, the program says once what they are enough for, behind the line that it listens', async (t) => {
   const { line, stop } = await start(t)
   assert.match(line, /^longhaul listening on /)
-  assert.match(await stop(), /^longhaul: the limit of open files \(ulimit -n\) is 256: 38 bodies and 77 connections at most\n$/)
+  assert.match(await stop(), /^longhaul: the open-file limit \(ulimit -n\) is 256: at most 38 bodies and 77 connections at once\n$/)
   assert.equal(capacityOf(LIMIT).maxConcurrent, BODIES)
 })
 
@@ -44,7 +44,11 @@ test('a stranger with more idle uploads than there are descriptors leaves room: 
   assert.ok((await stop()).split('\n').length < 20)
 })
 
-for (const [what, text] of [['nothing', ''], ['half a head', 'GET / HTTP/1.1\r\nHost: te'], ['a first request and no second', request('OPTIONS /files/')]] as const) {
+for (const [what, text] of [
+  ['nothing', ''],
+  ['half a head', 'GET / HTTP/1.1\r\nHost: te'],
+  ['a first request and no second', request('OPTIONS /files/')],
+] as const) {
   test(`a stranger whose many connections send ${what} makes room for others`, async (t) => {
     const { port, stop } = await start(t)
     const mine = await create(port)
@@ -119,7 +123,9 @@ async function start(t: TestContext): Promise<{ port: number; line: string; stop
   let child: ChildProcess | undefined
   t.after(() => child?.kill('SIGKILL')) // before the folder goes
   const dir = temporaryFolder(t)
-  const words = [process.execPath, '--import', 'tsx', MAIN, '--port', '0', '--allowed-host', 'test', '--log', 'text', '--sync', 'none', '--dir', dir]
+  const words = [
+    process.execPath, '--import', 'tsx', MAIN, '--port', '0', '--allowed-host', 'test', '--log', 'text', '--sync', 'none', '--dir', dir,
+  ]
   const program = (child = spawn('sh', ['-c', `ulimit -n ${LIMIT}; exec "$@"`, 'sh', ...words]))
   let errors = ''
   program.stderr.on('data', (chunk) => (errors += chunk))

@@ -15,22 +15,43 @@ import { temporaryFolder } from '../support/temporary.ts'
 import { exchange, request, WireClient } from '../support/wire.ts'
 
 const TIME = new Date('2026-02-01T12:00:00.000Z')
-const REPORT: ShutdownReport = { reason: 'SIGTERM', durationMs: 512.3, responses: 0, work: 0, forced: undefined, forcedConnections: 0, abandonedWork: 0, errors: [] }
+const REPORT: ShutdownReport = {
+  reason: 'SIGTERM',
+  durationMs: 512.3,
+  responses: 0,
+  work: 0,
+  forced: undefined,
+  forcedConnections: 0,
+  abandonedWork: 0,
+  errors: [],
+}
 
 const LINES: readonly (readonly [entry: LogEntry, text: string])[] = [
-  [{ event: 'begin', upload: '3f2a9c1b', length: 50_000_000 }, '3f2a9c1b begins, 50.0 MB'],
-  [{ event: 'begin', upload: '3f2a9c1b', length: undefined }, '3f2a9c1b begins, of a length to be told'],
-  [{ event: 'begin', upload: '3f2a9c1b', length: 0 }, '3f2a9c1b begins, 0 bytes'],
-  [{ event: 'interrupt', upload: 'a', offset: 12_345_678, length: 50_000_000, reason: 'ABORTED' }, 'a is interrupted at 12.3 MB of 50.0 MB: the client went away'],
-  [{ event: 'interrupt', upload: 'a', offset: 1, length: undefined, reason: 'IDLE' }, 'a is interrupted at 1 byte: Nothing was received for too long'],
-  [{ event: 'finish', upload: 'a', offset: 999_999, durationMs: 31_249 }, 'a is finished, 999.9 KB in 31.2 s'],
-  [{ event: 'reject', upload: 'a', offset: 1_999_999_999_999, durationMs: 0 }, 'a is rejected at 1.9 TB, after 0.0 s'],
-  [{ event: 'terminate', upload: 'a', offset: 999, durationMs: 1 }, 'a is terminated at 999 bytes, after 0.0 s'],
-  [{ event: 'expire', upload: 'a', offset: 1_000_000_000, durationMs: 86_400_000 }, 'a is expired at 1.0 GB, after 86400.0 s'],
+  [{ event: 'create', upload: '3f2a9c1b', length: 50_000_000 }, '3f2a9c1b created: 50.0 MB'],
+  [{ event: 'create', upload: '3f2a9c1b', length: undefined }, '3f2a9c1b created: length unknown'],
+  [{ event: 'create', upload: '3f2a9c1b', length: 0 }, '3f2a9c1b created: 0 bytes'],
+  [
+    { event: 'interrupt', upload: 'a', offset: 12_345_678, length: 50_000_000, reason: 'ABORTED' },
+    'a interrupted at 12.3 MB of 50.0 MB: the client disconnected',
+  ],
+  [
+    { event: 'interrupt', upload: 'a', offset: 1, length: undefined, reason: 'IDLE' },
+    'a interrupted at 1 byte: timed out waiting for data',
+  ],
+  [{ event: 'finish', upload: 'a', offset: 999_999, durationMs: 31_249 }, 'a finished at 999.9 kB after 31.2 s'],
+  [{ event: 'reject', upload: 'a', offset: 1_999_999_999_999, durationMs: 0 }, 'a rejected at 1.9 TB after 0.0 s'],
+  [{ event: 'terminate', upload: 'a', offset: 999, durationMs: 1 }, 'a terminated at 999 bytes after 0.0 s'],
+  [{ event: 'expire', upload: 'a', offset: 1_000_000_000, durationMs: 86_400_000 }, 'a expired at 1.0 GB after 86400.0 s'],
   [{ event: 'error', error: 'Error: broken\n    at x', count: 1 }, 'Error: broken\n    at x'],
   [{ event: 'error', error: 'Error: broken', count: 2000 }, 'repeated 2000 times: Error: broken'],
-  [{ event: 'stop', durationMs: 512, savedUploads: 1, savedBytes: 0, forced: undefined, forcedConnections: 0, abandonedWork: 0 }, 'stopped in 0.5 s: 1 upload interrupted, with 0 bytes saved; nothing was forced'],
-  [{ event: 'stop', durationMs: 10_000, savedUploads: 2, savedBytes: 2000, forced: 'deadline', forcedConnections: 2, abandonedWork: 1 }, 'stopped in 10.0 s: 2 uploads interrupted, with 2.0 KB saved; the deadline cut 2 connections and gave up 1 request'],
+  [
+    { event: 'stop', durationMs: 512, savedUploads: 1, savedBytes: 0, forced: undefined, forcedConnections: 0, abandonedWork: 0 },
+    'stopped in 0.5 s: 1 upload interrupted, 0 bytes saved, nothing forced',
+  ],
+  [
+    { event: 'stop', durationMs: 10_000, savedUploads: 2, savedBytes: 2000, forced: 'deadline', forcedConnections: 2, abandonedWork: 1 },
+    'stopped in 10.0 s: 2 uploads interrupted, 2.0 kB saved, forced by the deadline: 2 connections cut, 1 request abandoned',
+  ],
 ]
 
 test('each entry is one line for people and one JSON object for programs', () => {
@@ -44,9 +65,14 @@ test('each entry is one line for people and one JSON object for programs', () =>
 
 test('an upload is named by the beginning of its id, and nothing that its client said is written', (t) => {
   const { lines, events } = openLog(t, 'json')
-  events.begin({ id: 'a-secret-address', length: 5, metadata: new Map([['filename', 'private.txt\n']]), encodedMetadata: 'filename cHJpdmF0ZQ==' })
+  events.begin({
+    id: 'a-secret-address',
+    length: 5,
+    metadata: new Map([['filename', 'private.txt\n']]),
+    encodedMetadata: 'filename cHJpdmF0ZQ==',
+  })
   assert.equal(lines.length, 1)
-  assert.deepEqual(JSON.parse(lines[0]!), { time: JSON.parse(lines[0]!).time, event: 'begin', upload: 'a-secret', length: 5 })
+  assert.deepEqual(JSON.parse(lines[0]!), { time: JSON.parse(lines[0]!).time, event: 'create', upload: 'a-secret', length: 5 })
 })
 
 test('an upload that was begun before the clock was set back took no time, rather than less than none', (t) => {
@@ -64,7 +90,7 @@ test('the summary counts the uploads that were interrupted since the shutdown be
   events.interrupt({ offset: 1000 }, 'SHUTTING_DOWN')
   events.interrupt({ id: 'another', offset: 2000 }, 'ABORTED')
   log.stopped(REPORT)
-  assert.match(lines.at(-1)!, /Z stopped in 0\.5 s: 2 uploads interrupted, with 3\.0 KB saved; nothing was forced\n$/)
+  assert.match(lines.at(-1)!, /Z stopped in 0\.5 s: 2 uploads interrupted, 3\.0 kB saved, nothing forced\n$/)
   events.begin({})
   assert.equal(lines.length, 5)
 })
@@ -72,7 +98,9 @@ test('the summary counts the uploads that were interrupted since the shutdown be
 test('an error that names an upload, or its file, names it as the log does', (t) => {
   const { errors } = openLog(t, 'text')
   const id = '0123456789abcdef0123456789abcdef'
-  channel('longhaul:error').publish({ error: new Error(`The upload ${id} is damaged`, { cause: new Error(`ENOENT, open '/srv/${id}.info'`) }) })
+  channel('longhaul:error').publish({
+    error: new Error(`The upload ${id} is damaged`, { cause: new Error(`ENOENT, open '/srv/${id}.info'`) }),
+  })
   assert.match(errors[0]!, /The upload 01234567 is damaged[^]*'\/srv\/01234567\.info'/)
   assert.doesNotMatch(errors[0]!, new RegExp(id))
 })
@@ -91,7 +119,8 @@ test('a failure that repeats is written at once, then once a second with a count
   for (const format of ['text', 'json'] as const) {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const { errors } = openLog(t, format)
-    const counts = (): number[] => errors.splice(0).map((text) => (format === 'json' ? JSON.parse(text).count : Number(/Z repeated (\d+) times: /.exec(text)?.[1] ?? 1)))
+    const counts = (): number[] =>
+      errors.splice(0).map((text) => (format === 'json' ? JSON.parse(text).count : Number(/Z repeated (\d+) times: /.exec(text)?.[1] ?? 1)))
     for (let repeat = 0; repeat < 1000; repeat++) fail(openFailure(repeat))
     assert.deepEqual(counts(), [1])
     t.mock.timers.tick(999)
@@ -158,15 +187,15 @@ test('what a reader that has fallen behind does not get is counted, and no memor
   output.writableLength = 2 ** 20
   events.begin({})
   events.begin({})
-  assert.deepEqual(lines.map((line) => JSON.parse(line).omitted), [2, undefined])
+  assert.deepEqual(lines.map((line) => JSON.parse(line).dropped), [2, undefined])
   output.writableLength = Infinity
   events.begin({})
-  channel('longhaul:error').publish({ error: new Error('on the other stream, where nothing is left out') })
-  assert.doesNotMatch(errors[0]!, /omitted/)
-  assert.match(formatText(LINES[0]![0], TIME, 2), / \(2 lines before this left out, as nobody read them\)\n$/)
+  channel('longhaul:error').publish({ error: new Error('on the other stream, whose reader keeps up') })
+  assert.doesNotMatch(errors[0]!, /dropped/)
+  assert.match(formatText(LINES[0]![0], TIME, 2), / \(2 earlier lines dropped: the log was not being read\)\n$/)
 })
 
-test('the program logs how an upload begins, is interrupted by its client and by a shutdown, and that it stopped', async (t) => {
+test('the program logs how an upload is created, is interrupted by its client and by a shutdown, and that it stopped', async (t) => {
   const program = await startProgram(t, ['--dir', temporaryFolder(t), '--log', 'json'])
   const entries = entriesOf(program)
   const { client, location } = await beginUpload(program, 1000, 'x'.repeat(400))
@@ -181,7 +210,7 @@ test('the program logs how an upload begins, is interrupted by its client and by
   const upload = location.slice(-32, -24)
   assert.deepEqual(await entries.all(), [
     { event: 'listen', url: `http://127.0.0.1:${program.port}/files/` },
-    { event: 'begin', upload, length: 1000 },
+    { event: 'create', upload, length: 1000 },
     { event: 'interrupt', upload, offset: 400, length: 1000, reason: 'ABORTED' },
     { event: 'interrupt', upload, offset: 500, length: 1000, reason: 'SHUTTING_DOWN' },
     { event: 'stop', savedUploads: 1, savedBytes: 500, forcedConnections: 0, abandonedWork: 0 },
@@ -220,7 +249,13 @@ async function beginUpload(program: Program, length: number, content: string): P
 /** Sends a beginning, once the server waits for it. */
 async function append(program: Program, location: string, offset: number, length: number, content: string): Promise<WireClient> {
   const client = await WireClient.connect(program.port)
-  const headers = [TUS, `Upload-Offset: ${offset}`, 'Content-Type: application/offset+octet-stream', `Content-Length: ${length}`, 'Expect: 100-continue']
+  const headers = [
+    TUS,
+    `Upload-Offset: ${offset}`,
+    'Content-Type: application/offset+octet-stream',
+    `Content-Length: ${length}`,
+    'Expect: 100-continue',
+  ]
   await client.send(request(`PATCH ${location}`, headers))
   assert.equal((await client.response()).status, 100)
   await client.send(content)
@@ -263,12 +298,18 @@ function openLog(t: TestContext, format: LogFormat) {
   const [lines, errors]: [string[], string[]] = [[], []]
   const output = { writableLength: 0, write: (text: string) => lines.push(text) }
   const controller = new AbortController()
-  const log = new UploadLog({ format, output, errors: { writableLength: 0, write: (text: string) => errors.push(text) }, signal: controller.signal })
+  const log = new UploadLog({
+    format,
+    output,
+    errors: { writableLength: 0, write: (text: string) => errors.push(text) },
+    signal: controller.signal,
+  })
   t.after(() => log.stopped(REPORT))
   const upload = { id: '0123456789abcdef', offset: 0, length: 10, createdAt: new Date() }
   const events = {
     begin: (more: Partial<Upload>) => channel('longhaul:create').publish({ upload: { ...upload, ...more } }),
-    interrupt: (more: Partial<Upload>, code: InterruptReason) => channel('longhaul:interrupt').publish({ upload: { ...upload, ...more }, code }),
+    interrupt: (more: Partial<Upload>, code: InterruptReason) =>
+      channel('longhaul:interrupt').publish({ upload: { ...upload, ...more }, code }),
   }
   return { log, lines, errors, output, controller, events }
 }

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { HELP } from '../../lib/cli/options.ts'
+import { HELP } from '../../lib/cli/help.ts'
 import { filesIn } from '../support/files.ts'
 import { listen } from '../support/listen.ts'
 import { runProgram, startProgram, type Program } from '../support/program.ts'
@@ -33,7 +33,7 @@ test('A program that nobody uses writes two lines: that it listens, and that it 
   await Promise.race([once(child.stdout, 'data'), closed])
   child.kill('SIGTERM')
   assert.deepEqual(await closed, [0, null])
-  assert.match(text.stdout, /^longhaul listening on http:\/\/127\.0\.0\.1:[1-9]\d*\/files\/\n[\d-]+T[\d:.]+Z stopped in \d+\.\d s: 0 uploads interrupted, with 0 bytes saved; nothing was forced\n$/)
+  assert.match(text.stdout, /^longhaul listening on http:\/\/127\.0\.0\.1:[1-9]\d*\/files\/\n[\d-]+T[\d:.]+Z stopped in \d+\.\d s: 0 uploads interrupted, 0 bytes saved, nothing forced\n$/)
   assert.equal(text.stderr, '')
 })
 
@@ -47,7 +47,7 @@ for (const [title, words, mentioned] of [
     const { code, stdout, stderr } = await runProgram(words)
     assert.equal(code, 2)
     assert.equal(stdout, '')
-    assert.match(stderr, /^longhaul: [^\n]+; see --help\n$/)
+    assert.match(stderr, /^longhaul: [^\n]+ \(see --help\)\n$/)
     assert.ok(stderr.includes(`'${mentioned}`) || stderr.includes(`${mentioned} `), stderr)
   })
 }
@@ -57,7 +57,7 @@ test('A port in use is one line on stderr, and exit code 1', async (t) => {
   const { code, stdout, stderr } = await runProgram(['--port', String(port), '--dir', temporaryFolder(t)])
   assert.equal(code, 1)
   assert.equal(stdout, '')
-  assert.match(stderr, new RegExp(`^longhaul: [^\\n]*EADDRINUSE[^\\n]*:${port}; --host and --port say where to listen\\n$`))
+  assert.match(stderr, new RegExp(`^longhaul: cannot listen on http://127\\.0\\.0\\.1:${port}: the port is in use \\(choose another with --port\\)\\n$`))
 })
 
 test('A --dir that is a file is one line on stderr, and exit code 2', async (t) => {
@@ -67,7 +67,7 @@ test('A --dir that is a file is one line on stderr, and exit code 2', async (t) 
     const { code, stdout, stderr } = await runProgram(['--port', '0', '--dir', dir])
     assert.equal(code, 2)
     assert.equal(stdout, '')
-    assert.match(stderr, /^longhaul: --dir cannot be used: [^\n]+\n$/)
+    assert.match(stderr, /^longhaul: cannot use --dir [^\n]+ is a file\n$/)
     assert.ok(stderr.includes(file), stderr)
   }
   assert.equal(readFileSync(file, 'utf8'), 'kept')
@@ -80,6 +80,17 @@ test('--help is the help on stdout, and exit code 0', async () => {
 test('--version is the version of the package on stdout, and exit code 0', async () => {
   const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
   assert.deepEqual(await runProgram(['--version']), { code: 0, signal: null, stdout: `${version}\n`, stderr: '' })
+})
+
+test('--help and --version to a reader that has gone, as in --help | true, end without a stack trace', async () => {
+  const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
+  for (const flag of ['--help', '--version']) {
+    const child = spawn(process.execPath, ['--import', 'tsx', main, flag], { stdio: ['ignore', 'pipe', 'pipe'] })
+    child.stdout.destroy()
+    let errors = ''
+    child.stderr.on('data', (chunk) => (errors += chunk))
+    assert.deepEqual([await once(child, 'close'), errors], [[0, null], ''])
+  }
 })
 
 for (const [word, path] of [['up', '/up/'], ['/up', '/up/'], ['/up/', '/up/'], ['/', '/']] as const) {
@@ -136,7 +147,9 @@ test('What has expired is removed when the program starts', async (t) => {
 
 test('--cors, --public-url and --download do what they say', async (t) => {
   const dir = temporaryFolder(t)
-  const { port } = await startProgram(t, ['--dir', dir, '--cors', 'https://a.example', '--public-url', 'https://b.example/up', '--download'])
+  const { port } = await startProgram(t, [
+    '--dir', dir, '--cors', 'https://a.example', '--public-url', 'https://b.example/up', '--download',
+  ])
   const created = await exchange(port, request('POST /files/', [TUS, 'Upload-Length: 0', 'Origin: https://a.example']))
   assert.equal(created.headers.get('access-control-allow-origin'), 'https://a.example')
   const location = created.headers.get('location') ?? ''
@@ -146,7 +159,12 @@ test('--cors, --public-url and --download do what they say', async (t) => {
 
 test('The web views of apps, whose origins have schemes of their own, are let in by --cors', async (t) => {
   const { port } = await startProgram(t, ['--dir', temporaryFolder(t), '--cors', 'capacitor://localhost', '--cors', 'app://.'])
-  for (const [origin, allowed] of [['capacitor://localhost', 'capacitor://localhost'], ['app://.', 'app://.'], ['ionic://localhost', null], ['null', null]] as const) {
+  for (const [origin, allowed] of [
+    ['capacitor://localhost', 'capacitor://localhost'],
+    ['app://.', 'app://.'],
+    ['ionic://localhost', null],
+    ['null', null],
+  ] as const) {
     const preflight = await exchange(port, request('OPTIONS /files/', [`Origin: ${origin}`, 'Access-Control-Request-Method: PATCH']))
     assert.equal(preflight.headers.get('access-control-allow-origin') ?? null, allowed, origin)
   }
@@ -182,7 +200,7 @@ test('Where there can be no locks between processes, the program says so and doe
   writeFileSync(join(dir, '.locks'), 'in the way')
   const refused = await runProgram(['--dir', dir, '--port', '0'])
   assert.equal(refused.code, 2)
-  assert.match(refused.stderr, /^longhaul: --lock file cannot be used here: [^\n]*\n$/)
+  assert.match(refused.stderr, /^longhaul: cannot use --lock file: [^\n]*\.locks'\n$/)
   const { port } = await startProgram(t, ['--dir', dir, '--lock', 'memory'])
   await create(port, 1)
 })

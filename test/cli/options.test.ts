@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { HELP, parseCommand, type ServeOptions } from '../../lib/cli/options.ts'
+import { HELP } from '../../lib/cli/help.ts'
+import { parseCommand, type ServeOptions } from '../../lib/cli/options.ts'
 import { checkCors } from '../../lib/http/cors.ts'
 import { runProgram } from '../support/program.ts'
 
@@ -75,13 +76,19 @@ const ACCEPTED: readonly (readonly [words: readonly string[], options: Partial<S
   [['--log=none'], { log: 'none' }],
   [['--cors', '*'], { cors: ['*'] }],
   [['--cors', 'https://example.com'], { cors: ['https://example.com'] }],
-  [['--cors=http://localhost:8080', '--cors', 'https://a.example', '--cors', '*'], { cors: ['http://localhost:8080', 'https://a.example', '*'] }],
+  [
+    ['--cors=http://localhost:8080', '--cors', 'https://a.example', '--cors', '*'],
+    { cors: ['http://localhost:8080', 'https://a.example', '*'] },
+  ],
   [['--cors', 'capacitor://localhost', '--cors', 'ionic://localhost'], { cors: ['capacitor://localhost', 'ionic://localhost'] }],
   [['--cors', 'tauri://localhost', '--cors', 'http://tauri.localhost'], { cors: ['tauri://localhost', 'http://tauri.localhost'] }],
   [['--cors', 'app://obsidian.md', '--cors', 'app://.'], { cors: ['app://obsidian.md', 'app://.'] }],
   [['--cors', 'chrome-extension://mhjfbmdgcfjbbpaeojofohoefgiehjai'], { cors: ['chrome-extension://mhjfbmdgcfjbbpaeojofohoefgiehjai'] }],
   [['--allowed-host', 'example.com'], { allowedHosts: ['example.com'] }],
-  [['--allowed-host=Example.COM.', '--allowed-host', 'my_service', '--allowed-host', '*'], { allowedHosts: ['example.com', 'my_service', '*'] }],
+  [
+    ['--allowed-host=Example.COM.', '--allowed-host', 'my_service', '--allowed-host', '*'],
+    { allowedHosts: ['example.com', 'my_service', '*'] },
+  ],
   [['--max-concurrent', '1'], { maxConcurrent: 1 }],
   [['--interop-versions', '9'], { interopVersions: [9] }],
   [['--interop-versions', '3,6,8,9,10,99'], { interopVersions: [3, 6, 8, 9, 10, 99] }],
@@ -106,11 +113,11 @@ for (const [word, path] of [
 }
 
 const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[] = [
-  [['--max-siz', '1GB'], /^Unknown option '--max-siz', perhaps --max-size$/],
-  [['--bogus'], /^Unknown option '--bogus'$/],
-  [['-x'], /^Unknown option '-x'$/],
+  [['--max-siz', '1GB'], /^unknown option '--max-siz': did you mean --max-size\?$/],
+  [['--bogus'], /^unknown option '--bogus'$/],
+  [['-x'], /^unknown option '-x'$/],
   [['--port', '65536'], /^--port must be a number from 0 to 65535: received '65536'$/],
-  [['--port', '-1'], /'--port'/],
+  [['--port', '-1'], /^--port must have a value: write --port=VALUE if it begins with a dash$/],
   [['--port=-1'], /^--port must be .*: received '-1'$/],
   [['--port', '1e3'], /^--port must be .*: received '1e3'$/],
   [['--port', '0x50'], /^--port must be .*: received '0x50'$/],
@@ -127,21 +134,21 @@ const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[]
   [['--path', 'http://example.com/files/'], /^--path must be /],
   [['--path', '/a/../b'], /^--path must be /],
   [['--path', '.'], /^--path must be /],
-  [['--max-size', '10mb'], /^--max-size must be a size such as 10MiB or 2GB: received '10mb'$/],
+  [['--max-size', '10mb'], /^--max-size must be a size such as 4096, 10MiB or 2GB: received '10mb'$/],
   [['--max-size', '1.5GiB'], /^--max-size must be /],
   [['--max-size=-1'], /^--max-size must be /],
   [['--max-size', '10s'], /^--max-size must be /],
-  [['--grace', '10'], /^--grace must be a time such as 500ms or 30s, at most 596h: received '10'$/],
+  [['--grace', '10'], /^--grace must be a time from 1ms to 596h, such as 30s: received '10'$/],
   [['--grace', '0ms'], /^--grace must be /],
   [['--grace', '2147483648ms'], /^--grace must be /],
   [['--grace', '597h'], /^--grace must be /],
   [['--idle-timeout', '0s'], /^--idle-timeout must be /],
   [['--idle-timeout', '10MiB'], /^--idle-timeout must be /],
-  [['--keep-alive-timeout', '75'], /^--keep-alive-timeout must be a time such as 75s, at most 596h: received '75'$/],
+  [['--keep-alive-timeout', '75'], /^--keep-alive-timeout must be a time from 1ms to 596h, such as 30s: received '75'$/],
   [['--keep-alive-timeout', '0s'], /^--keep-alive-timeout must be /],
   [['--keep-alive-timeout', 'never'], /^--keep-alive-timeout must be /],
   [['--keep-alive-timeout', '597h'], /^--keep-alive-timeout must be /],
-  [['--file-mode', '400'], /^--file-mode must be octal, such as 640, and let the owner read and write: received '400'$/],
+  [['--file-mode', '400'], /^--file-mode must be an octal mode such as 640 that lets the owner read and write: received '400'$/],
   [['--file-mode', '0o640'], /^--file-mode must be /],
   [['--file-mode', '648'], /^--file-mode must be /],
   [['--file-mode', '4640'], /^--file-mode must be /],
@@ -149,12 +156,12 @@ const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[]
   [['--file-mode', 'u=rw,g=r'], /^--file-mode must be /],
   [['--file-mode', ''], /^--file-mode must be /],
   [['--file-mode=-640'], /^--file-mode must be /],
-  [['--directory-mode', '640'], /^--directory-mode must be octal, such as 750, and let the owner do all: received '640'$/],
+  [['--directory-mode', '640'], /^--directory-mode must be an octal mode such as 750 that gives the owner all permissions: received '640'$/],
   [['--directory-mode', '2750'], /^--directory-mode must be /],
-  [['--directory-mode'], /'--directory-mode/],
+  [['--directory-mode'], /^--directory-mode must have a value$/],
   [['--sync', 'always'], /^--sync must be none, finish or append: received 'always'$/],
   [['--sync', 'Finish'], /^--sync must be /],
-  [['--public-url', ''], /^--public-url must be a URL such as https:\/\/example\.com\/files\/: received ''$/],
+  [['--public-url', ''], /^--public-url must be a path or an http URL, such as https:\/\/example\.com\/files\/: received ''$/],
   [['--public-url', 'example.com'], /^--public-url must be /],
   [['--public-url', 'up/'], /^--public-url must be /],
   [['--public-url', '//example.com/'], /^--public-url must be /],
@@ -170,22 +177,22 @@ const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[]
   [['--public-url', 'https://example.com/a/%2E%2e/b'], /^--public-url must be /],
   [['--public-url', 'http://-a/'], /^--public-url must be /],
   [['--public-url', 'https://example.com/a b'], /^--public-url must be /],
-  [['--public-url'], /'--public-url/],
-  [['--expires', '0s'], /^--expires must be a time such as 24h: received '0s'$/],
+  [['--public-url'], /^--public-url must have a value$/],
+  [['--expires', '0s'], /^--expires must be a time above 0, such as 24h: received '0s'$/],
   [['--expires', 'never'], /^--expires must be .*: received 'never'$/],
   [['--expires', '24'], /^--expires must be /],
   [['--expires=-1h'], /^--expires must be /],
   [['--expires', ''], /^--expires must be /],
   [['--expires', '999999999999999h'], /^--expires must be /],
-  [['--expires'], /'--expires/],
+  [['--expires'], /^--expires must have a value$/],
   [['--lock', 'none'], /^--lock must be file or memory: received 'none'$/],
   [['--lock', 'FILE'], /^--lock must be /],
   [['--lock', ''], /^--lock must be /],
-  [['--lock'], /'--lock/],
-  [['--download=yes'], /'--download'/],
+  [['--lock'], /^--lock must have a value$/],
+  [['--download=yes'], /^--download must not have a value$/],
   [['--no-download'], /'--no-download'/],
-  [['--cors'], /'--cors/],
-  [['--cors', ''], /^--cors must be an origin such as https:\/\/example\.com or capacitor:\/\/localhost, or \*: received ''$/],
+  [['--cors'], /^--cors must have a value$/],
+  [['--cors', ''], /^--cors must be an origin such as https:\/\/example\.com, or \* for any, pages opened from files included: received ''$/],
   [['--cors', 'example.com'], /^--cors must be /],
   [['--cors', 'https://example.com/'], /^--cors must be /],
   [['--cors', 'https://example.com/path'], /^--cors must be /],
@@ -195,9 +202,9 @@ const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[]
   [['--cors', 'https://user@example.com'], /^--cors must be /],
   [['--cors', 'https://a.example,https://b.example'], /^--cors must be /],
   [['--cors', 'https://a.example https://b.example'], /^--cors must be /],
-  [['--cors', 'https://a.example', '--cors', 'null'], /^--cors must name an origin, and a page from a file has none: received 'null'; only \* lets it in$/],
-  [['--cors', 'file://'], /^--cors must name an origin, .*: received 'file:\/\/'; /],
-  [['--cors', 'file://localhost'], /^--cors must name an origin, /],
+  [['--cors', 'https://a.example', '--cors', 'null'], /^--cors must be .*: received 'null'$/],
+  [['--cors', 'file://'], /^--cors must be .*: received 'file:\/\/'$/],
+  [['--cors', 'file://localhost'], /^--cors must be /],
   [['--cors', 'capacitor:'], /^--cors must be /],
   [['--cors', 'capacitor://'], /^--cors must be /],
   [['--cors', 'capacitor://localhost/'], /^--cors must be /],
@@ -207,8 +214,8 @@ const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[]
   [['--cors', 'capacitor://localhost:99999'], /^--cors must be /],
   [['--cors', '://localhost'], /^--cors must be /],
   [['--cors', 'data:,'], /^--cors must be /],
-  [['--allowed-host'], /'--allowed-host/],
-  [['--allowed-host', ''], /^--allowed-host must be a name without a port such as example\.com, or \*: received ''$/],
+  [['--allowed-host'], /^--allowed-host must have a value$/],
+  [['--allowed-host', ''], /^--allowed-host must be a host name without a port, such as example\.com, or \* for any: received ''$/],
   [['--allowed-host', 'example.com:8080'], /^--allowed-host must be /],
   [['--allowed-host', 'https://example.com'], /^--allowed-host must be /],
   [['--allowed-host', '*.example.com'], /^--allowed-host must be /],
@@ -219,7 +226,7 @@ const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[]
   [['--max-concurrent', '1e3'], /^--max-concurrent must be /],
   [['--max-concurrent=-1'], /^--max-concurrent must be /],
   [['--max-concurrent', ''], /^--max-concurrent must be /],
-  [['--interop-versions', '2'], /^--interop-versions must be numbers from 3 to 99, such as 3,6,8,9: received '2'$/],
+  [['--interop-versions', '2'], /^--interop-versions must be draft versions from 3 to 99, such as 8,9: received '2'$/],
   [['--interop-versions', '100'], /^--interop-versions must be /],
   [['--interop-versions', '8,'], /^--interop-versions must be /],
   [['--interop-versions', ''], /^--interop-versions must be /],
@@ -229,16 +236,16 @@ const REFUSED: readonly (readonly [words: readonly string[], message: RegExp])[]
   [['--interop-versions', 'eight'], /^--interop-versions must be /],
   [['--dir', ''], /^--dir must be /],
   [['--host', ''], /^--host must be /],
-  [['--dir'], /'--dir/],
-  [['--dir', '--port', '1'], /'--dir/],
+  [['--dir'], /^--dir must have a value$/],
+  [['--dir', '--port', '1'], /^--dir must have a value: /],
   [['--bogus'], /'--bogus'/],
   [['--bogus=1'], /'--bogus'/],
   [['-p', '1'], /'-p'/],
   [['--__proto__', '1'], /'--__proto__'/],
-  [['--help=1'], /'--help'/],
+  [['--help=1'], /^--help must not have a value$/],
   [['--help', '--bogus'], /'--bogus'/],
-  [['a', 'b'], /^Unexpected argument 'b'$/],
-  [['--dir', 'a', 'b'], /^Unexpected argument 'b'$/],
+  [['a', 'b'], /^unexpected argument 'b'$/],
+  [['--dir', 'a', 'b'], /^unexpected argument 'b'$/],
   [[''], /argument|--dir/],
   [['--sync', 'a\nb'], /^--sync must be /],
 ]
@@ -256,22 +263,42 @@ test('--help and --version win over what would be served', () => {
 })
 
 test('The defaults that --help states are the ones in force', () => {
-  const stated = [...HELP.matchAll(/^ {2}(--[a-z-]+) [A-Z]+ .* \(([^)]+)\)$/gm)].map(([, flag = '', value = '']) => [flag, value] as const)
-  const flags = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--keep-alive-timeout', '--sync', '--file-mode', '--directory-mode', '--expires', '--lock', '--log']
-  assert.deepEqual(stated.map(([flag]) => flag), flags)
-  assert.equal(new Map(stated).get('--expires'), 'never') // no word of the command line says that
-  for (const words of stated) if (words[0] !== '--expires') assert.deepEqual(optionsOf(words), DEFAULTS, words[0])
+  const stated = [...HELP.matchAll(/^ {2}(--[a-z-]+) .* \(default: ([^)]+)\)$/gm)].map(([, flag = '', word = '']) => [flag, word] as const)
+  assert.equal(stated.length, 16)
+  const inWords = new Map([['--expires', 'never'], ['--max-concurrent', 'up to 10000']]) // no command line says those
+  for (const words of stated) {
+    if (inWords.has(words[0])) assert.equal(words[1], inWords.get(words[0]))
+    else assert.deepEqual(optionsOf(words), DEFAULTS, words[0])
+  }
 })
 
-test('--help names every flag that there is', () => {
-  for (const flag of ['--public-url', '--allowed-host', '--max-concurrent', '--download', '--cors', '--interop-versions', '--no-page', '--help', '--version']) assert.match(HELP, new RegExp(`^ {2}.*${flag}`, 'm'))
+test('--help has a line for each flag, aligned with the others, and no line is wider than 100 columns', () => {
+  const flags = [
+    'dir', 'host', 'port', 'path', 'public-url', 'allowed-host', 'max-size', 'grace', 'idle-timeout', 'keep-alive-timeout',
+    'max-concurrent', 'sync', 'file-mode', 'directory-mode', 'expires', 'lock', 'download', 'cors', 'interop-versions', 'log', 'no-page',
+    'help', 'version',
+  ]
+  const lines = HELP.split('\n')
+  const described = lines.filter((line) => line.startsWith('  --'))
+  assert.deepEqual(described.map((line) => /^ {2}--([a-z-]+)/.exec(line)?.[1]).sort(), flags.sort())
+  for (const line of described) assert.match(line, /^.{27} {2}\S/, line)
+  for (const line of lines) assert.ok(line.length <= 100, line)
 })
 
 test('A bad value of a flag is one line on stderr, and exit code 2', async () => {
-  for (const words of [['--public-url', 'x'], ['--expires', '0s'], ['--lock', 'none'], ['--download=yes'], ['--cors', 'example.com'], ['--cors', 'null'], ['--file-mode', '400'], ['--keep-alive-timeout', '0s']]) {
+  for (const words of [
+    ['--public-url', 'x'],
+    ['--expires', '0s'],
+    ['--lock', 'none'],
+    ['--download=yes'],
+    ['--cors', 'example.com'],
+    ['--cors', 'null'],
+    ['--file-mode', '400'],
+    ['--keep-alive-timeout', '0s'],
+  ]) {
     const { code, stdout, stderr } = await runProgram(words)
     assert.deepEqual([code, stdout], [2, ''])
-    assert.match(stderr, /^longhaul: [^\n]*--[^\n]+; see --help\n$/)
+    assert.match(stderr, /^longhaul: [^\n]*--[^\n]+ \(see --help\)\n$/)
   }
 })
 
@@ -294,9 +321,30 @@ test('Whichever slashes a path is given with, it gets one at both ends', () => {
 })
 
 test('Whatever the words are, they serve, ask or get one line in reply', () => {
-  const names = ['--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--keep-alive-timeout', '--file-mode', '--directory-mode', '--sync', '--expires', '--lock', '--download', '--cors', '--public-url', '--allowed-host', '--max-concurrent', '--help', '--', '--x']
+  const names = [
+    '--dir', '--host', '--port', '--path', '--max-size', '--grace', '--idle-timeout', '--keep-alive-timeout', '--file-mode',
+    '--directory-mode', '--sync', '--expires', '--lock', '--download', '--cors', '--public-url', '--allowed-host', '--max-concurrent',
+    '--help', '--', '--x',
+  ]
   const flags = fc.constantFrom(...names)
-  const values = fc.constantFrom('', '0', '1', '10MiB', '30s', 'none', 'memory', '/files/', '640', '777', '*', 'https://a.example', 'capacitor://localhost', 'null', 'https://::', '-1')
+  const values = fc.constantFrom(
+    '',
+    '0',
+    '1',
+    '10MiB',
+    '30s',
+    'none',
+    'memory',
+    '/files/',
+    '640',
+    '777',
+    '*',
+    'https://a.example',
+    'capacitor://localhost',
+    'null',
+    'https://::',
+    '-1',
+  )
   const word = fc.oneof(flags, values, fc.string({ unit: 'binary' }))
   fc.assert(fc.property(fc.array(word, { maxLength: 6 }), (words) => {
     const command = parseCommand(words)
@@ -306,7 +354,23 @@ test('Whatever the words are, they serve, ask or get one line in reply', () => {
 })
 
 function assertServable(options: ServeOptions): void {
-  const { dir, host, port, path, maxSize, graceMs, idleTimeoutMs, sync, publicUrl, expiresMs, lock, download, cors, allowedHosts, maxConcurrent } = options
+  const {
+    dir,
+    host,
+    port,
+    path,
+    maxSize,
+    graceMs,
+    idleTimeoutMs,
+    sync,
+    publicUrl,
+    expiresMs,
+    lock,
+    download,
+    cors,
+    allowedHosts,
+    maxConcurrent,
+  } = options
   assert.notEqual(dir, '')
   assert.notEqual(host, '', 'an empty host listens on every interface')
   assert.ok(Number.isInteger(port) && port >= 0 && port <= 65535)

@@ -27,7 +27,10 @@ test('Every file of the page is served, with a type that browsers may not guess 
   for (const target of TARGETS) {
     const { status, headers, body } = await get(port, target)
     assert.equal(status, 200)
-    assert.equal(headers.get('content-type'), target === '/' ? 'text/html; charset=utf-8' : target.endsWith('.js') ? 'text/javascript; charset=utf-8' : 'text/css; charset=utf-8')
+    assert.equal(
+      headers.get('content-type'),
+      target === '/' ? 'text/html; charset=utf-8' : target.endsWith('.js') ? 'text/javascript; charset=utf-8' : 'text/css; charset=utf-8',
+    )
     assert.equal(
       headers.get('content-security-policy'),
       "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
@@ -88,8 +91,13 @@ test('Paths are compared as they stand, without their queries, and all else is a
   const dir = temporaryFolder(t)
   const withPage = await startProgram(t, ['--dir', dir])
   const without = await startProgram(t, ['--dir', dir, '--no-page'])
-  for (const target of ['/?', '/?x=1', '/page.css?v=2#x', 'http://test', 'http://test/', 'http://test/page.js?x']) assert.equal((await get(withPage.port, target)).status, 200, target)
-  const elsewhere = ['/index.html', '//', '/.', '/page.css/', '/PAGE.CSS', '/%70age.css', '/page.js%00', '/tsconfig.json', '/../page.js', '/favicon.ico', '/files', '/files/', '/files/x', '*', '/page.css\\']
+  for (const target of ['/?', '/?x=1', '/page.css?v=2#x', 'http://test', 'http://test/', 'http://test/page.js?x']) {
+    assert.equal((await get(withPage.port, target)).status, 200, target)
+  }
+  const elsewhere = [
+    '/index.html', '//', '/.', '/page.css/', '/PAGE.CSS', '/%70age.css', '/page.js%00', '/tsconfig.json', '/../page.js', '/favicon.ico',
+    '/files', '/files/', '/files/x', '*', '/page.css\\',
+  ]
   for (const target of elsewhere) {
     const [one, other] = [await get(withPage.port, target), await get(without.port, target)]
     assert.deepEqual([one.status, one.body], [other.status, other.body], target)
@@ -97,7 +105,7 @@ test('Paths are compared as they stand, without their queries, and all else is a
   }
   for (const target of TARGETS) {
     const { status, body } = await get(without.port, target)
-    assert.deepEqual([status, body], [404, 'There is no such upload\n'])
+    assert.deepEqual([status, body], [404, 'There is no upload at this address\n'])
   }
 })
 
@@ -123,7 +131,10 @@ test('The page is told where uploads are created, how large they may be, and whe
 
   const elsewhere = await startProgram(t, ['--dir', temporaryFolder(t), '--public-url', 'https://example.com:8443/up'])
   const answer = await get(elsewhere.port, '/')
-  assert.deepEqual(['endpoint', 'max-size', 'download'].map((name) => setting(answer.body, name)), ['https://example.com:8443/up/', '107374182400', 'false'])
+  assert.deepEqual(
+    ['endpoint', 'max-size', 'download'].map((name) => setting(answer.body, name)),
+    ['https://example.com:8443/up/', '107374182400', 'false'],
+  )
   assert.match(answer.headers.get('content-security-policy') ?? '', /; connect-src 'self' https:\/\/example\.com:8443; /)
 })
 
@@ -140,7 +151,9 @@ test('Whatever a public URL may hold is text in the page', async (t) => {
 test('Nothing of a request comes back', async (t) => {
   const port = await serve(t)
   const plain = await get(port, '/')
-  const odd = await get(port, '/?<script>canary</script>', ['Origin: https://canary.example', 'X-Forwarded-Host: canary', 'Referer: http://canary/', 'Accept-Language: canary', 'Cookie: canary=1'])
+  const odd = await get(port, '/?<script>canary</script>', [
+    'Origin: https://canary.example', 'X-Forwarded-Host: canary', 'Referer: http://canary/', 'Accept-Language: canary', 'Cookie: canary=1',
+  ])
   assert.equal(odd.body, plain.body)
   assert.doesNotMatch(JSON.stringify([...odd.headers]), /canary/)
 })
@@ -151,13 +164,19 @@ test('The HTML has no script, style or handler of its own, and the scripts make 
   assert.doesNotMatch(html, /\b(?:src|href)="(?!data:,"|[a-z]+\.(?:js|css)")/)
   for (const name of NAMES.filter((each) => each.endsWith('.js'))) {
     const source = readFileSync(join(FOLDER, name), 'utf8')
-    assert.doesNotMatch(source.replace(/\/\*[^]*?\*\//g, ''), /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|\bFunction\(|import\(|DOMParser|setHTML|srcdoc|\.cssText|setAttribute\('style/, name)
+    assert.doesNotMatch(
+      source.replace(/\/\*[^]*?\*\//g, ''),
+      /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|\bFunction\(|import\(|DOMParser|setHTML|srcdoc|\.cssText|setAttribute\('style/,
+      name,
+    )
     assert.match(source, /^\/\/ SPDX-License-Identifier: MIT\n\/\/ @ts-check\n/, name)
   }
 })
 
 test('The scripts of the page fit their types', async () => {
-  const { stdout } = await promisify(execFile)(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', FOLDER]).catch((error: { stdout: string }) => error)
+  const { stdout } = await promisify(execFile)(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', FOLDER]).catch(
+    (error: { stdout: string }) => error,
+  )
   assert.equal(stdout, '')
 })
 
@@ -182,12 +201,18 @@ test('The page has a clear word for every status that the server answers errors 
 
 test('Text and its background differ enough to be read, in the light and in the dark', () => {
   const css = readFileSync(join(FOLDER, 'page.css'), 'utf8')
-  const schemes = Array.from(css.matchAll(/:root \{([^}]*)\}/g), ([, block = '']) => new Map(Array.from(block.matchAll(/--([a-z-]+): (#[0-9a-f]{6});/g), ([, name = '', colour = '']) => [name, colour])))
+  const schemes = Array.from(
+    css.matchAll(/:root \{([^}]*)\}/g),
+    ([, block = '']) =>
+      new Map(Array.from(block.matchAll(/--([a-z-]+): (#[0-9a-f]{6});/g), ([, name = '', colour = '']) => [name, colour])),
+  )
   assert.equal(schemes.length, 2)
   for (const colours of schemes) {
     const contrast = (one: string, other: string): number => contrastOf(colours.get(one) ?? '', colours.get(other) ?? '')
     for (const background of ['background', 'surface']) {
-      for (const text of ['text', 'quiet', 'accent', 'error']) assert.ok(contrast(text, background) >= 4.5, `${text} on ${background}: ${contrast(text, background)}`)
+      for (const text of ['text', 'quiet', 'accent', 'error']) {
+        assert.ok(contrast(text, background) >= 4.5, `${text} on ${background}: ${contrast(text, background)}`)
+      }
     }
     assert.ok(contrast('accent-text', 'accent') >= 4.5)
     assert.ok(contrast('accent', 'track') >= 3, 'what is safe must stand out from what is not')
@@ -200,7 +225,11 @@ test('A page that cannot be read is one line on stderr that tells the way out, a
   cpSync(join(ROOT, 'package.json'), join(root, 'package.json'))
   symlinkSync(join(ROOT, 'node_modules'), join(root, 'node_modules'))
   const start = (...args: string[]) => {
-    const child = spawn(process.execPath, ['--import', 'tsx', join(root, 'lib', 'cli', 'main.ts'), '--port', '0', '--dir', join(root, 'uploads'), ...args], { cwd: root })
+    const child = spawn(
+      process.execPath,
+      ['--import', 'tsx', join(root, 'lib', 'cli', 'main.ts'), '--port', '0', '--dir', join(root, 'uploads'), ...args],
+      { cwd: root },
+    )
     t.after(() => child.kill('SIGKILL'))
     return child
   }
@@ -208,7 +237,7 @@ test('A page that cannot be read is one line on stderr that tells the way out, a
   let stderr = ''
   refused.stderr.on('data', (chunk) => (stderr += chunk))
   assert.deepEqual(await once(refused, 'close'), [2, null])
-  assert.match(stderr, /^longhaul: the page at \/ cannot be read, and --no-page does without: ENOENT[^\n]*lib\/page\/index\.html'\n$/)
+  assert.match(stderr, /^longhaul: cannot read the upload page: ENOENT[^\n]*lib\/page\/index\.html' \(--no-page serves without it\)\n$/)
   assert.deepEqual(readdirSync(root).includes('uploads'), false)
   const [line] = await once(start('--no-page').stdout, 'data')
   assert.match(String(line), /^longhaul listening/)
@@ -227,7 +256,8 @@ function get(port: number, target: string, headers: readonly string[] = []): Pro
 
 /** What a browser would read there. */
 function setting(html: string, name: string): string {
-  const [, value = assert.fail(`${name} is not in the page`)] = new RegExp(`<meta name="longhaul-${name}" content="([^"]*)">`).exec(html) ?? []
+  const [, value = assert.fail(`${name} is not in the page`)] =
+    new RegExp(`<meta name="longhaul-${name}" content="([^"]*)">`).exec(html) ?? []
   return value.replace(/&#(\d+);/g, (_, code) => String.fromCodePoint(Number(code)))
 }
 

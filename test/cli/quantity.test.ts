@@ -12,6 +12,7 @@ const SIZES: Readonly<Record<string, number>> = {
   '007': 7,
   '512B': 512,
   '2KB': 2000,
+  '2kB': 2000,
   '2MB': 2_000_000,
   '2GB': 2_000_000_000,
   '2TB': 2_000_000_000_000,
@@ -34,7 +35,8 @@ const DURATIONS: Readonly<Record<string, number>> = {
 
 const NO_QUANTITIES = [
   '', ' ', 'MiB', 's', '-1', '+1', '-1s', '1.5GiB', '1,5GB', '1_000', '1e3', '0x10', '1n', ' 1', '1 ', '1\n', '1 MiB', '1 s',
-  'NaN', 'Infinity', '١', '１', '1MiBs', '1MiB1', '9007199254740993', '10000000000000000', '9999999999999999GiB', 'constructor', '1__proto__',
+  'NaN', 'Infinity', '١', '１', '1MiBs', '1MiB1', '9007199254740993', '10000000000000000', '9999999999999999GiB', 'constructor',
+  '1__proto__',
 ]
 
 for (const [text, bytes] of Object.entries(SIZES)) {
@@ -70,7 +72,19 @@ test('A size beyond what a number holds exactly is refused, not rounded', () => 
   assert.equal(parseSize('9008TB'), undefined)
 })
 
-const BYTES_BY_UNIT = { '': 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 }
+const BYTES_BY_UNIT = {
+  '': 1,
+  B: 1,
+  kB: 1e3,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+  TiB: 1024 ** 4,
+}
 const MS_BY_UNIT = { ms: 1, s: 1e3, m: 60e3, h: 3600e3 }
 
 test('Every whole number with a unit is that number of units, if it can be held exactly', () => {

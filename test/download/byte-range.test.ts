@@ -28,12 +28,23 @@ const parts: readonly (readonly [header: string, start: number, end: number])[] 
   ['BYTES=-5', 6, 11],
 ]
 
-const unsatisfiable = ['bytes=11-', 'bytes=11-11', 'bytes=12-20', 'bytes=9007199254740993-', `bytes=${'9'.repeat(1000)}-`, 'bytes=-0', 'bytes=-000']
+const unsatisfiable = [
+  'bytes=11-',
+  'bytes=11-11',
+  'bytes=12-20',
+  'bytes=9007199254740993-',
+  `bytes=${'9'.repeat(1000)}-`,
+  'bytes=-0',
+  'bytes=-000',
+]
 
 const ignored = [
-  '', ' ', 'bytes', 'bytes=', 'bytes=-', 'bytes= 0-4', 'bytes=0-4 ', ' bytes=0-4', 'bytes =0-4', 'bytes=0 -4', 'bytes=0-4-', 'bytes=--5', 'bytes=4',
-  'bytes=4-2', 'bytes=20-12', 'bytes=+0-4', 'bytes=0-+4', 'bytes=0x0-4', 'bytes=1e1-', 'bytes=0.0-4', 'bytes=a-b', 'bytes:0-4', '0-4', 'bytes=0-4\n',
-  'bytes=٠-٤', 'bytes=0-4\0', 'items=0-4', 'seconds=0-', 'none=0-4', 'xbytes=0-4', 'bytes=0-0,5-', 'bytes=0-0,5-6', 'bytes=0-0, 5-6', 'bytes=0-,0-,0-,0-',
+  '', ' ', 'bytes', 'bytes=', 'bytes=-', 'bytes= 0-4', 'bytes=0-4 ', ' bytes=0-4', 'bytes =0-4', 'bytes=0 -4', 'bytes=0-4-', 'bytes=--5',
+  'bytes=4',
+  'bytes=4-2', 'bytes=20-12', 'bytes=+0-4', 'bytes=0-+4', 'bytes=0x0-4', 'bytes=1e1-', 'bytes=0.0-4', 'bytes=a-b', 'bytes:0-4', '0-4',
+  'bytes=0-4\n',
+  'bytes=٠-٤', 'bytes=0-4\0', 'items=0-4', 'seconds=0-', 'none=0-4', 'xbytes=0-4', 'bytes=0-0,5-', 'bytes=0-0,5-6', 'bytes=0-0, 5-6',
+  'bytes=0-,0-,0-,0-',
   'bytes=0-4,', 'bytes=,0-4', 'bytes=0-4, bytes=5-6',
 ]
 
@@ -50,13 +61,16 @@ for (const header of unsatisfiable) {
 }
 
 for (const header of ignored) {
-  test(`${JSON.stringify(header)} is not heard`, () => assert.deepEqual(parseByteRange(header, LENGTH), { kind: 'whole' }))
+  test(`${JSON.stringify(header)} is ignored: the answer is the whole`, () =>
+    assert.deepEqual(parseByteRange(header, LENGTH), { kind: 'whole' }))
 }
 
 test('no header asks for the whole', () => assert.deepEqual(parseByteRange(undefined, LENGTH), { kind: 'whole' }))
 
 test('empty content has no first byte, and its last bytes are the whole of it', () => {
-  for (const header of ['bytes=0-', 'bytes=0-0', 'bytes=5-9', 'bytes=-0']) assert.deepEqual(parseByteRange(header, 0), { kind: 'unsatisfiable' })
+  for (const header of ['bytes=0-', 'bytes=0-0', 'bytes=5-9', 'bytes=-0']) {
+    assert.deepEqual(parseByteRange(header, 0), { kind: 'unsatisfiable' })
+  }
   for (const header of ['bytes=-1', 'bytes=-500', 'bytes=5-4', undefined]) assert.deepEqual(parseByteRange(header, 0), { kind: 'whole' })
 })
 
@@ -70,7 +84,10 @@ test('the last byte of the longest content that can be counted is a range', () =
 
 test('a length that is no number of bytes is refused', () => {
   for (const length of [-1, 0.5, NaN, Infinity, Number.MAX_SAFE_INTEGER + 1]) {
-    assert.throws(() => parseByteRange('bytes=0-', length), new RangeError(`Cannot read a range as length must be a whole number of bytes: received ${length}`))
+    assert.throws(
+      () => parseByteRange('bytes=0-', length),
+      new RangeError(`Cannot read a range as length must be a whole number of bytes: received ${length}`),
+    )
   }
 })
 
@@ -122,7 +139,13 @@ test('any text is a part that lies within the content, or none', () => {
 
 test('100 KB of a range are read in linear time', () => {
   const start = performance.now()
-  for (const text of ['0'.repeat(100_000), `${'9'.repeat(100_000)}-x`, `0-${'9'.repeat(100_000)}x`, '0-0,'.repeat(25_000), '-'.repeat(100_000)]) {
+  for (const text of [
+    '0'.repeat(100_000),
+    `${'9'.repeat(100_000)}-x`,
+    `0-${'9'.repeat(100_000)}x`,
+    '0-0,'.repeat(25_000),
+    '-'.repeat(100_000),
+  ]) {
     assert.deepEqual(parseByteRange(`bytes=${text}`, LENGTH), { kind: 'whole' })
   }
   assert.ok(performance.now() - start < 2000)

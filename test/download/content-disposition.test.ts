@@ -119,6 +119,8 @@ test('whatever the name, what is left of it is short, visible and no path, and s
 
 test('1 MB of a name is written in linear time', () => {
   const start = performance.now()
-  for (const text of [' ', '.', '/', '\\', '"', '\ud800', '\u202e', 'é']) formatContentDisposition('attachment', `${text.repeat(1_000_000)}x`)
+  for (const text of [' ', '.', '/', '\\', '"', '\ud800', '\u202e', 'é']) {
+    formatContentDisposition('attachment', `${text.repeat(1_000_000)}x`)
+  }
   assert.ok(performance.now() - start < 5000)
 })

@@ -20,8 +20,10 @@ const accepted: readonly (readonly [text: string, type: string])[] = [
 ]
 
 const malformed = [
-  '', ' ', '/', 'text', 'text/', '/plain', 'text/plain/x', ' text/plain', 'text /plain', 'text/ plain', 'text/plain x', 'text/plain, text/html',
-  'text/pläin', 'text/plain\r\nX: y', 'text/plain\n', 'text/plain\0', 'text\\plain', '"text/plain"', '<b>/x', 'text/plain\u00a0;', 'text/ｈtml', ';text/plain',
+  '', ' ', '/', 'text', 'text/', '/plain', 'text/plain/x', ' text/plain', 'text /plain', 'text/ plain', 'text/plain x',
+  'text/plain, text/html',
+  'text/pläin', 'text/plain\r\nX: y', 'text/plain\n', 'text/plain\0', 'text\\plain', '"text/plain"', '<b>/x', 'text/plain\u00a0;',
+  'text/ｈtml', ';text/plain',
 ]
 
 for (const [text, type] of accepted) {

@@ -100,7 +100,10 @@ test('a weak tag of our own matches weakly only', () => {
   assert.equal(rangeApplies('W/"a-1"', weak), false)
 })
 
-const etagc = fc.integer({ min: 0x21, max: 0xff }).filter((code) => code !== 0x22 && (code < 0x7f || code > 0x7f)).map((code) => String.fromCharCode(code))
+const etagc = fc
+  .integer({ min: 0x21, max: 0xff })
+  .filter((code) => code !== 0x22 && (code < 0x7f || code > 0x7f))
+  .map((code) => String.fromCharCode(code))
 const opaqueTag = fc.string({ unit: fc.oneof(etagc, fc.constantFrom(',', 'W', '/')) }).map((text) => `"${text}"`)
 
 test('a tag is found in a list if, and only if, it is one of its elements', () => {
@@ -149,7 +152,9 @@ test('100 KB of tags are read in linear time', () => {
   const start = performance.now()
   for (const text of [' ', '\t', ',', '"', '"a"', '"a",', '"a" ,', 'W/', 'W/"', '" ', 'a', ' ,', '"",W/"",\t']) {
     const header = text.repeat(100_000 / text.length)
-    for (const ending of ['', 'x', '"', ' x']) evaluatePreconditions({ 'if-match': header + ending, 'if-none-match': ending + header }, CURRENT)
+    for (const ending of ['', 'x', '"', ' x']) {
+      evaluatePreconditions({ 'if-match': header + ending, 'if-none-match': ending + header }, CURRENT)
+    }
   }
   assert.ok(performance.now() - start < 5000)
 })

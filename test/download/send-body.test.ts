@@ -46,19 +46,26 @@ async function attempt(delivery: Pick<Delivery, 'req' | 'res'>, source: Readable
     if ('stream' in res) res.writeHead(200, { 'Content-Length': length })
     else res.writeHead(200, { 'Content-Length': length })
   }
+  const before = listenersOf(req, res, signal)
   try {
-    await sendBody(req, res, source, { length, writeHead, signal })
+    await sendBody({ req, res }, source, { length, writeHead, signal })
     return 'resolved'
   } catch (error) {
     return { rejected: error }
   } finally {
-    assert.ok(source.destroyed, 'the source is destroyed')
-    for (const event of ['aborted', 'close']) {
-      const names = [...req.listeners(event), ...res.listeners(event)].map(({ name }) => name)
-      assert.ok(!names.includes('onGone'), `nothing is left to listen for '${event}'`)
-    }
-    if (signal) assert.deepEqual(getEventListeners(signal, 'abort'), [])
+    assert.ok(source.destroyed && source.closed, 'the source is destroyed and closed')
+    const after = listenersOf(req, res, signal)
+    assert.ok(after.every((count, index) => count <= before[index]!), `${after} listen, and before it were ${before}`)
   }
+}
+
+/**
+ * How many listen for the end of a request, of its response and of a signal. `pipeline` leaves some of its own to a response that has
+ * begun.
+ */
+function listenersOf(req: DownloadRequest, res: DownloadResponse, signal: AbortSignal | undefined): readonly number[] {
+  const ofResponse = res.headersSent ? [] : [res.listenerCount('aborted'), res.listenerCount('close')]
+  return [req.listenerCount('aborted'), req.listenerCount('close'), signal ? getEventListeners(signal, 'abort').length : 0, ...ofResponse]
 }
 
 async function deliverHttp1(t: TestContext): Promise<Delivery> {
@@ -349,7 +356,7 @@ for (const [http, deliver] of [['HTTP/1', deliverHttp1], ['HTTP/2', deliverHttp2
     assert.deepEqual(await sent, { rejected: reason })
   })
 
-  test(`${http} · a file that fails to open after it was given up harms nobody`, async (t) => {
+  test(`${http} · a file that fails to open after it was given up does not become an uncaught error`, async (t) => {
     const { send } = await deliver(t)
     const [controller, reason] = [new AbortController(), new Error('shutting down')]
     const source = createReadStream(join(temporaryFolder(t), 'missing'))
@@ -391,7 +398,7 @@ test('HTTP/2 · a stream that is closed at any moment after the head is no error
       if ('stream' in res) res.writeHead(200)
       later(ticks)
     }
-    await sendBody(req, res, source, { length: 5, writeHead })
+    await sendBody({ req, res }, source, { length: 5, writeHead })
     assert.ok(source.destroyed)
   }
 })

@@ -85,7 +85,10 @@ export abstract class Attack {
     return this.scene.uploads.target(this.random)
   }
 
-  /** Part of what is left of an upload: where it begins, where it ends, and a point between, with or without bytes before it, not all of them. */
+  /**
+   * Part of what is left of an upload: where it begins, where it ends, and a point between, with or without bytes before it, not all of
+   * them.
+   */
   stretch(entry: Entry): { readonly start: number; readonly end: number; readonly cut: number } {
     const start = entry.acknowledged
     const end = this.random.chance(0.5) ? entry.length : this.random.integer(Math.min(start + 1, entry.length), entry.length)
@@ -93,7 +96,10 @@ export abstract class Attack {
     return { start, end, cut }
   }
 
-  /** Judges the answer to an append of `start` to `end`: on an upload of one's own it must be `expected`, on a shared one others may have been faster. */
+  /**
+   * Judges the answer to an append of `start` to `end`: on an upload of one's own it must be `expected`, on a shared one others may have
+   * been faster.
+   */
   judge({ entry, alone }: Target, answer: Heard, start: number, end: number, expected: number): void {
     const { status } = answer
     if (status === 204) {
@@ -102,7 +108,11 @@ export abstract class Attack {
       if (offset > entry.acknowledged) entry.acknowledge(offset)
     }
     if (alone) assert.equal(status, expected, `PATCH ${entry.path} of ${start} to ${end}: ${answer.body}`)
-    else assert.ok(status === expected || CONTENDED.includes(status) || (status === 404 && entry.terminated), `PATCH ${entry.path}: ${status} ${answer.body}`)
+    else
+      assert.ok(
+        status === expected || CONTENDED.includes(status) || (status === 404 && entry.terminated),
+        `PATCH ${entry.path}: ${status} ${answer.body}`,
+      )
   }
 
   /** Writes down what a HEAD that was sent when `known` was acknowledged has told. */

@@ -4,7 +4,18 @@
 
 import type { ConnectionAttack } from './connection-attack.ts'
 import { creation, deferredLength, removal, takeOver } from './connection-contests.ts'
-import { abandonedHead, byteByByte, halfClose, leaveInBody, leaveInHead, readNoAnswers, readNoReceipt, readNothing, silence, stall } from './connection-cuts.ts'
+import {
+  abandonedHead,
+  byteByByte,
+  halfClose,
+  leaveInBody,
+  leaveInHead,
+  readNoAnswers,
+  readNoReceipt,
+  readNothing,
+  silence,
+  stall,
+} from './connection-cuts.ts'
 import { checksum, chunks, expectation, garbageChunks, trailer } from './connection-framing.ts'
 import type { Fault } from './connection-siege.ts'
 import { pipeline, refusal, swallowed } from './connection-reuse.ts'

@@ -63,7 +63,11 @@ const LONG_TIMEOUT_MS = 3_600_000
  * Registers a campaign as a test whose name tells its seed, with its number of rounds within `npm test`
  * and in the long form.
  */
-export function campaign(promise: string, rounds: { readonly short: number; readonly long: number }, run: (campaign: Campaign) => Promise<void>): void {
+export function campaign(
+  promise: string,
+  rounds: { readonly short: number; readonly long: number },
+  run: (campaign: Campaign) => Promise<void>,
+): void {
   const count = !long ? rounds.short : FAULT_ROUNDS === '' ? rounds.long : Number(FAULT_ROUNDS)
   test(`${promise} (seed ${seed})`, { timeout: long ? LONG_TIMEOUT_MS : SHORT_TIMEOUT_MS }, async (t) => {
     const report = (row: Row): void => {

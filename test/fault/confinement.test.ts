@@ -36,7 +36,13 @@ campaign('a program that may reach its code and its directory, and nothing else,
   const server = await Subject.program(t, await compileLibrary(), directory, args, { confined: true })
   await server.start()
   const { abilities } = await server.inspect()
-  assert.deepEqual(abilities, { readAnything: false, writeAnything: false, startProcesses: false, makeCode: false, changePrototypes: false })
+  assert.deepEqual(abilities, {
+    readAnything: false,
+    writeAnything: false,
+    startProcesses: false,
+    makeCode: false,
+    changePrototypes: false,
+  })
   const scene = await setTheScene(directory, new Uploads((message) => send(server.port, message)), IDLE_TIMEOUT_MS)
   await besiege(rounds, {
     fault: "connections, under Node's permission model", server, scene, faults: ATTACKS,
@@ -45,13 +51,25 @@ campaign('a program that may reach its code and its directory, and nothing else,
 })
 
 for (const [what, args, refusal] of [
-  ['share its directory', ['--sync', 'none', '--lock', 'file'], /^longhaul: --lock file cannot be used here: .*symbolic links.*permission/],
-  ['flush its files', ['--sync', 'finish', '--lock', 'memory'], FLUSHES_CONFINED ? undefined : /^longhaul: --sync finish cannot be used here: fsync .*disabled/],
+  ['share its directory', ['--sync', 'none', '--lock', 'file'], /^longhaul: cannot use --lock file: .*symbolic links.*permission/],
+  [
+    'flush its files',
+    ['--sync', 'finish', '--lock', 'memory'],
+    FLUSHES_CONFINED ? undefined : /^longhaul: cannot use --sync finish: fsync .*disabled/,
+  ],
 ] as const) {
   test(`a confined program that is to ${what} does, or says at once that it cannot`, async (t) => {
     const directory = temporaryFolder(t)
     const dist = await compileLibrary()
-    const child = spawn(process.execPath, [...confinement(dist, directory), join(dist, 'cli', 'main.js'), '--dir', directory, '--port', '0', ...args])
+    const child = spawn(process.execPath, [
+      ...confinement(dist, directory),
+      join(dist, 'cli', 'main.js'),
+      '--dir',
+      directory,
+      '--port',
+      '0',
+      ...args,
+    ])
     t.after(() => child.kill('SIGKILL'))
     const ended = once(child, 'exit')
     const [line] = (await once(createInterface({ input: refusal ? child.stderr : child.stdout }), 'line')) as [string]
@@ -68,7 +86,10 @@ test('the command of SECURITY.md starts the program, with what it says of Node 2
   const flags = command.replaceAll('$PWD', folder).replaceAll('\\\n', ' ').trim().split(/\s+/).slice(1)
   const adapted = flags.map((flag) => (flag === '--permission' && NODE < 22 ? '--experimental-permission' : flag))
   const args = [...(NODE < 26 ? [] : ['--allow-net']), ...adapted, ...(FLUSHES_CONFINED ? [] : ['--sync', 'none'])]
-  const child = spawn(process.execPath, [...args, '--port', '0', '--allowed-host', 'test'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [...args, '--port', '0', '--allowed-host', 'test'], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   t.after(() => child.kill('SIGKILL'))
   const [line] = (await Promise.race([once(createInterface({ input: child.stdout }), 'line'), once(child, 'exit')])) as [string]
   assert.match(String(line), /^longhaul listening/)

@@ -44,13 +44,21 @@ export class ConnectionAttack extends Attack {
   /** The head of a request that appends. `framing` says how long its body is. */
   patchHead(entry: Entry, start: number, framing: string, headers: readonly string[] = []): string {
     const length = this.scene.uploads.deferred.has(entry) ? [`Upload-Length: ${entry.length}`] : []
-    return tus(`PATCH ${entry.path}`, ['Content-Type: application/offset+octet-stream', `Upload-Offset: ${start}`, framing, ...length, ...headers])
+    return tus(`PATCH ${entry.path}`, [
+      'Content-Type: application/offset+octet-stream',
+      `Upload-Offset: ${start}`,
+      framing,
+      ...length,
+      ...headers,
+    ])
   }
 
   /** Sends in one packet or a few. */
   async send(client: WireClient, ...parts: readonly (string | Uint8Array)[]): Promise<void> {
     const bytes = Buffer.concat(parts.map((part) => Buffer.from(part as Uint8Array)))
-    const cuts = Array.from({ length: this.random.integer(0, 3) }, () => this.random.integer(0, bytes.length)).sort((one, other) => one - other)
+    const cuts = Array.from({ length: this.random.integer(0, 3) }, () => this.random.integer(0, bytes.length)).sort(
+      (one, other) => one - other,
+    )
     for (const [index, cut] of [...cuts, bytes.length].entries()) {
       await client.send(bytes.subarray(cuts[index - 1] ?? 0, cut))
       if (this.random.chance(0.3)) await new Promise(setImmediate)
@@ -83,7 +91,9 @@ export class ConnectionAttack extends Attack {
     }
   }
 
-  /** Asks for the offset on a connection, and sees that the answer is to this request. `undefined` if another has the upload, or removed it. */
+  /**
+   * Asks for the offset on a connection, and sees that the answer is to this request. `undefined` if another has the upload, or removed it.
+   */
   override async inspect({ entry, alone }: Target, client?: WireClient): Promise<number | undefined> {
     const known = entry.acknowledged
     const connection = client ?? (await this.open())

@@ -60,7 +60,12 @@ export async function deferredLength(attack: ConnectionAttack): Promise<void> {
   const { end, cut } = attack.stretch(entry)
   const first = await attack.open()
   const silentOfLength = random.chance(0.5)
-  const head = tus(`PATCH ${entry.path}`, ['Content-Type: application/offset+octet-stream', 'Upload-Offset: 0', 'Transfer-Encoding: chunked', ...(silentOfLength ? [] : [`Upload-Length: ${entry.length}`])])
+  const head = tus(`PATCH ${entry.path}`, [
+    'Content-Type: application/offset+octet-stream',
+    'Upload-Offset: 0',
+    'Transfer-Encoding: chunked',
+    ...(silentOfLength ? [] : [`Upload-Length: ${entry.length}`]),
+  ])
   await attack.send(first, head, chunked(entry.take(0, cut), random))
   await attack.leave(first, 'FIN')
   await attack.holds(entry, cut)
@@ -72,7 +77,15 @@ export async function deferredLength(attack: ConnectionAttack): Promise<void> {
   await attack.goOn(second, answer)
 
   const third = await attack.open()
-  await attack.send(third, tus(`PATCH ${entry.path}`, ['Content-Type: application/offset+octet-stream', `Upload-Offset: ${end}`, `Upload-Length: ${entry.length + 1}`, 'Content-Length: 0']))
+  await attack.send(
+    third,
+    tus(`PATCH ${entry.path}`, [
+      'Content-Type: application/offset+octet-stream',
+      `Upload-Offset: ${end}`,
+      `Upload-Length: ${entry.length + 1}`,
+      'Content-Length: 0',
+    ]),
+  )
   const refusal = await attack.answer(third)
   assert.equal(refusal.status, 400)
   await attack.goOn(third, refusal)

@@ -61,7 +61,11 @@ export async function halfClose(attack: ConnectionAttack): Promise<void> {
   const { target, start, end, cut } = await begin(attack)
   const whole = attack.random.chance(0.3) || start === end
   const client = await attack.open()
-  await attack.send(client, attack.patchHead(target.entry, start, `Content-Length: ${end - start}`), target.entry.take(start, whole ? end : cut))
+  await attack.send(
+    client,
+    attack.patchHead(target.entry, start, `Content-Length: ${end - start}`),
+    target.entry.take(start, whole ? end : cut),
+  )
   client.socket.end()
   const answer = await attack.answerOrCut(client)
   // Node ends its side as well if nothing has been answered by then.
@@ -95,7 +99,9 @@ export async function readNoAnswers(attack: ConnectionAttack): Promise<void> {
   const client = await attack.open()
   client.socket.pause()
   const { bait, large } = attack.scene
-  const requests = Array.from({ length: attack.random.integer(1, MAX_UNREAD) }, () => attack.random.pick([`HEAD ${large}`, 'OPTIONS /files/', `HEAD ${bait.path}`]))
+  const requests = Array.from({ length: attack.random.integer(1, MAX_UNREAD) }, () =>
+    attack.random.pick([`HEAD ${large}`, 'OPTIONS /files/', `HEAD ${bait.path}`]),
+  )
   await attack.send(client, requests.map((line) => tus(line)).join(''))
   if (attack.random.chance(0.5)) await delay(attack.random.integer(0, 200))
   await attack.leave(client, attack.random.pick(['FIN', 'RST']))
@@ -116,7 +122,9 @@ export async function readNoReceipt(attack: ConnectionAttack): Promise<void> {
 export async function abandonedHead(attack: ConnectionAttack): Promise<void> {
   const { target, start, end, cut } = await begin(attack)
   const holder = attack.random.chance(0.5) ? await attack.open() : undefined
-  if (holder) await attack.send(holder, attack.patchHead(target.entry, start, `Content-Length: ${end - start}`), target.entry.take(start, cut))
+  if (holder) {
+    await attack.send(holder, attack.patchHead(target.entry, start, `Content-Length: ${end - start}`), target.entry.take(start, cut))
+  }
   const client = await attack.open()
   const head = tus(`HEAD ${target.entry.path}`)
   await client.send(head)
@@ -130,7 +138,13 @@ async function begin(attack: ConnectionAttack) {
   return { target, ...attack.stretch(target.entry) }
 }
 
-async function hearAll(attack: ConnectionAttack, client: WireClient, target: Awaited<ReturnType<ConnectionAttack['target']>>, start: number, end: number): Promise<void> {
+async function hearAll(
+  attack: ConnectionAttack,
+  client: WireClient,
+  target: Awaited<ReturnType<ConnectionAttack['target']>>,
+  start: number,
+  end: number,
+): Promise<void> {
   const answer = target.alone ? await attack.answer(client) : await attack.answerOrCut(client)
   if (!answer) return
   attack.judge(target, answer, start, end, 204)

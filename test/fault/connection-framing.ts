@@ -13,7 +13,8 @@ const LEAVES: readonly Leave[] = ['FIN', 'RST']
 /** What is no chunk; `HIDDEN` stands for a request, `BYTES` for the next five of the upload, so that only the framing is wrong. */
 const GARBAGE: readonly string[] = [
   'zz\r\n', '\r\nHIDDEN', '-5\r\nHIDDEN', '0x5\r\nBYTES\r\n', 'fffffffffffffffff\r\n', '5\r\nBYTESHIDDEN', '5\r\nBYTES!\r\n',
-  ' \r\nHIDDEN', '5 5\r\nBYTES\r\n', '\0\0\0', '5\rX', '5;\x7f\x01\r\nBYTES\r\n', 'HIDDEN', '5,5\r\nBYTES\r\n', '0\r\nHIDDEN\r\nno field\r\n\r\n',
+  ' \r\nHIDDEN', '5 5\r\nBYTES\r\n', '\0\0\0', '5\rX', '5;\x7f\x01\r\nBYTES\r\n', 'HIDDEN', '5,5\r\nBYTES\r\n',
+  '0\r\nHIDDEN\r\nno field\r\n\r\n',
 ]
 
 /** A body in chunks that is whole, or cut at any point, in a chunk's size as well. */
@@ -44,7 +45,12 @@ export async function garbageChunks(attack: ConnectionAttack): Promise<void> {
   const [ahead = '', behind] = attack.random.pick(GARBAGE).replace('HIDDEN', attack.hiddenRequest).split('BYTES')
   const garbage = [ahead, ...(behind === undefined ? [] : [entry.take(cut, cut + 5), behind])]
   const client = await attack.open()
-  await attack.send(client, attack.patchHead(entry, start, 'Transfer-Encoding: chunked'), chunked(entry.take(start, cut), attack.random), ...garbage)
+  await attack.send(
+    client,
+    attack.patchHead(entry, start, 'Transfer-Encoding: chunked'),
+    chunked(entry.take(start, cut), attack.random),
+    ...garbage,
+  )
   const answer = await attack.answerOrCut(client)
   if (alone || answer) attack.judge(target, answer!, start, entry.length, 400)
   assert.equal(answer ? await client.closed() : '', '')
@@ -85,7 +91,13 @@ export async function trailer(attack: ConnectionAttack): Promise<void> {
   const right = entry.take(start, end)
   const body = chunked(fate === 'right' ? right : spoil(right), attack.random)
   const field = `Upload-Checksum: ${digest(attack, right)}\r\n`
-  const fields = { right: field, wrong: field, missing: '', malformed: `${field.slice(0, attack.random.integer(20, field.length - 4))}\r\n`, cut: field }[fate]
+  const fields = {
+    right: field,
+    wrong: field,
+    missing: '',
+    malformed: `${field.slice(0, attack.random.integer(20, field.length - 4))}\r\n`,
+    cut: field,
+  }[fate]
   const end0 = `0\r\n${fields}\r\n`
   const client = await attack.open()
   const head = attack.patchHead(entry, start, 'Transfer-Encoding: chunked', ['Trailer: Upload-Checksum'])

@@ -107,7 +107,9 @@ export async function pipeline(attack: ConnectionAttack): Promise<void> {
   const inChunks = attack.random.chance(0.3)
   const body = inChunks ? Buffer.concat([chunked(entry.take(0, end), attack.random), Buffer.from('0\r\n\r\n')]) : entry.take(0, end)
   const packet: (string | Buffer)[] = [attack.patchHead(entry, 0, inChunks ? 'Transfer-Encoding: chunked' : `Content-Length: ${end}`), body]
-  const judges: ((client: WireClient) => Promise<void>)[] = [async (client) => attack.judge({ entry, alone: true }, await attack.answer(client), 0, end, 204)]
+  const judges: ((client: WireClient) => Promise<void>)[] = [
+    async (client) => attack.judge({ entry, alone: true }, await attack.answer(client), 0, end, 204),
+  ]
   let at = end
   for (let count = attack.random.integer(1, 5); count > 0; count--) {
     const next = await follower(attack, entry, at)
@@ -122,7 +124,11 @@ export async function pipeline(attack: ConnectionAttack): Promise<void> {
 }
 
 /** Something behind an upload, which is at `at` by then. */
-async function follower(attack: ConnectionAttack, entry: Entry, at: number): Promise<{ readonly text: string | Buffer; readonly at: number; readonly judge: (client: WireClient) => Promise<void> }> {
+async function follower(
+  attack: ConnectionAttack,
+  entry: Entry,
+  at: number,
+): Promise<{ readonly text: string | Buffer; readonly at: number; readonly judge: (client: WireClient) => Promise<void> }> {
   const { uploads, bait } = attack.scene
   const kind = attack.random.pick(['HEAD', 'OPTIONS', 'PATCH', 'DELETE', 'POST', 'unknown', 'other'] as const)
   const expecting = (status: number, toHead = false) => async (client: WireClient): Promise<void> => {
@@ -150,7 +156,13 @@ async function follower(attack: ConnectionAttack, entry: Entry, at: number): Pro
     }
     return { text: tus(`DELETE ${other.path}`), at, judge: removed }
   }
-  if (kind === 'POST') return { text: tus(`POST ${PATH}`, ['Upload-Length: 5', `Upload-Metadata: ${metadataOf(uploads.newKey())}`, 'Content-Length: 0']), at, judge: expecting(201) }
+  if (kind === 'POST') {
+    return {
+      text: tus(`POST ${PATH}`, ['Upload-Length: 5', `Upload-Metadata: ${metadataOf(uploads.newKey())}`, 'Content-Length: 0']),
+      at,
+      judge: expecting(201),
+    }
+  }
   if (kind === 'OPTIONS') return { text: tus(`OPTIONS ${entry.path}`), at, judge: expecting(204) }
   if (kind === 'unknown') return { text: tus(`HEAD ${UNKNOWN}`), at, judge: expecting(404, true) }
   return { text: tus(`HEAD ${bait.path}`), at, judge: expecting(200, true) }
@@ -164,7 +176,12 @@ export async function swallowed(attack: ConnectionAttack): Promise<void> {
   if (entry.length - cut < hidden.length) return pipeline(attack)
   const client = await attack.open()
   // The checksum of what the client meant to send keeps the rest out of the upload.
-  await attack.send(client, attack.patchHead(entry, 0, `Content-Length: ${cut + hidden.length}`, [CHECKSUM_OF_NOTHING]), entry.take(0, cut), hidden)
+  await attack.send(
+    client,
+    attack.patchHead(entry, 0, `Content-Length: ${cut + hidden.length}`, [CHECKSUM_OF_NOTHING]),
+    entry.take(0, cut),
+    hidden,
+  )
   const answer = await attack.answer(client)
   attack.judge({ entry, alone: true }, answer, 0, cut, 460)
   await attack.goOn(client, answer)

@@ -94,7 +94,9 @@ async function attackAll<A extends Attack>({ faults, begin }: Siege<A>, random: 
 
 async function within(work: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(new Error(`It has not ended after ${DEADLINE_MS} ms`)), DEADLINE_MS).unref()))
+  const late = new Promise<never>(
+    (_, reject) => (timer = setTimeout(() => reject(new Error(`It has not ended after ${DEADLINE_MS} ms`)), DEADLINE_MS).unref()),
+  )
   try {
     await Promise.race([work, late])
   } finally {

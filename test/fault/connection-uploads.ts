@@ -65,7 +65,11 @@ export class Uploads {
   /** Makes an upload that nobody else knows. */
   async make(length: number, headers: Readonly<Record<string, string>> = {}): Promise<Entry> {
     const key = this.newKey()
-    const answer = await this.#courier({ method: 'POST', path: PATH, headers: { 'Upload-Length': length, 'Upload-Metadata': metadataOf(key), ...headers } })
+    const answer = await this.#courier({
+      method: 'POST',
+      path: PATH,
+      headers: { 'Upload-Length': length, 'Upload-Metadata': metadataOf(key), ...headers },
+    })
     assert.equal(answer.status, 201)
     return this.ledger.created(answer.headers.location!, length, key)
   }
@@ -73,7 +77,11 @@ export class Uploads {
   /** The same without saying its length. */
   async makeDeferred(length: number): Promise<Entry> {
     const key = this.newKey()
-    const answer = await this.#courier({ method: 'POST', path: PATH, headers: { 'Upload-Defer-Length': 1, 'Upload-Metadata': metadataOf(key) } })
+    const answer = await this.#courier({
+      method: 'POST',
+      path: PATH,
+      headers: { 'Upload-Defer-Length': 1, 'Upload-Metadata': metadataOf(key) },
+    })
     assert.equal(answer.status, 201)
     const entry = this.ledger.created(answer.headers.location!, length, key)
     this.deferred.add(entry)
@@ -94,7 +102,11 @@ export class Uploads {
 
   /** Makes a concatenation of one upload, of the same key. */
   async concatenate(part: Entry): Promise<string> {
-    const answer = await this.#courier({ method: 'POST', path: PATH, headers: { 'Upload-Concat': `final;${part.path}`, 'Upload-Metadata': metadataOf(part.key) } })
+    const answer = await this.#courier({
+      method: 'POST',
+      path: PATH,
+      headers: { 'Upload-Concat': `final;${part.path}`, 'Upload-Metadata': metadataOf(part.key) },
+    })
     assert.equal(answer.status, 201)
     const path = answer.headers.location!
     this.concatenations.add(path.slice(PATH.length))
@@ -150,13 +162,19 @@ export class Uploads {
   async finish(entry: Entry): Promise<void> {
     if (entry.terminated) {
       const { status } = await this.#courier({ method: 'HEAD', path: entry.path })
-      assert.ok(status === 404 || (status === 200 && !this.removed.has(entry)), `HEAD ${entry.path} was answered ${status} after its removal`)
+      assert.ok(
+        status === 404 || (status === 200 && !this.removed.has(entry)),
+        `HEAD ${entry.path} was answered ${status} after its removal`,
+      )
       return
     }
     const offset = await this.offsetOf(entry)
     if (offset < entry.length || this.deferred.has(entry)) {
       const message = patch(entry, offset, entry.length)
-      const answer = await this.#courier({ ...message, headers: { ...message.headers, ...(this.deferred.has(entry) ? { 'Upload-Length': entry.length } : {}) } })
+      const answer = await this.#courier({
+        ...message,
+        headers: { ...message.headers, ...(this.deferred.has(entry) ? { 'Upload-Length': entry.length } : {}) },
+      })
       assert.equal(answer.status, 204, `PATCH ${entry.path}`)
       hear(entry, offset, answer)
     }
@@ -189,5 +207,10 @@ export function metadataOf(key: string): string {
 
 /** Mostly small, so that a round is short, and now and then more than what the kernel holds. */
 function lengthOf(random: Random): number {
-  return random.pick([() => random.integer(1, 500), () => random.integer(500, 60_000), () => random.integer(60_000, 300_000), () => random.integer(300_000, 1_500_000)])()
+  return random.pick([
+    () => random.integer(1, 500),
+    () => random.integer(500, 60_000),
+    () => random.integer(60_000, 300_000),
+    () => random.integer(300_000, 1_500_000),
+  ])()
 }

@@ -22,11 +22,11 @@ const MAX_OPEN = 4
 
 /** What may be said of a failure: not one word about the inside of the server. */
 const FAILURES: ReadonlyMap<number, readonly string[]> = new Map([
-  [400, ['The parts of a concatenation must be partial uploads of this server\n']], // they are not there
-  [404, ['There is no such upload\n', '']],
+  [400, ['The parts of a concatenation must be partial uploads on this server\n']], // they are not there
+  [404, ['There is no upload at this address\n', '']],
   [500, ['The server failed\n', 'The stored upload is damaged\n', '']],
-  [503, ['The lock of this upload was lost\n', 'Too many requests are in progress\n', '']], // its file cannot be read; no descriptor
-  [507, ['There is no space left\n', '']],
+  [503, ['The server lost the lock on this upload\n', 'Too many requests are in progress\n', '']], // its file cannot be read; no descriptor
+  [507, ['The server has no space left\n', '']],
 ])
 
 /** An answer. */
@@ -139,7 +139,12 @@ export class DiskClient {
     const first = random.chance(0.4) ? contentOf(key, 0, random.integer(1, length)) : undefined
     const answer = await this.#send({
       method: 'POST', path: PATH, body: first,
-      headers: { 'Upload-Length': length, ...(random.chance(0.3) ? { 'Upload-Concat': 'partial' } : {}), ...(first && { 'Content-Type': 'application/offset+octet-stream' }), ...headers },
+      headers: {
+        'Upload-Length': length,
+        ...(random.chance(0.3) ? { 'Upload-Concat': 'partial' } : {}),
+        ...(first && { 'Content-Type': 'application/offset+octet-stream' }),
+        ...headers,
+      },
     }, [201])
     if (answer?.status !== 201) return
     const entry = ledger.created(answer.headers.location!, length, key)
@@ -175,7 +180,9 @@ export class DiskClient {
     this.#open.splice(this.#open.indexOf(entry), 1)
     const answer = await this.#send({ method: 'DELETE', path: entry.path }, [204])
     // Where the directory may be away, it may have been when the upload was removed, and have come back with it.
-    if (answer?.status === 204) await this.#send({ method: 'HEAD', path: entry.path }, this.#options.failures.includes(404) ? [404, 200] : [404])
+    if (answer?.status === 204) {
+      await this.#send({ method: 'HEAD', path: entry.path }, this.#options.failures.includes(404) ? [404, 200] : [404])
+    }
   }
 
   async #concatenate(): Promise<void> {
@@ -195,13 +202,18 @@ export class DiskClient {
         part.acknowledge(Number(answer.headers['upload-offset']))
       }
     }
-    const answer = await this.#send({ method: 'POST', path: PATH, headers: { 'Upload-Concat': `final;${parts.map(({ path }) => path).join(' ')}` } }, [201])
+    const answer = await this.#send(
+      { method: 'POST', path: PATH, headers: { 'Upload-Concat': `final;${parts.map(({ path }) => path).join(' ')}` } },
+      [201],
+    )
     if (answer?.status === 201) this.finals.push({ path: answer.headers.location!, parts })
   }
 
   async #download(entry: Entry): Promise<void> {
     const answer = await this.#send({ method: 'GET', path: entry.path }, [200, 404])
-    if (answer?.status === 200) assert.ok(answer.body.equals(contentOf(entry.key, 0, entry.length)), `GET ${entry.path} was not what had been sent`)
+    if (answer?.status === 200) {
+      assert.ok(answer.body.equals(contentOf(entry.key, 0, entry.length)), `GET ${entry.path} was not what had been sent`)
+    }
   }
 
   async #send(message: Message, expected: readonly number[]): Promise<Answer | undefined> {

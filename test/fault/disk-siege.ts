@@ -57,7 +57,10 @@ export async function besiegeDisk(t: TestContext, siege: DiskSiege): Promise<Out
   await warmUp(port, ledger)
   const before = await holdingsAtRest(program)
 
-  const clients = Array.from({ length: CLIENTS }, (_, index) => new DiskClient({ port, ledger, random: random.fork(index), name: `${directory} ${index}`, failures }))
+  const clients = Array.from(
+    { length: CLIENTS },
+    (_, index) => new DiskClient({ port, ledger, random: random.fork(index), name: `${directory} ${index}`, failures }),
+  )
   await harm(program, async () => {
     await Promise.all(clients.map(async (client) => {
       for (let step = 0; step < steps; step++) await client.step()
@@ -68,7 +71,10 @@ export async function besiegeDisk(t: TestContext, siege: DiskSiege): Promise<Out
   for (const { path, parts } of clients.flatMap(({ finals }) => finals)) {
     const answer = await send(port, { method: 'GET', path })
     assert.equal(answer?.status, 200)
-    assert.ok(answer.body.equals(Buffer.concat(parts.map(({ key, length }) => contentOf(key, 0, length)))), `${path} is not what its parts are`)
+    assert.ok(
+      answer.body.equals(Buffer.concat(parts.map(({ key, length }) => contentOf(key, 0, length)))),
+      `${path} is not what its parts are`,
+    )
   }
   await assertSettles(program, before)
   assert.deepEqual({ inspected: (await program.inspect()).alarms, alarms: program.alarms }, { inspected: [], alarms: [] })

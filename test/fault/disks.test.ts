@@ -46,36 +46,40 @@ const OPERATIONS: Readonly<Record<string, number>> = {
   symlink: 12, readlink: 12, unlink: 12, utimes: 16,
 }
 
-campaign('a disk that fails at any call takes nothing that was acknowledged, and the program goes on', { short: 90, long: 6000 }, async ({ t, random, rounds, report }) => {
-  const dist = await compileLibrary()
-  const total = { rounds: 0, acknowledgedBytes: 0, lostBytes: 0 }
-  let met = new Map<string, number>()
-  let statuses = new Map<number, number>()
-  for (let era = 0; total.rounds < rounds; era++) {
-    const directory = temporaryFolder(t)
-    const sync = SYNCS[era % SYNCS.length]!
-    const illness = ILLNESSES[Math.floor(era / SYNCS.length + era) % ILLNESSES.length]!
-    const chance = random.fork(era)
-    const outcome = await besiegeDisk(t, {
-      dist, directory, sync, lock: era % 4 === 3 ? 'memory' : 'file', random: chance, steps: STEPS_EACH, failures: illness.failures,
-      nodeFlags: ['--import', LAYER],
-      env: { FAULT_DIRECTORY: directory, ...(sync === 'append' ? { FAULT_FORGETS: 'yes' } : {}) },
-      harm: async (program, work) => {
-        await orderFaults(program, faultsOf(illness, chance))
-        await work()
-        const injected = await orderFaults(program, []) // from here on it is well
-        for (const count of injected.values()) total.rounds += count
-        met = sumOf([met, injected])
-      },
-    })
-    total.acknowledgedBytes += outcome.acknowledgedBytes
-    total.lostBytes += outcome.lostBytes
-    statuses = sumOf([statuses, outcome.statuses])
-  }
-  t.diagnostic(`faults: ${Array.from(met, ([name, count]) => `${name} ${count}`).sort().join(', ')}`)
-  t.diagnostic(tellStatuses(statuses))
-  report({ fault: 'failing disk (EIO, full, short and slow writes, fsync)', ...total })
-})
+campaign(
+  'a disk that fails at any call takes nothing that was acknowledged, and the program goes on',
+  { short: 90, long: 6000 },
+  async ({ t, random, rounds, report }) => {
+    const dist = await compileLibrary()
+    const total = { rounds: 0, acknowledgedBytes: 0, lostBytes: 0 }
+    let met = new Map<string, number>()
+    let statuses = new Map<number, number>()
+    for (let era = 0; total.rounds < rounds; era++) {
+      const directory = temporaryFolder(t)
+      const sync = SYNCS[era % SYNCS.length]!
+      const illness = ILLNESSES[Math.floor(era / SYNCS.length + era) % ILLNESSES.length]!
+      const chance = random.fork(era)
+      const outcome = await besiegeDisk(t, {
+        dist, directory, sync, lock: era % 4 === 3 ? 'memory' : 'file', random: chance, steps: STEPS_EACH, failures: illness.failures,
+        nodeFlags: ['--import', LAYER],
+        env: { FAULT_DIRECTORY: directory, ...(sync === 'append' ? { FAULT_FORGETS: 'yes' } : {}) },
+        harm: async (program, work) => {
+          await orderFaults(program, faultsOf(illness, chance))
+          await work()
+          const injected = await orderFaults(program, []) // from here on it is well
+          for (const count of injected.values()) total.rounds += count
+          met = sumOf([met, injected])
+        },
+      })
+      total.acknowledgedBytes += outcome.acknowledgedBytes
+      total.lostBytes += outcome.lostBytes
+      statuses = sumOf([statuses, outcome.statuses])
+    }
+    t.diagnostic(`faults: ${Array.from(met, ([name, count]) => `${name} ${count}`).sort().join(', ')}`)
+    t.diagnostic(tellStatuses(statuses))
+    report({ fault: 'failing disk (EIO, full, short and slow writes, fsync)', ...total })
+  },
+)
 
 function faultsOf({ errors }: Illness, random: Random): Fault[] {
   return Array.from({ length: FAULTS_EACH }, () => {

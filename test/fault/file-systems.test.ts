@@ -35,7 +35,12 @@ const MAX_SPELL_MS = 60
 type Harm = (random: Random) => Promise<void>
 
 /** Runs programs on disks that are harmed again and again, until so many requests have failed of it. */
-async function wearDown({ t, random, rounds, report }: Campaign, fault: string, failures: readonly number[], lay: () => { readonly directory: string; readonly harm: Harm }): Promise<void> {
+async function wearDown(
+  { t, random, rounds, report }: Campaign,
+  fault: string,
+  failures: readonly number[],
+  lay: () => { readonly directory: string; readonly harm: Harm },
+): Promise<void> {
   const dist = await compileLibrary()
   const total = { rounds: 0, acknowledgedBytes: 0, lostBytes: 0 }
   let statuses = new Map<number, number>()
@@ -43,7 +48,8 @@ async function wearDown({ t, random, rounds, report }: Campaign, fault: string, 
     const chance = random.fork(era)
     const { directory, harm } = lay()
     const outcome = await besiegeDisk(t, {
-      dist, directory, sync: SYNCS[era % SYNCS.length]!, lock: era % 2 === 0 ? 'file' : 'memory', random: chance, steps: STEPS_EACH, failures,
+      dist, directory, sync: SYNCS[era % SYNCS.length]!, lock: era % 2 === 0 ? 'file' : 'memory', random: chance, steps: STEPS_EACH,
+      failures,
       harm: async (_, work) => {
         let atWork = true
         const working = work().finally(() => (atWork = false))
@@ -106,52 +112,66 @@ campaign('a directory that is moved away and back takes nothing that was acknowl
   })
 })
 
-campaign('when the directory is removed nothing is acknowledged any more, nothing is made elsewhere, and the program ends well', { short: 3, long: 60 }, async ({ t, random, rounds, report }) => {
-  const dist = await compileLibrary()
-  let [acknowledgedBytes, lostBytes] = [0, 0]
-  for (let round = 0; round < rounds; round++) {
-    const home = temporaryFolder(t)
-    const directory = join(home, 'uploads')
-    const program = await Subject.program(t, dist, directory, ['--sync', random.pick(SYNCS), '--lock', random.pick(['file', 'memory']), '--download'])
-    const { port } = program
-    await program.start()
-    let ledger = new Ledger()
-    const create = async (): Promise<Entry> => {
-      const answer = await send(port, { method: 'POST', path: PATH, headers: { 'Upload-Length': 100_000 } })
-      return ledger.created(answer!.headers.location!, 100_000, String(ledger.entries.length))
-    }
-    const [finished, partial, coming] = [await create(), await create(), await create()]
-    await finish(port, finished)
-    const before = await holdingsAtRest(program)
+campaign(
+  'when the directory is removed nothing is acknowledged any more, nothing is made elsewhere, and the program ends well',
+  { short: 3, long: 60 },
+  async ({ t, random, rounds, report }) => {
+    const dist = await compileLibrary()
+    let [acknowledgedBytes, lostBytes] = [0, 0]
+    for (let round = 0; round < rounds; round++) {
+      const home = temporaryFolder(t)
+      const directory = join(home, 'uploads')
+      const program = await Subject.program(t, dist, directory, [
+        '--sync',
+        random.pick(SYNCS),
+        '--lock',
+        random.pick(['file', 'memory']),
+        '--download',
+      ])
+      const { port } = program
+      await program.start()
+      let ledger = new Ledger()
+      const create = async (): Promise<Entry> => {
+        const answer = await send(port, { method: 'POST', path: PATH, headers: { 'Upload-Length': 100_000 } })
+        return ledger.created(answer!.headers.location!, 100_000, String(ledger.entries.length))
+      }
+      const [finished, partial, coming] = [await create(), await create(), await create()]
+      await finish(port, finished)
+      const before = await holdingsAtRest(program)
 
-    // One body is on its way, and its end comes when there is nowhere left for it.
-    const end = random.pick([coming.length, coming.length - 1])
-    const client = await WireClient.connect(port)
-    await client.send(tus(`PATCH ${coming.path}`, ['Content-Type: application/offset+octet-stream', 'Upload-Offset: 0', `Content-Length: ${end}`]))
-    await client.send(coming.take(0, 50_000))
-    while (statSync(join(directory, coming.id)).size < 50_000) await delay(5)
-    rmSync(directory, { recursive: true })
-    await client.send(coming.take(50_000, end))
-    assert.equal((await client.response()).status, 500)
-    client.destroy()
-    for (const { path } of [finished, partial, coming]) {
-      for (const method of ['HEAD', 'GET', 'DELETE'] as const) assert.ok([404, 500].includes((await send(port, { method, path }))!.status), `${method} ${path}`)
-    }
-    assert.equal((await send(port, { method: 'POST', path: PATH, headers: { 'Upload-Length': 10 } }))!.status, 500)
-    assert.deepEqual(readdirSync(home), [])
-    await assertSettles(program, before)
-    assert.deepEqual(await program.stop(), { code: 0, signal: null })
-    assert.deepEqual(program.alarms, [])
-    assert.doesNotMatch(program.errors, /TypeError|RangeError|ReferenceError|Warning|ERR_/)
+      // One body is on its way, and its end comes when there is nowhere left for it.
+      const end = random.pick([coming.length, coming.length - 1])
+      const client = await WireClient.connect(port)
+      await client.send(
+        tus(`PATCH ${coming.path}`, ['Content-Type: application/offset+octet-stream', 'Upload-Offset: 0', `Content-Length: ${end}`]),
+      )
+      await client.send(coming.take(0, 50_000))
+      while (statSync(join(directory, coming.id)).size < 50_000) await delay(5)
+      rmSync(directory, { recursive: true })
+      await client.send(coming.take(50_000, end))
+      assert.equal((await client.response()).status, 500)
+      client.destroy()
+      for (const { path } of [finished, partial, coming]) {
+        for (const method of ['HEAD', 'GET', 'DELETE'] as const) {
+          assert.ok([404, 500].includes((await send(port, { method, path }))!.status), `${method} ${path}`)
+        }
+      }
+      assert.equal((await send(port, { method: 'POST', path: PATH, headers: { 'Upload-Length': 10 } }))!.status, 500)
+      assert.deepEqual(readdirSync(home), [])
+      await assertSettles(program, before)
+      assert.deepEqual(await program.stop(), { code: 0, signal: null })
+      assert.deepEqual(program.alarms, [])
+      assert.doesNotMatch(program.errors, /TypeError|RangeError|ReferenceError|Warning|ERR_/)
 
-    ledger = new Ledger() // what was in the directory was removed by its owner
-    await program.start() // with a new one, as on the first day
-    await finish(port, await create())
-    assert.deepEqual(await program.stop(), { code: 0, signal: null })
-    const audit = ledger.audit(directory)
-    acknowledgedBytes += audit.acknowledgedBytes
-    lostBytes += audit.lostBytes
-    rmSync(directory, { recursive: true })
-  }
-  report({ fault: 'directory that is removed (what is acknowledged afterwards)', rounds, acknowledgedBytes, lostBytes })
-})
+      ledger = new Ledger() // what was in the directory was removed by its owner
+      await program.start() // with a new one, as on the first day
+      await finish(port, await create())
+      assert.deepEqual(await program.stop(), { code: 0, signal: null })
+      const audit = ledger.audit(directory)
+      acknowledgedBytes += audit.acknowledgedBytes
+      lostBytes += audit.lostBytes
+      rmSync(directory, { recursive: true })
+    }
+    report({ fault: 'directory that is removed (what is acknowledged afterwards)', rounds, acknowledgedBytes, lostBytes })
+  },
+)

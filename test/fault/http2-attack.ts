@@ -53,7 +53,14 @@ export class Http2Attack extends Attack {
   }
 
   /** Begins to append, with or without saying how much it is. */
-  append(session: Session, entry: Entry, start: number, end: number, headers: OutgoingHttpHeaders = {}, options: { readonly waitForTrailers?: boolean } = {}): Exchange {
+  append(
+    session: Session,
+    entry: Entry,
+    start: number,
+    end: number,
+    headers: OutgoingHttpHeaders = {},
+    options: { readonly waitForTrailers?: boolean } = {},
+  ): Exchange {
     const { deferred } = this.scene.uploads
     return begin(session, {
       ':method': 'PATCH', ':path': entry.path, 'content-type': 'application/offset+octet-stream', 'upload-offset': start,

@@ -20,7 +20,10 @@ const UNKNOWN = `${PATH}00000000000000000000000000000000`
 const APPEND = { 'content-type': 'application/offset+octet-stream' }
 /** A session that fails because of a frame that is none stays open on Node 20 when the client has gone, whatever the server. */
 const KEEPS_FAILED_SESSIONS = process.version.startsWith('v20.')
-/** What a refused stream sends at most. A client on Node 20 corrupts its memory if it leaves while more waits than the window of the session lets through. */
+/**
+ * What a refused stream sends at most. A client on Node 20 corrupts its memory if it leaves while more waits than the window of the session
+ * lets through.
+ */
 const MAX_UNWANTED_BYTES = process.version.startsWith('v20.') ? 5000 : 300_000
 const MAX_STREAMS = 12
 const MAX_HASTE = 40
@@ -270,7 +273,10 @@ async function removal(attack: Http2Attack): Promise<void> {
   const remover = begin(session, { ':method': 'DELETE', ':path': entry.path }, { endStream: true })
   if (attack.random.chance(0.3)) return remover.stream.close(attack.anyCode())
   const heard = await attack.answer(remover)
-  assert.ok(heard && (heard.status === 204 || (!target.alone && [404, 423].includes(heard.status))), `DELETE ${entry.path}: ${heard?.status}`)
+  assert.ok(
+    heard && (heard.status === 204 || (!target.alone && [404, 423].includes(heard.status))),
+    `DELETE ${entry.path}: ${heard?.status}`,
+  )
   if (heard.status === 204) attack.scene.uploads.removed.add(entry)
   const last = await attack.answer(exchange)
   if (last) attack.judge({ ...target, alone: false }, last, start, end, start === end ? 204 : 409)
@@ -321,7 +327,9 @@ async function expectation(attack: Http2Attack): Promise<void> {
   if (asked && fate === 'reset') exchange.stream.close(attack.anyCode())
   if (asked && fate === 'cut') await attack.cut(session)
   const heard = await attack.answer(exchange)
-  if (heard && fate !== 'reset' && fate !== 'cut') attack.judge(target, heard, start, end, { obeyed: 204, refused: 409, silent: start < end ? 423 : 204 }[fate])
+  if (heard && fate !== 'reset' && fate !== 'cut') {
+    attack.judge(target, heard, start, end, { obeyed: 204, refused: 409, silent: start < end ? 423 : 204 }[fate])
+  }
   await attack.inspect(target)
 }
 

@@ -3,7 +3,14 @@
 /** Sessions of HTTP/2 that can be treated badly, and streams that are answered or not. @module */
 
 import { once } from 'node:events'
-import { connect, type ClientHttp2Session, type ClientHttp2Stream, type IncomingHttpHeaders, type OutgoingHttpHeaders, type SecureClientSessionOptions } from 'node:http2'
+import {
+  connect,
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  type SecureClientSessionOptions,
+} from 'node:http2'
 import { connect as connectSocket, type Socket } from 'node:net'
 import type { Heard } from './attack.ts'
 import type { Courier } from './connection-uploads.ts'
@@ -30,13 +37,19 @@ export async function openSession(port: number, settings: SecureClientSessionOpt
 }
 
 /** Begins a request; its body, if it has one, is written to the stream. */
-export function begin({ session }: Session, headers: OutgoingHttpHeaders, options: { readonly endStream?: boolean; readonly waitForTrailers?: boolean } = {}): Exchange {
+export function begin(
+  { session }: Session,
+  headers: OutgoingHttpHeaders,
+  options: { readonly endStream?: boolean; readonly waitForTrailers?: boolean } = {},
+): Exchange {
   const stream = session.request({ 'tus-resumable': '1.0.0', ...headers }, { endStream: false, ...options })
   stream.on('error', () => {}) // it shows as an answer that does not come
   const answer = new Promise<Heard | undefined>((resolve) => {
     let heard: Heard | undefined
     stream.on('response', (response: IncomingHttpHeaders & { ':status'?: number }) => {
-      const fields = Object.entries(response).filter(([name]) => !name.startsWith(':')).map(([name, value]) => [name, String(value)] as const)
+      const fields = Object.entries(response)
+        .filter(([name]) => !name.startsWith(':'))
+        .map(([name, value]) => [name, String(value)] as const)
       heard = { status: response[':status']!, headers: new Map(fields), body: '' }
     })
     stream.setEncoding('utf8').on('data', (chunk: string) => (heard = { ...heard!, body: heard!.body + chunk }))

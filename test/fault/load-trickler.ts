@@ -57,7 +57,12 @@ export class Trickler {
     const { entry } = this
     for (;;) {
       this.#end = this.#patient ? entry.length : Math.min(entry.length, this.#at + this.#random.integer(1, MAX_REQUEST_BYTES))
-      const headers = ['Tus-Resumable: 1.0.0', 'Content-Type: application/offset+octet-stream', `Upload-Offset: ${this.#at}`, `Content-Length: ${this.#end - this.#at}`]
+      const headers = [
+        'Tus-Resumable: 1.0.0',
+        'Content-Type: application/offset+octet-stream',
+        `Upload-Offset: ${this.#at}`,
+        `Content-Length: ${this.#end - this.#at}`,
+      ]
       this.requests++
       this.#client.socket.write(request(`PATCH ${entry.path}`, headers))
       let answer: WireResponse | undefined

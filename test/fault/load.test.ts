@@ -12,11 +12,11 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { temporaryFolder } from '../support/temporary.ts'
-import { campaign } from './campaign.ts'
+import { campaign, type Row } from './campaign.ts'
 import { Ledger, type Entry } from './ledger.ts'
 import { Trickler } from './load-trickler.ts'
 import { finish, forEachOf, hear, patch, send } from './process-client.ts'
-import { assertSettles, holdingsAtRest } from './process-holdings.ts'
+import { assertSettles, holdingsAtRest, type Holdings } from './process-holdings.ts'
 import type { Random } from './random.ts'
 import { compileLibrary, locksIn, Subject, type Exit } from './subject.ts'
 
@@ -37,109 +37,125 @@ const ENDLESS_BYTES = 1024 ** 3
 /** How many clients connect, or come back, side by side. */
 const CONCURRENCY = 50
 
-campaign('many slow clients cost little each, and SIGTERM in the middle loses nothing of any', { short: 300, long: 5000 }, async ({ t, random, rounds, report }) => {
-  const directory = temporaryFolder(t)
-  const { subject, port } = await startProgram(t, directory)
-  const ledger = new Ledger()
-  await warmUp(port, ledger)
-  const before = await holdingsAtRest(subject)
-  const { rss } = await subject.inspect()
+campaign(
+  'many slow clients cost little each, and SIGTERM in the middle loses nothing of any',
+  { short: 300, long: 5000 },
+  async ({ t, random, rounds, report }) => {
+    const directory = temporaryFolder(t)
+    const { subject, port } = await startProgram(t, directory)
+    const ledger = new Ledger()
+    await warmUp(port, ledger)
+    const before = await holdingsAtRest(subject)
+    const { rss } = await subject.inspect()
 
-  const tricklers: Trickler[] = []
-  let ticks = 0
-  const timer = setInterval(() => {
-    ticks++
-    for (let index = ticks % GROUPS; index < tricklers.length; index += GROUPS) tricklers[index]!.tick()
-  }, TICK_MS)
-  t.after(() => {
+    const tricklers: Trickler[] = []
+    let ticks = 0
+    const timer = setInterval(() => {
+      ticks++
+      for (let index = ticks % GROUPS; index < tricklers.length; index += GROUPS) tricklers[index]!.tick()
+    }, TICK_MS)
+    t.after(() => {
+      clearInterval(timer)
+      for (const trickler of tricklers) trickler.destroy()
+    })
+    const answers: Promise<number | undefined>[] = []
+    await forEachOf(Array.from({ length: rounds }), CONCURRENCY, async (_, index) => {
+      const trickler = await Trickler.begin(port, ledger, SLOW_BYTES, `slow ${index}`, random.fork(index))
+      tricklers.push(trickler)
+      answers.push(trickler.run().then((answer) => answer?.status))
+    })
+
+    await subject.inspect() // the delay is measured from here on
+    const lastTick = ticks + random.integer(MIN_TICKS, MAX_TICKS)
+    while (ticks < lastTick) await delay(TICK_MS)
+    const { rss: rssUnderLoad, eventLoopDelayMs } = await subject.inspect()
+    const connectionBytes = Math.max(0, rssUnderLoad - rss) / rounds
+    t.diagnostic(`${rounds} connections: ${(connectionBytes / KIB).toFixed(1)} KiB each, event-loop delay p99 ${eventLoopDelayMs.p99.toFixed(1)} ms, max ${eventLoopDelayMs.max.toFixed(1)} ms`)
+    if (rounds >= 100) assert.ok(connectionBytes < MAX_CONNECTION_BYTES, `A connection takes ${connectionBytes} bytes`)
+
+    subject.process.kill('SIGSTOP') // so that it is the system that holds something of each when the signal comes
+    for (const trickler of tricklers) trickler.tick()
+    const requestsBefore = tricklers.map(({ requests }) => requests)
+    const sentBefore = ledger.entries.map(({ sent }) => sent)
+    const stoppedAtMs = performance.now()
+    const exit = subject.stop()
+    subject.process.kill('SIGCONT')
+    assert.deepEqual(await exit, { code: 0, signal: null }, subject.errors)
+    t.diagnostic(`stopped within ${Math.round(performance.now() - stoppedAtMs)} ms`)
     clearInterval(timer)
-    for (const trickler of tricklers) trickler.destroy()
-  })
-  const answers: Promise<number | undefined>[] = []
-  await forEachOf(Array.from({ length: rounds }), CONCURRENCY, async (_, index) => {
-    const trickler = await Trickler.begin(port, ledger, SLOW_BYTES, `slow ${index}`, random.fork(index))
-    tricklers.push(trickler)
-    answers.push(trickler.run().then((answer) => answer?.status))
-  })
+    for (const [index, status] of (await Promise.all(answers)).entries()) {
+      const late = tricklers[index]!.requests > requestsBefore[index]! // and its connection may have been closed by then
+      assert.ok(status === 503 || status === 204 || (late && status === undefined), `A client was answered ${status}`)
+    }
+    for (const [index, { id, path }] of ledger.entries.entries()) {
+      const { size } = statSync(join(directory, id))
+      assert.ok(size >= sentBefore[index]!, `${path} has ${size} bytes, and ${sentBefore[index]} had come before the signal`)
+    }
+    const losses = await resumeAndAudit({ subject, port, directory, ledger, before })
+    report({ fault: `SIGTERM under ${rounds.toLocaleString('en')} slow connections`, rounds: 1, ...losses })
+  },
+)
 
-  await subject.inspect() // the delay is measured from here on
-  const lastTick = ticks + random.integer(MIN_TICKS, MAX_TICKS)
-  while (ticks < lastTick) await delay(TICK_MS)
-  const { rss: rssUnderLoad, eventLoopDelayMs } = await subject.inspect()
-  const connectionBytes = Math.max(0, rssUnderLoad - rss) / rounds
-  t.diagnostic(`${rounds} connections: ${(connectionBytes / KIB).toFixed(1)} KiB each, event-loop delay p99 ${eventLoopDelayMs.p99.toFixed(1)} ms, max ${eventLoopDelayMs.max.toFixed(1)} ms`)
-  if (rounds >= 100) assert.ok(connectionBytes < MAX_CONNECTION_BYTES, `A connection takes ${connectionBytes} bytes`)
+campaign(
+  'SIGTERM while uploads come at full speed loses nothing of any',
+  { short: 60, long: 500 },
+  async ({ t, random, rounds, report }) => {
+    const directory = temporaryFolder(t)
+    const { subject, port } = await startProgram(t, directory)
+    const ledger = new Ledger()
+    await warmUp(port, ledger)
+    const before = await holdingsAtRest(subject)
 
-  subject.process.kill('SIGSTOP') // so that it is the system that holds something of each when the signal comes
-  for (const trickler of tricklers) trickler.tick()
-  const requestsBefore = tricklers.map(({ requests }) => requests)
-  const sentBefore = ledger.entries.map(({ sent }) => sent)
-  const stoppedAtMs = performance.now()
-  const exit = subject.stop()
-  subject.process.kill('SIGCONT')
-  assert.deepEqual(await exit, { code: 0, signal: null }, subject.errors)
-  t.diagnostic(`stopped within ${Math.round(performance.now() - stoppedAtMs)} ms`)
-  clearInterval(timer)
-  for (const [index, status] of (await Promise.all(answers)).entries()) {
-    const late = tricklers[index]!.requests > requestsBefore[index]! // and its connection may have been closed by then
-    assert.ok(status === 503 || status === 204 || (late && status === undefined), `A client was answered ${status}`)
-  }
-  for (const [index, { id, path }] of ledger.entries.entries()) {
-    const { size } = statSync(join(directory, id))
-    assert.ok(size >= sentBefore[index]!, `${path} has ${size} bytes, and ${sentBefore[index]} had come before the signal`)
-  }
-  assertTidy(directory)
-  const { lostBytes } = ledger.audit(directory)
+    const lengths = Array.from({ length: rounds }, () => random.integer(MIN_QUICK_BYTES, MAX_QUICK_BYTES))
+    await forEachOf(lengths, CONCURRENCY, (length, index) => createUpload(port, ledger, length, `quick ${index}`))
+    const totalBytes = lengths.reduce((total, length) => total + length, 0)
+    await stopUnderLoad({
+      t,
+      subject,
+      port,
+      directory,
+      entries: ledger.entries.slice(1),
+      enoughBytes: totalBytes * (0.1 + 0.6 * random.next()),
+      random,
+    })
+    const losses = await resumeAndAudit({ subject, port, directory, ledger, before })
+    report({ fault: `SIGTERM under ${rounds.toLocaleString('en')} quick uploads`, rounds: 1, ...losses })
+  },
+)
 
-  await subject.start()
-  await forEachOf(ledger.entries, CONCURRENCY, (entry) => finish(port, entry))
-  await assertSettles(subject, before)
-  await assertEndsWell(subject, directory, ledger)
-  const { acknowledgedBytes, lostBytes: lostLater } = ledger.audit(directory)
-  report({ fault: `SIGTERM under ${rounds.toLocaleString('en')} slow connections`, rounds: 1, acknowledgedBytes, lostBytes: lostBytes + lostLater })
-})
+campaign(
+  'SIGTERM ends a program soon, though its clients would send at full speed forever',
+  { short: 40, long: 200 },
+  async ({ t, random, rounds, report }) => {
+    const directory = temporaryFolder(t)
+    const { subject, port } = await startProgram(t, directory)
+    const ledger = new Ledger()
+    await forEachOf(Array.from({ length: rounds }), CONCURRENCY, (_, index) =>
+      createUpload(port, ledger, ENDLESS_BYTES, `endless ${index}`),
+    )
+    const { answered } = await stopUnderLoad({
+      t,
+      subject,
+      port,
+      directory,
+      entries: ledger.entries,
+      enoughBytes: rounds * MIN_QUICK_BYTES,
+      random,
+    })
+    assert.ok(answered > rounds / 2, `${answered} of ${rounds} clients were told that the program stops`)
+    assertTidy(directory)
 
-campaign('SIGTERM while uploads come at full speed loses nothing of any', { short: 60, long: 500 }, async ({ t, random, rounds, report }) => {
-  const directory = temporaryFolder(t)
-  const { subject, port } = await startProgram(t, directory)
-  const ledger = new Ledger()
-  await warmUp(port, ledger)
-  const before = await holdingsAtRest(subject)
-
-  const lengths = Array.from({ length: rounds }, () => random.integer(MIN_QUICK_BYTES, MAX_QUICK_BYTES))
-  await forEachOf(lengths, CONCURRENCY, (length, index) => createUpload(port, ledger, length, `quick ${index}`))
-  const totalBytes = lengths.reduce((total, length) => total + length, 0)
-  await stopUnderLoad({ t, subject, port, directory, entries: ledger.entries.slice(1), enoughBytes: totalBytes * (0.1 + 0.6 * random.next()), random })
-  assertTidy(directory)
-  const { lostBytes } = ledger.audit(directory)
-
-  await subject.start()
-  await forEachOf(ledger.entries, CONCURRENCY, (entry) => finish(port, entry))
-  await assertSettles(subject, before)
-  await assertEndsWell(subject, directory, ledger)
-  const { acknowledgedBytes, lostBytes: lostLater } = ledger.audit(directory)
-  report({ fault: `SIGTERM under ${rounds.toLocaleString('en')} quick uploads`, rounds: 1, acknowledgedBytes, lostBytes: lostBytes + lostLater })
-})
-
-campaign('SIGTERM ends a program soon, though clients would go on sending at full speed for ever', { short: 40, long: 200 }, async ({ t, random, rounds, report }) => {
-  const directory = temporaryFolder(t)
-  const { subject, port } = await startProgram(t, directory)
-  const ledger = new Ledger()
-  await forEachOf(Array.from({ length: rounds }), CONCURRENCY, (_, index) => createUpload(port, ledger, ENDLESS_BYTES, `endless ${index}`))
-  const { answered } = await stopUnderLoad({ t, subject, port, directory, entries: ledger.entries, enoughBytes: rounds * MIN_QUICK_BYTES, random })
-  assert.ok(answered > rounds / 2, `${answered} of ${rounds} clients were told that the program stops`)
-  assertTidy(directory)
-
-  await subject.start()
-  await forEachOf(ledger.entries, CONCURRENCY, async (entry) => {
-    const told = hear(entry, entry.acknowledged, await send(port, { method: 'HEAD', path: entry.path }))
-    assert.equal(told, statSync(join(directory, entry.id)).size)
-  })
-  assert.deepEqual(await subject.stop(), { code: 0, signal: null })
-  assert.deepEqual({ alarms: subject.alarms, errors: subject.errors }, { alarms: [], errors: '' })
-  const { acknowledgedBytes, lostBytes } = ledger.audit(directory)
-  report({ fault: `SIGTERM under ${rounds.toLocaleString('en')} endless uploads`, rounds: 1, acknowledgedBytes, lostBytes })
-})
+    await subject.start()
+    await forEachOf(ledger.entries, CONCURRENCY, async (entry) => {
+      const told = hear(entry, entry.acknowledged, await send(port, { method: 'HEAD', path: entry.path }))
+      assert.equal(told, statSync(join(directory, entry.id)).size)
+    })
+    assert.deepEqual(await subject.stop(), { code: 0, signal: null })
+    assert.deepEqual({ alarms: subject.alarms, errors: subject.errors }, { alarms: [], errors: '' })
+    const { acknowledgedBytes, lostBytes } = ledger.audit(directory)
+    report({ fault: `SIGTERM under ${rounds.toLocaleString('en')} endless uploads`, rounds: 1, acknowledgedBytes, lostBytes })
+  },
+)
 
 interface Attack {
   readonly t: TestContext
@@ -153,7 +169,15 @@ interface Attack {
 }
 
 /** Uploads all at once, and stops the program when some of each is stored and enough was sent; tells how many clients were told so. */
-async function stopUnderLoad({ t, subject, port, directory, entries, enoughBytes, random }: Attack): Promise<{ readonly answered: number }> {
+async function stopUnderLoad({
+  t,
+  subject,
+  port,
+  directory,
+  entries,
+  enoughBytes,
+  random,
+}: Attack): Promise<{ readonly answered: number }> {
   let open!: () => void
   const opened = new Promise<void>((resolve) => (open = resolve))
   let sentBytes = 0
@@ -213,6 +237,34 @@ async function warmUp(port: number, ledger: Ledger): Promise<void> {
 function assertTidy(directory: string): void {
   assert.deepEqual(readdirSync(directory).filter((name) => name.endsWith('.tmp')), [])
   assert.deepEqual(locksIn(directory), [])
+}
+
+/** A program that was stopped, and what its directory and its clients know. */
+interface Stopped {
+  readonly subject: Subject
+  readonly port: number
+  readonly directory: string
+  readonly ledger: Ledger
+  /** What it held at rest, before the load. */
+  readonly before: Holdings
+}
+
+/** Starts the program again, has every client finish, and stops it for good; returns what was acknowledged and is lost at either stop. */
+async function resumeAndAudit({
+  subject,
+  port,
+  directory,
+  ledger,
+  before,
+}: Stopped): Promise<Required<Pick<Row, 'acknowledgedBytes' | 'lostBytes'>>> {
+  assertTidy(directory)
+  const { lostBytes } = ledger.audit(directory)
+  await subject.start()
+  await forEachOf(ledger.entries, CONCURRENCY, (entry) => finish(port, entry))
+  await assertSettles(subject, before)
+  await assertEndsWell(subject, directory, ledger)
+  const { acknowledgedBytes, lostBytes: lostLater } = ledger.audit(directory)
+  return { acknowledgedBytes, lostBytes: lostBytes + lostLater }
 }
 
 async function assertEndsWell(subject: Subject, directory: string, ledger: Ledger): Promise<void> {

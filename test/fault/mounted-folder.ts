@@ -33,7 +33,9 @@ export class MountedFolder {
   static mount(t: TestContext, size: MountedFolderSize): MountedFolder | undefined {
     const root = mkdtempSync(join(tmpdir(), 'longhaul-mount-'))
     try {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size.bytes},nr_inodes=${size.names},mode=700`, 'longhaul', root], { stdio: 'pipe' })
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size.bytes},nr_inodes=${size.names},mode=700`, 'longhaul', root], {
+        stdio: 'pipe',
+      })
     } catch (error) {
       rmdirSync(root)
       assert.equal(process.env['CI'], undefined, `No file system can be mounted: ${(error as Error).message}`)

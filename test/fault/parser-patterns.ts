@@ -105,7 +105,12 @@ export function textOf({ start, piece, end }: Attack, size: number): string {
  * took long is compared with a quarter of it, both run in turn and the best of each taken, as the machine
  * may have been busy.
  */
-export function slowness(run: (text: string) => unknown, attack: Attack, maxSize: number, suspiciousMs: number = SUSPICIOUS_MS): string | undefined {
+export function slowness(
+  run: (text: string) => unknown,
+  attack: Attack,
+  maxSize: number,
+  suspiciousMs: number = SUSPICIOUS_MS,
+): string | undefined {
   for (const size of [...SIZES.filter((each) => each < maxSize), maxSize]) {
     if (timeOf(run, textOf(attack, size)) < suspiciousMs) continue
     let [shortMs, longMs] = [Infinity, Infinity]
@@ -113,7 +118,9 @@ export function slowness(run: (text: string) => unknown, attack: Attack, maxSize
       shortMs = Math.min(shortMs, timeOf(run, textOf(attack, size / 4)))
       longMs = Math.min(longMs, timeOf(run, textOf(attack, size)))
     }
-    if (longMs > MAX_GROWTH * shortMs && longMs > suspiciousMs) return `${JSON.stringify(attack)} takes ${shortMs} ms at ${size / 4} characters and ${longMs} ms at ${size}`
+    if (longMs > MAX_GROWTH * shortMs && longMs > suspiciousMs) {
+      return `${JSON.stringify(attack)} takes ${shortMs} ms at ${size / 4} characters and ${longMs} ms at ${size}`
+    }
   }
   return undefined
 }
@@ -141,7 +148,9 @@ function pairs(characters: readonly string[]): string[] {
 /** Some texts that the expression matches; none where it says more than can be made up. */
 function stringsOf(source: string, flags: string, seed: number): string[] {
   try {
-    return fc.sample(fc.stringMatching(new RegExp(source, flags.replace(/[gi]/g, ''))), { numRuns: 4, seed }).map((text) => text.slice(0, 60))
+    return fc
+      .sample(fc.stringMatching(new RegExp(source, flags.replace(/[gi]/g, ''))), { numRuns: 4, seed })
+      .map((text) => text.slice(0, 60))
   } catch {
     return []
   }

@@ -74,7 +74,16 @@ const BEHIND_A_PROXY = toAddresses('/files/', undefined, ['127.0.0.1'])
 const CORS = { origins: ['https://app.example'] }
 const LENGTH = 1000
 
-const ITEM_TYPES = { integer: 'number', decimal: 'number', date: 'number', string: 'string', token: 'string', 'display-string': 'string', boolean: 'boolean', bytes: 'object' }
+const ITEM_TYPES = {
+  integer: 'number',
+  decimal: 'number',
+  date: 'number',
+  string: 'string',
+  token: 'string',
+  'display-string': 'string',
+  boolean: 'boolean',
+  bytes: 'object',
+}
 
 export const PARSERS: readonly Parser[] = [
   row('Upload-Metadata', {
@@ -90,7 +99,11 @@ export const PARSERS: readonly Parser[] = [
     check: ({ algorithm, digest }) => assert.equal(digest.length, { sha1: 20, sha256: 32, sha512: 64, md5: 16 }[algorithm]),
     write: ({ algorithm, digest }) => `${algorithm} ${digest.toString('base64')}`,
   }),
-  row('Trailer', { read: announcesChecksum, isRefusal: (announced) => !announced, check: (_, text) => assert.match(text, /upload-checksum/i) }),
+  row('Trailer', {
+    read: announcesChecksum,
+    isRefusal: (announced) => !announced,
+    check: (_, text) => assert.match(text, /upload-checksum/i),
+  }),
   row('Upload-Concat', {
     read: parseConcatenation,
     check: (concatenation) => {
@@ -110,18 +123,30 @@ export const PARSERS: readonly Parser[] = [
     check: (method, text) => assert.equal(method, text),
     write: (method) => method,
   }),
-  row('address of a part', { read: (text) => idAt(HERE, requestWith({ host: 'test' }), text), check: (id) => assert.match(id, ID), write: (id) => `/files/${id}` }),
-  row('Host', { read: (host) => idAt(HERE, requestWith({ host }), 'http://test/files/a'), check: (id, text) => assert.deepEqual([id, /^test(:80|:443)?$/i.test(text)], ['a', true]) }),
-  row('Forwarded', { read: (forwarded) => locationOf(BEHIND_A_PROXY, requestWith({ forwarded }), 'a'), isRefusal: (location) => location === '/files/a', check: isLocation }),
+  row('address of a part', {
+    read: (text) => idAt(HERE, requestWith({ host: 'test' }), text),
+    check: (id) => assert.match(id, ID),
+    write: (id) => `/files/${id}`,
+  }),
+  row('Host', {
+    read: (host) => idAt(HERE, requestWith({ host }), 'http://test/files/a'),
+    check: (id, text) => assert.deepEqual([id, /^test(:80|:443)?$/i.test(text)], ['a', true]),
+  }),
+  row('Forwarded', {
+    read: (forwarded) => locationOf(BEHIND_A_PROXY, requestWith({ forwarded }), 'a'),
+    isRefusal: (location) => location === '/files/a',
+    check: isLocation,
+  }),
   row('X-Forwarded-Host', {
     read: (text) => locationOf(BEHIND_A_PROXY, requestWith({ 'x-forwarded-host': text }), 'a'),
     isRefusal: (location) => location === '/files/a',
     check: isLocation,
   }),
   row<Awaited<ReturnType<typeof corsHeaders>>>('Origin', {
-    read: (text) => corsHeaders(CORS, text, []),
+    read: (text) => corsHeaders(CORS, { origin: text, fields: [] }),
     isRefusal: (headers) => !('Access-Control-Allow-Origin' in headers),
-    check: (headers, text) => assert.deepEqual([headers['Access-Control-Allow-Origin'], text], ['https://app.example', 'https://app.example']),
+    check: (headers, text) =>
+      assert.deepEqual([headers['Access-Control-Allow-Origin'], text], ['https://app.example', 'https://app.example']),
   }),
   row('Range', {
     read: (text) => parseByteRange(text, LENGTH),
@@ -133,7 +158,11 @@ export const PARSERS: readonly Parser[] = [
   condition('If-None-Match', 'passed'),
   condition('If-Unmodified-Since', 'failed'),
   condition('If-Modified-Since', 'not-modified'),
-  row('If-Range', { read: (text) => rangeApplies(text, VALIDATORS), isRefusal: (applies) => !applies, check: (_, text) => assert.ok(corpora['If-Range']!.accepted.includes(text)) }),
+  row('If-Range', {
+    read: (text) => rangeApplies(text, VALIDATORS),
+    isRefusal: (applies) => !applies,
+    check: (_, text) => assert.ok(corpora['If-Range']!.accepted.includes(text)),
+  }),
   row('HTTP-date', { read: parseHttpDate, check: (seconds) => assert.ok(Number.isSafeInteger(seconds)), write: formatHttpDate }),
   row('media type', {
     read: parseMediaType,
@@ -145,13 +174,24 @@ export const PARSERS: readonly Parser[] = [
     check: (name) => {
       assert.ok(Buffer.from(name).toString() === name && Buffer.byteLength(name) <= 255)
       assert.doesNotMatch(name, /^[.\s]|[/\\\0-\x1f\x7f]|\s$/)
-      assert.match(formatContentDisposition('attachment', name), /^attachment; filename="[ !#-$&-[\]-~]*"(; filename\*=UTF-8''[\w.!~%-]+)?$/)
+      assert.match(
+        formatContentDisposition('attachment', name),
+        /^attachment; filename="[ !#-$&-[\]-~]*"(; filename\*=UTF-8''[\w.!~%-]+)?$/,
+      )
     },
     write: (name) => name,
   }),
   row('Structured Item', { read: parseItem, check: ({ type, value }) => assert.equal(typeof value, ITEM_TYPES[type]) }),
-  row('Structured Integer', { read: parseInteger, check: (integer) => assert.ok(Number.isInteger(integer) && Math.abs(integer) <= 999_999_999_999_999), write: String }),
-  row('Structured Boolean', { read: parseBoolean, check: (value) => assert.equal(typeof value, 'boolean'), write: (value) => (value ? '?1' : '?0') }),
+  row('Structured Integer', {
+    read: parseInteger,
+    check: (integer) => assert.ok(Number.isInteger(integer) && Math.abs(integer) <= 999_999_999_999_999),
+    write: String,
+  }),
+  row('Structured Boolean', {
+    read: parseBoolean,
+    check: (value) => assert.equal(typeof value, 'boolean'),
+    write: (value) => (value ? '?1' : '?0'),
+  }),
   row('Structured Dictionary', {
     read: parseDictionary,
     check: (members) => {
@@ -173,9 +213,21 @@ export const PARSERS: readonly Parser[] = [
     isRefusal: ({ kind }) => kind === 'invalid',
     check: isCommand,
   }),
-  row('public URL', { read: (text) => toAddresses('/', text, []), throws: TypeError, check: ({ publicPath }) => assert.match(publicPath, /^\/([!-~]+\/)?$/) }),
-  row('trusted proxy', { read: (text) => toAddresses('/', undefined, [text]), throws: TypeError, check: ({ trustedProxies }) => assert.equal(trustedProxies.rules.length, 1) }),
-  row('allowed origin', { read: (text) => checkCors({ origins: [text] }), throws: TypeError, check: (_, text) => assert.match(text, /^[a-z][^/\s]*:\/\/[^/\s]+$/) }),
+  row('public URL', {
+    read: (text) => toAddresses('/', text, []),
+    throws: TypeError,
+    check: ({ publicPath }) => assert.match(publicPath, /^\/([!-~]+\/)?$/),
+  }),
+  row('trusted proxy', {
+    read: (text) => toAddresses('/', undefined, [text]),
+    throws: TypeError,
+    check: ({ trustedProxies }) => assert.equal(trustedProxies.rules.length, 1),
+  }),
+  row('allowed origin', {
+    read: (text) => checkCors({ origins: [text] }),
+    throws: TypeError,
+    check: (_, text) => assert.match(text, /^[a-z][^/\s]*:\/\/[^/\s]+$/),
+  }),
 ]
 
 /** Every text of every corpus: what is meant for one parser may well reach another. */
@@ -185,15 +237,22 @@ export const ALL_TEXTS: readonly string[] = [corpora, readCorpus('sidecars'), re
 
 /** What is put into texts to spoil them. */
 const SPOILS = [
-  '\0', '\r\n', '\n', '\t', ' ', ',', ';', '=', '"', "'", '/', '\\', '..', '%', '%00', '%2e', ':', '@', '*', '-', '+', '.', '0', '9', 'a', 'Z', '_', '[', ']', '{', '}',
-  '\u00a0', '\u2028', '\u202e', '\ufeff', '\ud800', '\uffff', 'é', 'İ', '٣', '😀', '__proto__', 'constructor', 'toString', 'prototype', '9007199254740993', 'undefined', 'null',
+  '\0', '\r\n', '\n', '\t', ' ', ',', ';', '=', '"', "'", '/', '\\', '..', '%', '%00', '%2e', ':', '@', '*', '-', '+', '.', '0', '9', 'a',
+  'Z', '_', '[', ']', '{', '}',
+  '\u00a0', '\u2028', '\u202e', '\ufeff', '\ud800', '\uffff', 'é', 'İ', '٣', '😀', '__proto__', 'constructor', 'toString', 'prototype',
+  '9007199254740993', 'undefined', 'null',
 ]
 
 /** Texts that nearly are what a parser reads: one of its corpus, or of any, spoiled at a few places; now and then anything at all. */
 export function textsFor({ accepted, refused }: Corpus): fc.Arbitrary<string> {
   const own = fc.constantFrom(...accepted, ...accepted, ...refused)
   const start = fc.oneof({ weight: 6, arbitrary: own }, { weight: 1, arbitrary: fc.constantFrom(...ALL_TEXTS) })
-  const edit = fc.record({ at: fc.nat(), removed: fc.constantFrom(0, 0, 1, 2, 5), repeated: fc.constantFrom(0, 0, 1, 3), inserted: fc.constantFrom('', ...SPOILS) })
+  const edit = fc.record({
+    at: fc.nat(),
+    removed: fc.constantFrom(0, 0, 1, 2, 5),
+    repeated: fc.constantFrom(0, 0, 1, 3),
+    inserted: fc.constantFrom('', ...SPOILS),
+  })
   const spoiled = fc.tuple(start, fc.array(edit, { maxLength: 4 })).map(([text, edits]) =>
     edits.reduce((spoilt, { at, removed, repeated, inserted }) => {
       const from = at % (spoilt.length + 1)
@@ -201,7 +260,11 @@ export function textsFor({ accepted, refused }: Corpus): fc.Arbitrary<string> {
       return spoilt.slice(0, from) + inserted + spoilt.slice(from, end).repeat(repeated) + spoilt.slice(end)
     }, text),
   )
-  return fc.oneof({ weight: 8, arbitrary: spoiled }, { weight: 1, arbitrary: fc.string({ unit: 'binary' }) }, { weight: 1, arbitrary: fc.string({ unit: fc.constantFrom(...SPOILS) }) })
+  return fc.oneof(
+    { weight: 8, arbitrary: spoiled },
+    { weight: 1, arbitrary: fc.string({ unit: 'binary' }) },
+    { weight: 1, arbitrary: fc.string({ unit: fc.constantFrom(...SPOILS) }) },
+  )
 }
 
 export function readCorpus(name: string): Readonly<Record<string, Corpus>> {

@@ -15,7 +15,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
-import { FileStore, type StoredUpload } from '../../lib/file-store.ts'
+import { FileStore, type StoredUpload } from '../../lib/file-store/file-store.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { campaign, type Campaign } from './campaign.ts'
 import { contentOf } from './content.ts'
@@ -95,7 +95,11 @@ class Life {
       const upload = (await this.#store.find(ID))!
       const end = Math.min(length, upload.offset + random.integer(0, 9000))
       this.#layer.promise({ most: undefined })
-      switch (random.pick(['append', 'append', 'fail', 'abort', 'refuse', 'verify', 'verify', 'mismatch', 'cut', 'tell', 'restart', 'reboot', 'length'] as const)) {
+      switch (
+        random.pick([
+          'append', 'append', 'fail', 'abort', 'refuse', 'verify', 'verify', 'mismatch', 'cut', 'tell', 'restart', 'reboot', 'length',
+        ] as const)
+      ) {
         case 'append':
           this.#layer.promise({ offset: await this.#store.append(upload, this.#body('right', upload.offset, end)) })
           break
@@ -111,13 +115,20 @@ class Life {
           this.#layer.promise({ most: upload.offset })
           break
         case 'verify':
-          this.#layer.promise({ offset: await this.#store.appendVerified(upload, this.#body('right', upload.offset, end), () => true) })
+          this.#layer.promise({
+            offset: await this.#store.appendVerified(upload, this.#body('right', upload.offset, end), { verify: () => true }),
+          })
           break
         case 'mismatch':
-          assert.equal(await this.#store.appendVerified(upload, this.#body('wrong', upload.offset, end), () => false), upload.offset)
+          assert.equal(
+            await this.#store.appendVerified(upload, this.#body('wrong', upload.offset, end), { verify: () => false }),
+            upload.offset,
+          )
           break
         case 'cut': // before its checksum could be compared
-          await assert.rejects(this.#store.appendVerified(upload, this.#body('wrong', upload.offset, end, random.integer(0, 9000)), () => true))
+          await assert.rejects(
+            this.#store.appendVerified(upload, this.#body('wrong', upload.offset, end, random.integer(0, 9000)), { verify: () => true }),
+          )
           break
         case 'tell':
           await this.#store.flush(upload)
@@ -193,7 +204,13 @@ class Life {
 }
 
 /** Opens what the device holds, and resolves with the number of bytes that are missing. */
-async function recover(folder: string, layer: RecordingLayer, files: ReadonlyMap<string, Buffer>, promises: Promises, random: Random): Promise<number> {
+async function recover(
+  folder: string,
+  layer: RecordingLayer,
+  files: ReadonlyMap<string, Buffer>,
+  promises: Promises,
+  random: Random,
+): Promise<number> {
   const directory = join(folder, 'recovered')
   rmSync(directory, { recursive: true, force: true })
   mkdirSync(directory)

@@ -47,7 +47,8 @@ function abilities() {
   const may = (what) => process.permission?.has(what) ?? true
   return {
     readAnything: may('fs.read'), writeAnything: may('fs.write'), startProcesses: may('child'),
-    makeCode: succeeds(() => new Function('return 1')()), changePrototypes: '__proto__' in {} || succeeds(() => { Object.prototype.polluted = true }),
+    makeCode: succeeds(() => new Function('return 1')()),
+    changePrototypes: '__proto__' in {} || succeeds(() => { Object.prototype.polluted = true }),
   }
 }
 

@@ -45,7 +45,14 @@ export function send(port: number, message: Message): Promise<Answer> {
   const { method, path, headers = {}, body, onSent } = message
   const length = body?.length ?? 0
   return new Promise((resolve, reject) => {
-    const req = request({ port, host: '127.0.0.1', method, path, agent: false, headers: { 'Tus-Resumable': '1.0.0', 'Content-Length': length, ...headers } })
+    const req = request({
+      port,
+      host: '127.0.0.1',
+      method,
+      path,
+      agent: false,
+      headers: { 'Tus-Resumable': '1.0.0', 'Content-Length': length, ...headers },
+    })
     let answered = false
     req.on('response', (res) => {
       answered = true
@@ -125,7 +132,9 @@ export class RestlessClient {
     const rest = entry.length - offset
     const most = verified ? Math.min(rest, MAX_VERIFIED_BYTES) : rest
     const { body, headers, ...message } = patch(entry, offset, offset + (this.#random.chance(0.5) ? most : this.#random.integer(1, most)))
-    const checksum = (): Record<string, string> => ({ 'Upload-Checksum': `sha1 ${createHash('sha1').update(body.take(0, body.length)).digest('base64')}` })
+    const checksum = (): Record<string, string> => ({
+      'Upload-Checksum': `sha1 ${createHash('sha1').update(body.take(0, body.length)).digest('base64')}`,
+    })
     const paceMs = this.#random.pick([0, 0, 1, 5, 20])
     const stored = await this.#try({
       ...message, body,
@@ -167,7 +176,11 @@ export async function finish(port: number, entry: Entry): Promise<void> {
 }
 
 /** Does the work for each of the items, of which so many side by side. */
-export async function forEachOf<T>(items: readonly T[], concurrency: number, work: (item: T, index: number) => Promise<void>): Promise<void> {
+export async function forEachOf<T>(
+  items: readonly T[],
+  concurrency: number,
+  work: (item: T, index: number) => Promise<void>,
+): Promise<void> {
   const queue = items.entries()
   await Promise.all(Array.from({ length: concurrency }, async () => {
     for (const [index, item] of queue) await work(item, index)

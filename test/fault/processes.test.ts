@@ -40,22 +40,26 @@ interface Stake {
   lostBytes: number
 }
 
-campaign('programs that are killed, stopped and forced under load lose and mix up nothing', { short: 16, long: 320 }, async ({ t, random, rounds, report }) => {
-  const dist = await compileLibrary()
-  const stakes = new Map<Fault, Stake>()
-  const statuses = new Map<number, number>()
-  for (let done = 0, era = 0; done < rounds; done += FAULTS.length, era++) {
-    await runEra(t, {
-      dist, stakes, statuses,
-      random: random.fork(era),
-      faults: shuffle(FAULTS.slice(0, rounds - done), random),
-      programs: 1 + (era % MAX_PROGRAMS),
-      sync: SYNCS[(era + Math.floor(era / MAX_PROGRAMS)) % SYNCS.length]!,
-    })
-  }
-  t.diagnostic(`answers: ${Array.from(statuses, ([status, count]) => `${status || 'cut'} ${count}`).join(', ')}`)
-  for (const [fault, stake] of stakes) report({ fault, ...stake })
-})
+campaign(
+  'programs that are killed, stopped and forced under load lose and mix up nothing',
+  { short: 16, long: 320 },
+  async ({ t, random, rounds, report }) => {
+    const dist = await compileLibrary()
+    const stakes = new Map<Fault, Stake>()
+    const statuses = new Map<number, number>()
+    for (let done = 0, era = 0; done < rounds; done += FAULTS.length, era++) {
+      await runEra(t, {
+        dist, stakes, statuses,
+        random: random.fork(era),
+        faults: shuffle(FAULTS.slice(0, rounds - done), random),
+        programs: 1 + (era % MAX_PROGRAMS),
+        sync: SYNCS[(era + Math.floor(era / MAX_PROGRAMS)) % SYNCS.length]!,
+      })
+    }
+    t.diagnostic(`answers: ${Array.from(statuses, ([status, count]) => `${status || 'cut'} ${count}`).join(', ')}`)
+    for (const [fault, stake] of stakes) report({ fault, ...stake })
+  },
+)
 
 interface Era {
   readonly dist: string
@@ -153,7 +157,10 @@ async function warmUp({ port }: Program, ledger: Ledger, random: Random): Promis
 async function strike(program: Program, fault: Fault, random: Random): Promise<Exit> {
   program.process.kill(fault === 'SIGKILL' ? 'SIGKILL' : 'SIGTERM')
   // Somebody presses Ctrl-C until it ends. From half a second on that forces.
-  const impatience = setInterval(() => fault === 'SIGTERM and SIGINT' && program.process.kill('SIGINT'), random.integer(10, MAX_PATIENCE_MS))
+  const impatience = setInterval(
+    () => fault === 'SIGTERM and SIGINT' && program.process.kill('SIGINT'),
+    random.integer(10, MAX_PATIENCE_MS),
+  )
   const exit = await program.exit
   clearInterval(impatience)
   const { code, signal } = exit

@@ -87,7 +87,8 @@ export class RecordingLayer {
 
   #watch(file: FileHandle, inode: number): void {
     const { writev, writeFile, truncate } = file
-    const write: (buffer: Buffer, offset: number, length: number, position: number) => Promise<{ bytesWritten: number }> = file.write.bind(file)
+    const write: (buffer: Buffer, offset: number, length: number, position: number) => Promise<{ bytesWritten: number }> =
+      file.write.bind(file)
     const log = (position: number, bytes: Buffer): number => this.log.push({ kind: 'write', inode, position, bytes })
     Object.assign(file, {
       async write(buffer: Buffer, offset: number, length: number, position: number): Promise<{ bytesWritten: number }> {
@@ -156,7 +157,12 @@ export function crashState(log: readonly Operation[], luck: Luck): ReadonlyMap<s
       const isSafe = index < (flushed.get(entry.inode) ?? 0)
       if (!isSafe && !happened()) continue
       const before = data.get(entry.inode) ?? Buffer.alloc(0)
-      data.set(entry.inode, entry.kind === 'truncate' ? resize(before, entry.length) : write(before, entry, isSafe || typeof luck === 'string' ? undefined : luck))
+      data.set(
+        entry.inode,
+        entry.kind === 'truncate'
+          ? resize(before, entry.length)
+          : write(before, entry, isSafe || typeof luck === 'string' ? undefined : luck),
+      )
     } else if (entry.kind === 'link' || entry.kind === 'rename' || entry.kind === 'unlink') {
       if (index >= directoryFlushed && !happened()) continue
       if (entry.kind === 'rename') names.delete(entry.from)
@@ -168,7 +174,11 @@ export function crashState(log: readonly Operation[], luck: Luck): ReadonlyMap<s
 }
 
 /** The file with the bytes in it, or, if there is chance in it, with a stretch of them missing. */
-function write(before: Buffer, { position, bytes }: { readonly position: number; readonly bytes: Buffer }, chance: Random | undefined): Buffer {
+function write(
+  before: Buffer,
+  { position, bytes }: { readonly position: number; readonly bytes: Buffer },
+  chance: Random | undefined,
+): Buffer {
   const after = resize(before, Math.max(before.length, position + bytes.length))
   if (!chance || chance.chance(0.5)) {
     after.set(bytes, position)

@@ -78,7 +78,10 @@ export class RufhClient {
   #cut: { readonly how: 'FIN' | 'RST'; readonly told: number; readonly lost: number } | undefined
   /** How often each answer came; `cut` stands for none, `refused` for no connection, `104` for progress that was told. */
   readonly statuses: Map<string, number> = new Map()
-  readonly cuts: Record<'FIN' | 'RST', Cuts> = { FIN: { rounds: 0, acknowledgedBytes: 0, lostBytes: 0 }, RST: { rounds: 0, acknowledgedBytes: 0, lostBytes: 0 } }
+  readonly cuts: Record<'FIN' | 'RST', Cuts> = {
+    FIN: { rounds: 0, acknowledgedBytes: 0, lostBytes: 0 },
+    RST: { rounds: 0, acknowledgedBytes: 0, lostBytes: 0 },
+  }
 
   constructor(stage: Stage, random: Random) {
     this.#stage = stage
@@ -143,7 +146,16 @@ export class RufhClient {
   async #askAgain(parcel: Parcel): Promise<void> {
     await this.#offset(parcel)
     const { length, path = '' } = parcel
-    await this.#transmit(parcel, 'PATCH', path, appendHeaders(length, true), { start: length, end: length, complete: true, announced: true, digest: 'none', leave: 'stay', cut: length, pauseMs: 0 })
+    await this.#transmit(parcel, 'PATCH', path, appendHeaders(length, true), {
+      start: length,
+      end: length,
+      complete: true,
+      announced: true,
+      digest: 'none',
+      leave: 'stay',
+      cut: length,
+      pauseMs: 0,
+    })
   }
 
   #plan({ length }: Parcel, start: number): Plan {
@@ -169,7 +181,14 @@ export class RufhClient {
     const known = parcel.told
     const cut = leave === 'stay' ? end : plan.cut
     const whole = cut === end && (announced || leave === 'stay')
-    const digestField = digest === 'none' ? {} : { 'Content-Digest': `sha-256=:${createHash('sha256').update(contentOf(parcel.key, start, end)).digest('base64')}:` }
+    const digestField =
+      digest === 'none'
+        ? {}
+        : {
+            'Content-Digest': `sha-256=:${createHash('sha256')
+              .update(contentOf(parcel.key, start, end))
+              .digest('base64')}:`,
+          }
     if (complete && start === end && announced) parcel.ended = true // the head is all of it
     let exchange: Exchange
     try {
@@ -183,7 +202,11 @@ export class RufhClient {
     this.#underWay.add(heard)
     heard.then(() => this.#underWay.delete(heard), () => {}) // it fails where it is waited for
 
-    const stops = [start, ...Array.from({ length: this.#random.integer(0, MAX_PIECES - 1) }, () => this.#random.integer(start, cut)), cut].sort((one, other) => one - other)
+    const stops = [
+      start,
+      ...Array.from({ length: this.#random.integer(0, MAX_PIECES - 1) }, () => this.#random.integer(start, cut)),
+      cut,
+    ].sort((one, other) => one - other)
     for (const [index, from] of stops.slice(0, -1).entries()) {
       const to = stops[index + 1]!
       if (from === to) continue
@@ -210,7 +233,9 @@ export class RufhClient {
       await exchange.closed
       const status = await heard
       // What a FIN follows has arrived, unless the server was struck; a session of HTTP/2 takes what waits in it along.
-      if (digest === 'none' && version === 'HTTP/1.1' && (status === undefined || status <= 400)) this.#expected = { offsets: [cut], strikes }
+      if (digest === 'none' && version === 'HTTP/1.1' && (status === undefined || status <= 400)) {
+        this.#expected = { offsets: [cut], strikes }
+      }
     }
     return true
   }
@@ -239,7 +264,11 @@ export class RufhClient {
     this.#expected = undefined
     assert.equal(headers.get('upload-length') ?? String(length), String(length))
     assert.ok(!parcel.receipt || headers.get('upload-complete') === '?1', `${path} is not complete any more`)
-    if (headers.get('upload-complete') === '?1') assert.ok(parcel.ended && offset === length, `${path} is complete at ${offset} of ${length}, and its client has${parcel.ended ? '' : ' not'} said so`)
+    if (headers.get('upload-complete') === '?1')
+      assert.ok(
+        parcel.ended && offset === length,
+        `${path} is complete at ${offset} of ${length}, and its client has${parcel.ended ? '' : ' not'} said so`,
+      )
     else assert.equal(headers.get('upload-complete'), '?0')
     for (const exchange of this.#left) this.#sendLate(parcel, exchange)
     return offset
@@ -380,7 +409,13 @@ export async function offsetOf(stage: Stage, parcel: Parcel): Promise<number> {
   return offset
 }
 
-async function exchangeOf(stage: Stage, method: string, path: string, headers: Readonly<Record<string, string>>, content?: Buffer): Promise<Answer> {
+async function exchangeOf(
+  stage: Stage,
+  method: string,
+  path: string,
+  headers: Readonly<Record<string, string>>,
+  content?: Buffer,
+): Promise<Answer> {
   const exchange = await begin(stage, { method, path, headers }, content?.length ?? 'none')
   if (content && content.length > 0) await exchange.write(content)
   if (content) exchange.end()

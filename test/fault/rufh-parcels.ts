@@ -80,7 +80,9 @@ export class Parcel {
   /** Takes the answer of the complete upload, which is the same each time. */
   receive({ status, headers, body }: Answer): void {
     assert.ok(this.ended, `${this.path} was said to be complete, and its client has not said so`)
-    for (const name of ['upload-offset', 'upload-length']) assert.equal(headers.get(name), String(this.length), `${name} of ${this.path}, which is complete`)
+    for (const name of ['upload-offset', 'upload-length']) {
+      assert.equal(headers.get(name), String(this.length), `${name} of ${this.path}, which is complete`)
+    }
     const receipt = { status, location: headers.get('location'), receipt: headers.get('x-receipt'), body }
     assert.ok(status >= 200 && status < 300, `${this.path} is complete, and was answered ${status}`)
     assert.deepEqual(receipt, this.receipt ?? receipt, `${this.path} has two final answers`)
@@ -92,7 +94,7 @@ export class Parcel {
 /** What a sidecar says that matters here. */
 interface Sidecar {
   readonly MetaData: { readonly filename?: string }
-  readonly Longhaul: { readonly state: string; readonly verifiedOffset?: number }
+  readonly Longhaul: { readonly state: string; readonly mark?: { readonly offset: number; readonly boot?: string } }
 }
 
 /** All uploads of a directory. */
@@ -124,19 +126,27 @@ export class Parcels {
   audit(directory: string): void {
     for (const parcel of this.known) {
       const { Longhaul } = readSidecar(directory, parcel.id)
-      const size = Math.min(statSync(join(directory, parcel.id)).size, Longhaul.verifiedOffset ?? Infinity)
+      const { offset = Infinity, boot } = Longhaul.mark ?? {}
+      const size = Math.min(statSync(join(directory, parcel.id)).size, boot === undefined ? offset : Infinity)
       parcel.lost += Math.max(0, parcel.told - size)
       assert.ok(size <= parcel.sent, `${parcel.path} holds ${size} bytes of ${parcel.sent} that were sent`)
       assertPrefix(join(directory, parcel.id), parcel, size)
       if (parcel.receipt) assert.deepEqual([Longhaul.state, size], ['finished', parcel.length], `${parcel.path} was complete`)
-      else assert.ok(parcel.ended || Longhaul.state === 'receiving', `${parcel.path} is ${Longhaul.state}, and its client has not said that it is complete`)
+      else
+        assert.ok(
+          parcel.ended || Longhaul.state === 'receiving',
+          `${parcel.path} is ${Longhaul.state}, and its client has not said that it is complete`,
+        )
     }
   }
 
   /** Takes in what is in the directory and was never told to a client, so that it is finished and checked as all others. */
   adopt(directory: string): number {
     const ids = new Set(this.known.map(({ id }) => id))
-    const strangers = readdirSync(directory).filter((name) => name.endsWith('.info')).map((name) => name.slice(0, -'.info'.length)).filter((id) => !ids.has(id))
+    const strangers = readdirSync(directory)
+      .filter((name) => name.endsWith('.info'))
+      .map((name) => name.slice(0, -'.info'.length))
+      .filter((id) => !ids.has(id))
     for (const id of strangers) {
       const { filename } = readSidecar(directory, id).MetaData
       const parcel = this.all.find(({ key }) => key === filename) ?? assert.fail(`${id} is of nobody`)
@@ -160,7 +170,9 @@ export class Parcels {
 /** What is in a directory that belongs to no upload that can be used: half of one, or a file of a moment. */
 export function litterIn(directory: string): string[] {
   const names = new Set(readdirSync(directory).filter((name) => !name.startsWith('.')))
-  return [...names].filter((name) => !/^[0-9a-f]{32}(\.info)?$/.test(name) || !names.has(name.endsWith('.info') ? name.slice(0, -'.info'.length) : `${name}.info`))
+  return [...names].filter(
+    (name) => !/^[0-9a-f]{32}(\.info)?$/.test(name) || !names.has(name.endsWith('.info') ? name.slice(0, -'.info'.length) : `${name}.info`),
+  )
 }
 
 function readSidecar(directory: string, id: string): Sidecar {

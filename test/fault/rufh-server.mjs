@@ -7,46 +7,24 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import { subscribe } from 'node:diagnostics_channel'
 import { createServer } from 'node:http'
 import { createServer as createHttp2Server } from 'node:http2'
-import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { pathToFileURL } from 'node:url'
+import { load, serve } from './serving.mjs'
 
 const [dist, directory, port, version, sync] = process.argv.slice(2)
-const load = (name) => import(pathToFileURL(join(dist, name)).href)
-const { FileStore } = await load('file-store.js')
-const { uploadHandler } = await load('handler/upload-handler.js')
-const { LockFiles } = await load('lock-files.js')
-const { ShutdownGroup } = await load('shutdown-group.js')
+const { uploadHandler } = await load(dist, 'upload-handler')
 
-const group = new ShutdownGroup()
-const confined = process.permission !== undefined // then Node lets it make no symbolic links, and from 26 on flush nothing
-const locker = confined ? undefined : await LockFiles.open(join(directory, '.locks'))
-const uploads = uploadHandler({
-  store: new FileStore(directory, { shared: !confined, sync: confined ? 'none' : sync }),
-  locker,
-  progressIntervalMs: 1,
-  // It takes a while, so that faults strike in the middle, and would say something else each time.
-  onFinish: async ({ id, offset }) => {
-    await delay(Number.parseInt(id.slice(0, 2), 16) / 8)
-    return { status: 202, headers: { 'X-Receipt': randomUUID() }, body: `${offset} bytes of ${id}` }
-  },
-  signal: group.signal,
-})
-subscribe('longhaul:error', ({ error }) => console.error(error))
+/** It takes a while, so that faults strike in the middle, and would say something else each time. */
+async function onFinish({ id, offset }) {
+  await delay(Number.parseInt(id.slice(0, 2), 16) / 8)
+  return { status: 202, headers: { 'X-Receipt': randomUUID() }, body: `${offset} bytes of ${id}` }
+}
 
-const onRequest = (req, res) => void group.run(uploads(req, res))
-const server = version === 'HTTP/2' ? createHttp2Server(onRequest) : createServer({ requestTimeout: 0, headersTimeout: 60_000 }, onRequest)
-server.on('checkContinue', (req, res) => void group.run(uploads.checkContinue(req, res)))
-group.add(server).listen()
-group.signal.addEventListener('abort', async () => {
-  const { forced } = await group.shutdown()
-  await locker?.close()
-  if (forced) process.exit(1)
+const { handler, group } = await serve({
+  dist, directory, port, sync,
+  makeHandler: (given) => uploadHandler({ ...given, progressIntervalMs: 1, onFinish }),
+  createServer:
+    version === 'HTTP/2' ? createHttp2Server : (onRequest) => createServer({ requestTimeout: 0, headersTimeout: 60_000 }, onRequest),
 })
-server.listen(Number(port), '127.0.0.1', () => {
-  void group.run(uploads.sweep)
-  console.log('listening')
-})
+void group.run(handler.sweep)

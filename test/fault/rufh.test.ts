@@ -39,23 +39,27 @@ const CLIENTS = 12
 /** The longest time between two faults, in milliseconds. */
 const MAX_PEACE_MS = 800
 
-campaign('clients that leave and servers that are killed and stopped lose nothing of resumable uploads, nor what was answered', { short: 3, long: 360 }, async ({ t, random, rounds, report }) => {
-  const first = random.integer(0, SERVERS.length * SYNCS.length - 1) // so that a short form has each of them now and then
-  const dist = await compileLibrary()
-  const stakes = new Map<string, Cuts>()
-  const statuses = new Map<string, number>()
-  for (let done = 0, era = first; done < rounds; done += FAULTS.length, era++) {
-    await runEra(t, {
-      dist, stakes, statuses,
-      random: random.fork(era),
-      faults: shuffle(FAULTS.slice(0, rounds - done), random),
-      server: SERVERS[era % SERVERS.length]!,
-      sync: SYNCS[(era + Math.floor(era / SERVERS.length)) % SYNCS.length]!,
-    })
-  }
-  t.diagnostic(`answers: ${Array.from(statuses, ([status, count]) => `${status} ${count}`).sort().join(', ')}`)
-  for (const [fault, stake] of stakes) report({ fault: `${fault} (RUFH)`, ...stake })
-})
+campaign(
+  'clients that leave and servers that are killed and stopped lose nothing of resumable uploads, nor what was answered',
+  { short: 3, long: 360 },
+  async ({ t, random, rounds, report }) => {
+    const first = random.integer(0, SERVERS.length * SYNCS.length - 1) // so that a short form has each of them now and then
+    const dist = await compileLibrary()
+    const stakes = new Map<string, Cuts>()
+    const statuses = new Map<string, number>()
+    for (let done = 0, era = first; done < rounds; done += FAULTS.length, era++) {
+      await runEra(t, {
+        dist, stakes, statuses,
+        random: random.fork(era),
+        faults: shuffle(FAULTS.slice(0, rounds - done), random),
+        server: SERVERS[era % SERVERS.length]!,
+        sync: SYNCS[(era + Math.floor(era / SERVERS.length)) % SYNCS.length]!,
+      })
+    }
+    t.diagnostic(`answers: ${Array.from(statuses, ([status, count]) => `${status} ${count}`).sort().join(', ')}`)
+    for (const [fault, stake] of stakes) report({ fault: `${fault} (RUFH)`, ...stake })
+  },
+)
 
 interface Era {
   readonly dist: string
@@ -72,7 +76,9 @@ async function runEra(t: TestContext, era: Era): Promise<void> {
   const { dist, stakes, statuses, random, faults, sync } = era
   const directory = temporaryFolder(t)
   const version: Version = era.server === 'application over HTTP/2' ? 'HTTP/2' : 'HTTP/1.1'
-  const server: Server = await (era.server === 'program' ? Subject.program(t, dist, directory, ['--sync', sync]) : Subject.script(t, SCRIPT, dist, directory, [version, sync]))
+  const server: Server = await (era.server === 'program'
+    ? Subject.program(t, dist, directory, ['--sync', sync])
+    : Subject.script(t, SCRIPT, dist, directory, [version, sync]))
   const stage: Stage = { port: server.port, version, strikes: 0 }
   const parcels = new Parcels()
   await server.start()
@@ -150,12 +156,21 @@ function assertTidy(directory: string, leftByKills: ReadonlySet<string>): void {
 
 function weigh(stakes: Map<string, Cuts>, fault: string, { rounds, acknowledgedBytes, lostBytes }: Cuts): void {
   const stake = stakes.get(fault) ?? { rounds: 0, acknowledgedBytes: 0, lostBytes: 0 }
-  stakes.set(fault, { rounds: stake.rounds + rounds, acknowledgedBytes: stake.acknowledgedBytes + acknowledgedBytes, lostBytes: stake.lostBytes + lostBytes })
+  stakes.set(fault, {
+    rounds: stake.rounds + rounds,
+    acknowledgedBytes: stake.acknowledgedBytes + acknowledgedBytes,
+    lostBytes: stake.lostBytes + lostBytes,
+  })
 }
 
 /** Mostly small, so that much is begun and completed, and now and then more than what the kernel holds. */
 function lengthOf(random: Random): number {
-  return random.pick([() => random.integer(0, 500), () => random.integer(500, 60_000), () => random.integer(60_000, 300_000), () => random.integer(300_000, 6_000_000)])()
+  return random.pick([
+    () => random.integer(0, 500),
+    () => random.integer(500, 60_000),
+    () => random.integer(60_000, 300_000),
+    () => random.integer(300_000, 6_000_000),
+  ])()
 }
 
 function shuffle<T>(items: readonly T[], random: Random): T[] {
@@ -163,10 +178,15 @@ function shuffle<T>(items: readonly T[], random: Random): T[] {
 }
 
 /** A server of a folder of its own, and its stage. */
-async function serve(t: TestContext, version: Version): Promise<{ readonly server: Server; readonly stage: Stage; readonly directory: string }> {
+async function serve(
+  t: TestContext,
+  version: Version,
+): Promise<{ readonly server: Server; readonly stage: Stage; readonly directory: string }> {
   const directory = temporaryFolder(t)
   const dist = await compileLibrary()
-  const server: Server = await (version === 'HTTP/2' ? Subject.script(t, SCRIPT, dist, directory, [version, 'none']) : Subject.program(t, dist, directory))
+  const server: Server = await (version === 'HTTP/2'
+    ? Subject.script(t, SCRIPT, dist, directory, [version, 'none'])
+    : Subject.program(t, dist, directory))
   await server.start()
   return { server, stage: { port: server.port, version, strikes: 0 }, directory }
 }
@@ -233,7 +253,7 @@ for (const version of ['HTTP/1.1', 'HTTP/2'] as const) {
     })
   }
 
-  test(`an offset that a 104 told is there after SIGKILL (${version})`, async (t) => {
+  test(`an offset that a 104 reported is there after SIGKILL (${version})`, async (t) => {
     const { server, stage, directory } = await serve(t, version)
     const parcels = new Parcels()
     for (const method of ['POST', 'PATCH'] as const) {
@@ -263,7 +283,11 @@ for (const version of ['HTTP/1.1', 'HTTP/2'] as const) {
     const requests = await Promise.all([true, false].flatMap((complete) => [
       (async () => {
         const parcel = parcels.begin(length, 'created')
-        const exchange = await begin(stage, { method: 'POST', path: PATH, headers: { ...I8, 'Upload-Complete': complete ? '?1' : '?0' } }, length)
+        const exchange = await begin(
+          stage,
+          { method: 'POST', path: PATH, headers: { ...I8, 'Upload-Complete': complete ? '?1' : '?0' } },
+          length,
+        )
         parcel.foundAt((await exchange.interim()).headers.get('location')!)
         return { parcel, exchange, creation: true }
       })(),

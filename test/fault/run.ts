@@ -59,9 +59,18 @@ function printTable(titles: readonly string[], rows: readonly (readonly string[]
   console.log(['', toLine(titles), rule, ...rows.map(toLine)].join('\n'))
 }
 
-function readCommand(words: string[]): { readonly seed: string; readonly rounds: string; readonly confined: boolean; readonly files: readonly string[] } {
+function readCommand(words: string[]): {
+  readonly seed: string
+  readonly rounds: string
+  readonly confined: boolean
+  readonly files: readonly string[]
+} {
   try {
-    const { values, positionals } = parseArgs({ args: words, allowPositionals: true, options: { seed: { type: 'string' }, rounds: { type: 'string' }, confined: { type: 'boolean' } } })
+    const { values, positionals } = parseArgs({
+      args: words,
+      allowPositionals: true,
+      options: { seed: { type: 'string' }, rounds: { type: 'string' }, confined: { type: 'boolean' } },
+    })
     for (const [flag, word] of Object.entries({ seed: values.seed, rounds: values.rounds })) {
       if (word !== undefined && !WHOLE_NUMBER.test(word)) throw new Error(`--${flag} must be a whole number: received '${word}'`)
     }
@@ -70,7 +79,12 @@ function readCommand(words: string[]): { readonly seed: string; readonly rounds:
       if (!names.includes(name)) throw new Error(`There is no campaign '${name}': there are ${names.join(', ')}`)
     }
     const files = (positionals.length > 0 ? positionals : names).map((name) => join(FOLDER, `${name}.test.ts`))
-    return { seed: values.seed ?? String(Math.floor(Math.random() * 2 ** 31)), rounds: values.rounds ?? '', confined: values.confined ?? false, files }
+    return {
+      seed: values.seed ?? String(Math.floor(Math.random() * 2 ** 31)),
+      rounds: values.rounds ?? '',
+      confined: values.confined ?? false,
+      files,
+    }
   } catch (error) {
     console.error((error as Error).message.split('\n')[0])
     process.exit(2)

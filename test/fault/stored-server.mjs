@@ -7,21 +7,15 @@
  */
 
 import { createServer } from 'node:http'
-import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { load, openStorage } from './serving.mjs'
 
 const [dist, directory, port, expiresMs] = process.argv.slice(2)
-const load = (name) => import(pathToFileURL(join(dist, name)).href)
-const { FileStore } = await load('file-store.js')
-const { LockFiles } = await load('lock-files.js')
-const { tusHandler } = await load('tus/handler.js')
+const { tusHandler } = await load(dist, 'tus')
 
 /** How often the heap is looked at. What is garbage does not count, as it says more of the collector than of the sweep. */
 const LOOK_MS = 50
 
-const confined = process.permission !== undefined // then Node lets it make no symbolic links, and from 26 on flush nothing
-const locker = confined ? undefined : await LockFiles.open(join(directory, '.locks'))
-const tus = tusHandler({ store: new FileStore(directory, { shared: !confined, sync: confined ? 'none' : 'finish' }), locker, expiration: { afterMs: Number(expiresMs) } })
+const tus = tusHandler({ ...(await openStorage(dist, directory, 'finish')), expiration: { afterMs: Number(expiresMs) } })
 createServer(tus).listen(Number(port), '127.0.0.1', () => console.log('listening'))
 process.on('message', async (question) => {
   if (question === 'sweep') process.send({ sweep: await sweep() })

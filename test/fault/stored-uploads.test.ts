@@ -12,7 +12,7 @@ import { readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { FileStore } from '../../lib/file-store.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { request, WireClient } from '../support/wire.ts'
 import { campaign } from './campaign.ts'
@@ -37,46 +37,50 @@ const PAIRS = 300
 /** Far above what noise does to a median, far below what a walk through the directory would take. */
 const MAX_RATIO = 3
 
-campaign('HEAD among very many uploads is as quick as among few, and a sweep of them takes no more memory', { short: 2000, long: 200_000 }, async ({ t, random, rounds }) => {
-  const dist = await compileLibrary()
-  const few = await fill(t, FEW, random.fork(0))
-  const many = await fill(t, rounds, random.fork(1))
-  const [small, large] = [await serve(t, dist, few.directory), await serve(t, dist, many.directory)]
+campaign(
+  'HEAD among very many uploads is as quick as among few, and a sweep of them takes no more memory',
+  { short: 2000, long: 200_000 },
+  async ({ t, random, rounds }) => {
+    const dist = await compileLibrary()
+    const few = await fill(t, FEW, random.fork(0))
+    const many = await fill(t, rounds, random.fork(1))
+    const [small, large] = [await serve(t, dist, few.directory), await serve(t, dist, many.directory)]
 
-  const times: { readonly few: number[]; readonly many: number[] } = { few: [], many: [] }
-  const clients = { few: await WireClient.connect(small.port), many: await WireClient.connect(large.port) }
-  for (let pair = 0; pair < PAIRS; pair++) {
-    for (const which of random.pick([['few', 'many'], ['many', 'few']] as const)) {
-      times[which].push(await timeHead(clients[which], random.pick((which === 'few' ? few : many).uploads)))
+    const times: { readonly few: number[]; readonly many: number[] } = { few: [], many: [] }
+    const clients = { few: await WireClient.connect(small.port), many: await WireClient.connect(large.port) }
+    for (let pair = 0; pair < PAIRS; pair++) {
+      for (const which of random.pick([['few', 'many'], ['many', 'few']] as const)) {
+        times[which].push(await timeHead(clients[which], random.pick((which === 'few' ? few : many).uploads)))
+      }
     }
-  }
-  clients.few.destroy()
-  clients.many.destroy()
-  const [fewMs, manyMs] = [median(times.few), median(times.many)]
-  t.diagnostic(`HEAD among ${FEW}: median ${fewMs.toFixed(2)} ms; among ${rounds}: ${manyMs.toFixed(2)} ms`)
-  assert.ok(manyMs <= fewMs * MAX_RATIO, `HEAD takes ${fewMs} ms among ${FEW} uploads and ${manyMs} ms among ${rounds}`)
+    clients.few.destroy()
+    clients.many.destroy()
+    const [fewMs, manyMs] = [median(times.few), median(times.many)]
+    t.diagnostic(`HEAD among ${FEW}: median ${fewMs.toFixed(2)} ms; among ${rounds}: ${manyMs.toFixed(2)} ms`)
+    assert.ok(manyMs <= fewMs * MAX_RATIO, `HEAD takes ${fewMs} ms among ${FEW} uploads and ${manyMs} ms among ${rounds}`)
 
-  const sweeps = [await sweep(small), await sweep(large)] as const
-  for (const [index, { uploads, directory }] of [few, many].entries()) {
-    const { examined, expired, settled, failed } = sweeps[index]!
-    const remaining = uploads.filter((upload) => !upload.expired)
-    assert.ok(examined >= uploads.length)
-    assert.deepEqual({ expired, settled, failed }, { expired: uploads.length - remaining.length, settled: 0, failed: 0 })
-    const expected = remaining.flatMap(({ id }) => [id, `${id}.info`])
-    assert.deepEqual(new Set(readdirSync(directory).filter((name) => !name.startsWith('.'))), new Set(expected))
-    for (const { id, offset } of remaining.filter((upload) => upload.offset > 0)) {
-      assert.deepEqual(compareFile(join(directory, id), id), { size: offset, wrongAt: undefined })
+    const sweeps = [await sweep(small), await sweep(large)] as const
+    for (const [index, { uploads, directory }] of [few, many].entries()) {
+      const { examined, expired, settled, failed } = sweeps[index]!
+      const remaining = uploads.filter((upload) => !upload.expired)
+      assert.ok(examined >= uploads.length)
+      assert.deepEqual({ expired, settled, failed }, { expired: uploads.length - remaining.length, settled: 0, failed: 0 })
+      const expected = remaining.flatMap(({ id }) => [id, `${id}.info`])
+      assert.deepEqual(new Set(readdirSync(directory).filter((name) => !name.startsWith('.'))), new Set(expected))
+      for (const { id, offset } of remaining.filter((upload) => upload.offset > 0)) {
+        assert.deepEqual(compareFile(join(directory, id), id), { size: offset, wrongAt: undefined })
+      }
     }
-  }
-  const [fewSwept, manySwept] = sweeps
-  t.diagnostic(`a sweep of ${rounds}: ${Math.round(manySwept.durationMs)} ms, heap growth ${kib(manySwept.heapGrowthBytes)} KiB (of ${FEW}: ${kib(fewSwept.heapGrowthBytes)} KiB)`)
-  const growth = manySwept.heapGrowthBytes - fewSwept.heapGrowthBytes
-  assert.ok(growth < MAX_GROWTH_BYTES, `Sweeping ${rounds} uploads takes ${growth} bytes more than sweeping ${FEW}`)
-  for (const subject of [small, large]) {
-    await subject.kill()
-    assert.deepEqual({ alarms: subject.alarms, errors: subject.errors }, { alarms: [], errors: '' })
-  }
-})
+    const [fewSwept, manySwept] = sweeps
+    t.diagnostic(`a sweep of ${rounds}: ${Math.round(manySwept.durationMs)} ms, heap growth ${kib(manySwept.heapGrowthBytes)} KiB (of ${FEW}: ${kib(fewSwept.heapGrowthBytes)} KiB)`)
+    const growth = manySwept.heapGrowthBytes - fewSwept.heapGrowthBytes
+    assert.ok(growth < MAX_GROWTH_BYTES, `Sweeping ${rounds} uploads takes ${growth} bytes more than sweeping ${FEW}`)
+    for (const subject of [small, large]) {
+      await subject.kill()
+      assert.deepEqual({ alarms: subject.alarms, errors: subject.errors }, { alarms: [], errors: '' })
+    }
+  },
+)
 
 interface StoredUpload {
   readonly id: string
@@ -95,10 +99,18 @@ interface Sweep {
 }
 
 /** Makes a directory with so many uploads: the store writes one, the others are like it. */
-async function fill(t: TestContext, count: number, random: Random): Promise<{ readonly directory: string; readonly uploads: readonly StoredUpload[] }> {
+async function fill(
+  t: TestContext,
+  count: number,
+  random: Random,
+): Promise<{ readonly directory: string; readonly uploads: readonly StoredUpload[] }> {
   const directory = temporaryFolder(t)
   const elsewhere = temporaryFolder(t) // where no server is to be alone
-  const { id: model } = await new FileStore(elsewhere).create({ length: LENGTH, metadata: new Map([['filename', 'model.bin']]), encodedMetadata: 'filename bW9kZWwuYmlu' })
+  const { id: model } = await new FileStore(elsewhere).create({
+    length: LENGTH,
+    metadata: new Map([['filename', 'model.bin']]),
+    encodedMetadata: 'filename bW9kZWwuYmlu',
+  })
   const sidecar = readFileSync(join(elsewhere, `${model}.info`), 'utf8')
   const longAgo = new Date(Date.now() - 2 * DAY_MS)
   const uploads = Array.from({ length: count }, (_, index): StoredUpload => {

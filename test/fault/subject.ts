@@ -62,7 +62,8 @@ export function compileLibrary(): Promise<string> {
 async function compile(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'longhaul-dist-'))
   process.on('exit', () => rmSync(folder, { recursive: true }))
-  for (const path of ['package.json', 'lib/page']) cpSync(join(ROOT, path), join(folder, path), { recursive: true }) // what the program reads
+  // what the program reads
+  for (const path of ['package.json', 'lib/page']) cpSync(join(ROOT, path), join(folder, path), { recursive: true })
   await promisify(execFile)(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', ROOT, '--outDir', join(folder, 'dist')])
   return join(folder, 'dist')
 }
@@ -150,7 +151,13 @@ export class Subject {
   }
 
   /** The program on a directory, at a port of its own. */
-  static async program(t: TestContext, dist: string, directory: string, args: readonly string[] = [], options: ProgramOptions = {}): Promise<Subject & { readonly port: number }> {
+  static async program(
+    t: TestContext,
+    dist: string,
+    directory: string,
+    args: readonly string[] = [],
+    options: ProgramOptions = {},
+  ): Promise<Subject & { readonly port: number }> {
     const { nodeFlags = [], env, confined = CONFINED, maxDescriptors } = options
     const port = await freePort()
     const subject = new Subject(t, {

@@ -7,14 +7,14 @@ import { once } from 'node:events'
 import { connect, createServer as createHttp2Server } from 'node:http2'
 import { createServer } from 'node:http'
 import { test, type TestContext } from 'node:test'
-import { FileStore } from '../../lib/file-store.ts'
-import { uploadHandler, type UploadHandlerOptions } from '../../lib/handler/upload-handler.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
+import { uploadHandler, type UploadHandlerOptions } from '../../lib/upload-handler.ts'
 import type { Outcome, Upload } from '../../lib/upload/types.ts'
 import { listen } from '../support/listen.ts'
+import { published } from '../support/published.ts'
+import { StoreBehind } from '../support/store-behind.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { request, WireClient } from '../support/wire.ts'
-import { published } from '../tus/steps.ts'
-import { StoreBehind } from '../tus/support.ts'
 
 /** A store that others have written to: what it finds is changed. */
 class ForeignStore extends StoreBehind {
@@ -67,7 +67,10 @@ function overBoth(name: string, run: (t: TestContext, version: Version) => Promi
 }
 
 const TUS = { 'tus-resumable': '1.0.0' }
-const rejected = (outcome: Partial<Outcome>): Partial<Upload> => ({ state: 'rejected', outcome: { status: 422, headers: {}, body: '', ...outcome } as Outcome })
+const rejected = (outcome: Partial<Outcome>): Partial<Upload> => ({
+  state: 'rejected',
+  outcome: { status: 422, headers: {}, body: '', ...outcome } as Outcome,
+})
 
 /** What a sidecar may hold that no answer can. */
 const unsendable: readonly (readonly [what: string, change: Partial<Upload>])[] = [
@@ -88,7 +91,11 @@ for (const [what, change] of unsendable) {
     const created = await site.ask('POST', '/files/', { ...TUS, 'upload-length': '10' })
     const upload = created.headers.get('location') ?? ''
     site.store.change = change
-    const asked = [['HEAD', TUS], ['PATCH', { ...TUS, 'upload-offset': '0', 'content-type': 'application/offset+octet-stream' }], ['HEAD', {}]] as const
+    const asked = [
+      ['HEAD', TUS],
+      ['PATCH', { ...TUS, 'upload-offset': '0', 'content-type': 'application/offset+octet-stream' }],
+      ['HEAD', {}],
+    ] as const
     for (const [method, headers] of asked) {
       const answer = await site.ask(method, upload, headers)
       assert.equal(answer.status, 500)
@@ -103,10 +110,14 @@ for (const [what, change] of unsendable) {
   })
 }
 
-overBoth('an upload whose metadata cannot be sent is 500 to HEAD, and the next one is told', async (t, version) => {
+overBoth('HEAD of an upload whose metadata cannot be sent is 500, and the next HEAD is answered', async (t, version) => {
   const site = await serve(t, version)
   const upload = (await site.ask('POST', '/files/', { ...TUS, 'upload-length': '10' })).headers.get('location') ?? ''
-  for (const change of [{ encodedMetadata: 'k eA==\r\nX: y' }, { encodedMetadata: 'größe 名' }, { state: 'finished', parts: ['a'], encodedParts: 'final;\n' } as const]) {
+  for (const change of [
+    { encodedMetadata: 'k eA==\r\nX: y' },
+    { encodedMetadata: 'größe 名' },
+    { state: 'finished', parts: ['a'], encodedParts: 'final;\n' } as const,
+  ]) {
     site.store.change = change
     assert.equal((await site.ask('HEAD', upload, TUS)).status, 500)
   }
@@ -116,7 +127,8 @@ overBoth('an upload whose metadata cannot be sent is 500 to HEAD, and the next o
 
 overBoth('what describes the connection is ours: a hook that sets it changes nothing, and the answer is whole', async (t, version) => {
   const set = [
-    { 'Transfer-Encoding': 'chunked' }, { 'Transfer-Encoding': 'chunked', 'Content-Length': '7' }, { 'CONTENT-LENGTH': '1' }, { Connection: 'upgrade', Upgrade: 'h2c' },
+    { 'Transfer-Encoding': 'chunked' }, { 'Transfer-Encoding': 'chunked', 'Content-Length': '7' }, { 'CONTENT-LENGTH': '1' },
+    { Connection: 'upgrade', Upgrade: 'h2c' },
     { 'Keep-Alive': 'timeout=1' }, { TE: 'trailers' }, { Trailer: 'X-Sum' }, { 'Proxy-Connection': 'close' },
     { 'HTTP2-Settings': 'AAMAAABk' },
   ]
@@ -124,8 +136,13 @@ overBoth('what describes the connection is ours: a hook that sets it changes not
   const site = await serve(t, version, { onFinish: () => ({ status: 202, headers: { ...headers, 'X-Job': '7' }, body: 'done' }) })
   for (headers of set) {
     const answer = await site.ask('POST', '/files/', { ...TUS, 'upload-length': '0' })
-    assert.deepEqual([answer.status, answer.headers.get('x-job'), answer.headers.get('content-length'), answer.body], [202, '7', '5', 'done\n'])
-    for (const name of ['transfer-encoding', 'upgrade', 'te', 'trailer', 'proxy-connection', 'http2-settings']) assert.equal(answer.headers.has(name), false)
+    assert.deepEqual(
+      [answer.status, answer.headers.get('x-job'), answer.headers.get('content-length'), answer.body],
+      [202, '7', '5', 'done\n'],
+    )
+    for (const name of ['transfer-encoding', 'upgrade', 'te', 'trailer', 'proxy-connection', 'http2-settings']) {
+      assert.equal(answer.headers.has(name), false)
+    }
   }
 })
 
@@ -138,6 +155,21 @@ overBoth('an answer of a hook that can have no body has none, whatever its text'
   }
   status = 200
   assert.equal((await site.ask('POST', '/files/', { ...TUS, 'upload-length': '0' })).body, 'done\n')
+})
+
+overBoth('a text that ends its line is sent as it is', async (t, version) => {
+  const site = await serve(t, version, { onFinish: () => ({ body: 'done\n' }) })
+  assert.equal((await site.ask('POST', '/files/', { ...TUS, 'upload-length': '0' })).body, 'done\n')
+})
+
+test('HTTP/2 · an upload that was stored with two values for a header that has one is 500', async (t) => {
+  const errors = published(t, 'longhaul:error')
+  const site = await serve(t, 'HTTP/2')
+  const upload = (await site.ask('POST', '/files/', { ...TUS, 'upload-length': '10' })).headers.get('location') ?? ''
+  site.store.change = rejected({ headers: { ETag: ['"a"', '"b"'] as unknown as string } })
+  const answer = await site.ask('PATCH', upload, { ...TUS, 'upload-offset': '0', 'content-type': 'application/offset+octet-stream' })
+  assert.deepEqual([answer.status, answer.body, answer.headers.has('etag')], [500, 'The server failed\n', false])
+  assert.deepEqual(errors.map(({ error }) => error.code), ['INTERNAL'])
 })
 
 test('HTTP/2 · headers that are too large for it are 500, published with their cause, and the session serves on', async (t) => {

@@ -5,14 +5,15 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import { test, type TestContext } from 'node:test'
-import { FileStore } from '../../lib/file-store.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
 import { KeyedLock } from '../../lib/keyed-lock.ts'
 import { rufhHandler } from '../../lib/rufh/handler.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
 import { listen } from '../support/listen.ts'
+import { stored } from '../support/stored-content.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { exchange, request, WireClient } from '../support/wire.ts'
-import { OCT, stored, V } from '../tus/support.ts'
+import { OCT, V } from '../tus/support.ts'
 
 const LIMIT = { timeout: 30_000 }
 const I8 = 'Upload-Draft-Interop-Version: 8'
@@ -39,7 +40,11 @@ test('a request to one handler takes over from one to another of the same store,
   assert.equal(asked.headers.get('upload-offset'), '5')
   assert.equal((await stalled.response()).status, 409)
   stalled.destroy()
-  const rest = request(`PATCH ${upload}`, [I8, 'Content-Type: application/partial-upload', 'Upload-Offset: 5', 'Upload-Complete: ?1', 'Content-Length: 5'], 'world')
+  const rest = request(
+    `PATCH ${upload}`,
+    [I8, 'Content-Type: application/partial-upload', 'Upload-Offset: 5', 'Upload-Complete: ?1', 'Content-Length: 5'],
+    'world',
+  )
   assert.equal((await exchange(rufh, rest)).status, 200)
   assert.deepEqual(finished, [upload.slice('/files/'.length)])
 })
@@ -54,7 +59,7 @@ test('what one handler receives counts for the limit of all', LIMIT, async (t) =
   stalled.destroy()
 })
 
-test('a server that is busy refuses a download, and still tells of it', LIMIT, async (t) => {
+test('a busy server refuses a download, and still answers HEAD', LIMIT, async (t) => {
   const store = new FileStore(temporaryFolder(t), { sync: 'none' })
   const port = await listen(t, createServer(tusHandler({ store })))
   const busy = await listen(t, createServer(tusHandler({ store, download: {}, maxConcurrent: 0 })))
@@ -70,8 +75,8 @@ test('handlers of one store that were given different lockers are refused; one t
   tusHandler({ store, locker })
   rufhHandler({ store })
   rufhHandler({ store, locker })
-  assert.throws(() => rufhHandler({ store, locker: other }), { name: 'TypeError', message: /same locker/ })
+  assert.throws(() => rufhHandler({ store, locker: other }), { name: 'TypeError', message: /share one locker/ })
   const plain = new FileStore(temporaryFolder(t))
   tusHandler({ store: plain })
-  assert.throws(() => tusHandler({ store: plain, locker }), { name: 'TypeError', message: /same locker/ })
+  assert.throws(() => tusHandler({ store: plain, locker }), { name: 'TypeError', message: /share one locker/ })
 })

@@ -7,12 +7,16 @@ import { connect as connectHttp2, createServer as createHttp2Server, type Incomi
 import { connect } from 'node:net'
 import type { Readable } from 'node:stream'
 import { test } from 'node:test'
-import { FileStore } from '../../lib/file-store.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
+import { Gate } from '../support/gate.ts'
 import { listen } from '../support/listen.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { StoreBehind } from '../support/store-behind.ts'
+import { contentOf } from '../support/stored-content.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { request, WireClient } from '../support/wire.ts'
-import { contentOf, make, OCT, serve, StoreBehind, V } from '../tus/support.ts'
+import { make, OCT, serve, V } from '../tus/support.ts'
 
 /** A broken guarantee often shows as an answer that never comes. */
 const LIMIT = { timeout: 60_000 }
@@ -42,33 +46,26 @@ function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 
-function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
-  let open!: () => void
-  const opened = new Promise<void>((resolve) => (open = resolve))
-  return { opened, open }
-}
-
 test('of the downloads that a client pipelines and does not read, one is open, and all end when the client leaves', LIMIT, async (t) => {
-  let store!: CountingStore
-  const site = await serve(t, { download: {}, store: (files) => (store = new CountingStore(files)) })
+  const site = await serve(t, { download: {}, store: (files) => new CountingStore(files) })
   const upload = await make(site, LARGE.length, LARGE)
   const client = await WireClient.connect(site.port)
   client.socket.pause()
   const handedOver = counter(site.server)
   await client.send(request(`GET ${upload}`).repeat(500))
-  while (handedOver() < 500 || store.open === 0) await nextTurn()
+  while (handedOver() < 500 || site.store.open === 0) await nextTurn()
   for (let turn = 0; turn < 20; turn++) await nextTurn()
-  assert.deepEqual({ opened: store.opened, open: store.open }, { opened: 1, open: 1 })
+  assert.deepEqual({ opened: site.store.opened, open: site.store.open }, { opened: 1, open: 1 })
   client.destroy()
   await site.settled()
-  while (store.open > 0) await nextTurn()
-  assert.equal(store.opened, 1)
+  while (site.store.open > 0) await nextTurn()
+  assert.equal(site.store.opened, 1)
 })
 
 test('4,000 pipelined requests are all answered, and those that wait are never more than one packet brings', LIMIT, async (t) => {
-  const first = gate()
+  const first = new Gate()
   let hasBegun = false
-  const site = await serve(t, { authorize: async () => (hasBegun ? undefined : ((hasBegun = true), first.opened)) })
+  const site = await serve(t, { authorize: async () => (hasBegun ? undefined : ((hasBegun = true), first.pass())) })
   const handedOver = counter(site.server)
   const client = connect(site.port, '127.0.0.1')
   let answers = ''
@@ -91,13 +88,16 @@ test('4,000 pipelined requests are all answered, and those that wait are never m
 })
 
 test('what a pipelined PATCH brought is stored, though its client has left before its turn came', LIMIT, async (t) => {
-  const first = gate()
-  const site = await serve(t, { authorize: ({ kind }) => (kind === 'inspect' ? first.opened : undefined) })
+  const first = new Gate()
+  const site = await serve(t, { authorize: ({ kind }) => (kind === 'inspect' ? first.pass() : undefined) })
   const uploads = [await make(site, 10), await make(site, 10)]
   const handedOver = counter(site.server)
   const client = await WireClient.connect(site.port)
-  const patch = (upload: string, text: string): string => request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', `Content-Length: ${text.length}`], text)
-  await client.send(request(`HEAD ${uploads[0]}`, [V]) + patch(uploads[0]!, 'hello') + patch(uploads[1]!, 'world') + request(`DELETE ${uploads[0]}`, [V]))
+  const patch = (upload: string, text: string): string =>
+    request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', `Content-Length: ${text.length}`], text)
+  await client.send(
+    request(`HEAD ${uploads[0]}`, [V]) + patch(uploads[0]!, 'hello') + patch(uploads[1]!, 'world') + request(`DELETE ${uploads[0]}`, [V]),
+  )
   while (handedOver() < 4) await nextTurn()
   client.destroy()
   await once(client.socket, 'close')
@@ -106,7 +106,24 @@ test('what a pipelined PATCH brought is stored, though its client has left befor
   assert.deepEqual(uploads.map((upload) => contentOf(site, upload).toString()), ['hello', 'world'])
 })
 
-test('a response that somebody else has ended while it waited for its turn holds up nothing', LIMIT, async (t) => {
+test('a pipelined creation whose client has left before its turn came makes nothing: nobody would know its address', LIMIT, async (t) => {
+  const first = new Gate()
+  const site = await serve(t, { authorize: ({ kind }) => (kind === 'inspect' ? first.pass() : undefined) })
+  const upload = await make(site, 10)
+  const before = snapshot(site.folder)
+  const handedOver = counter(site.server)
+  const client = await WireClient.connect(site.port)
+  const creation = request('POST /files/', [V, OCT, 'Upload-Length: 10', 'Content-Length: 5'], 'hello')
+  await client.send(request(`HEAD ${upload}`, [V]) + creation)
+  while (handedOver() < 2) await nextTurn()
+  client.destroy()
+  await once(client.socket, 'close')
+  first.open()
+  await site.settled()
+  assert.deepEqual(snapshot(site.folder), before)
+})
+
+test('a response that other code ended while it waited for its turn does not hold up the next one', LIMIT, async (t) => {
   const site = await serve(t, { before: (_req, res) => void res.end('taken') })
   const client = await WireClient.connect(site.port)
   await client.send(request('GET /files/none').repeat(3))
@@ -115,27 +132,31 @@ test('a response that somebody else has ended while it waited for its turn holds
   await site.settled()
 })
 
-for (const [method, refused] of [['DELETE', 503], ['HEAD', 423]] as const) test(`HTTP/2: a ${method} above 100 streams is answered ${refused}, and the session serves on`, LIMIT, async (t) => {
-  const first = gate()
-  const tus = tusHandler({ store: new FileStore(temporaryFolder(t), { sync: 'none' }), authorize: () => first.opened })
-  const session = connectHttp2(`http://127.0.0.1:${await listen(t, createHttp2Server((req, res) => void tus(req, res)))}`)
-  t.after(() => session.destroy())
-  const statuses: number[] = []
-  const ask = async (): Promise<void> => {
-    const stream = session.request({ ':method': method, ':path': '/files/none', 'tus-resumable': '1.0.0' })
-    const [headers] = (await once(stream.resume(), 'response')) as [IncomingHttpHeaders & { ':status': number }]
-    statuses.push(headers[':status'])
-    await once(stream, 'close')
-  }
-  const answers = Array.from({ length: 103 }, ask)
-  while (statuses.length < 3) await nextTurn()
-  assert.deepEqual(statuses, [refused, refused, refused])
-  first.open()
-  await Promise.all(answers)
-  assert.deepEqual(statuses.slice(3), Array.from({ length: 100 }, () => 404))
-  await ask()
-  assert.equal(statuses.at(-1), 404)
-})
+for (const [method, refused] of [
+  ['DELETE', 503],
+  ['HEAD', 423],
+] as const)
+  test(`HTTP/2: a ${method} above 100 streams is answered ${refused}, and the session serves on`, LIMIT, async (t) => {
+    const first = new Gate()
+    const tus = tusHandler({ store: new FileStore(temporaryFolder(t), { sync: 'none' }), authorize: () => first.pass() })
+    const session = connectHttp2(`http://127.0.0.1:${await listen(t, createHttp2Server((req, res) => void tus(req, res)))}`)
+    t.after(() => session.destroy())
+    const statuses: number[] = []
+    const ask = async (): Promise<void> => {
+      const stream = session.request({ ':method': method, ':path': '/files/none', 'tus-resumable': '1.0.0' })
+      const [headers] = (await once(stream.resume(), 'response')) as [IncomingHttpHeaders & { ':status': number }]
+      statuses.push(headers[':status'])
+      await once(stream, 'close')
+    }
+    const answers = Array.from({ length: 103 }, ask)
+    while (statuses.length < 3) await nextTurn()
+    assert.deepEqual(statuses, [refused, refused, refused])
+    first.open()
+    await Promise.all(answers)
+    assert.deepEqual(statuses.slice(3), Array.from({ length: 100 }, () => 404))
+    await ask()
+    assert.equal(statuses.at(-1), 404)
+  })
 
 for (const method of ['GET', 'HEAD']) {
   test(`HTTP/2: a ${method} with a body that nobody reads ends with its answer, and leaves room for the next ones`, LIMIT, async (t) => {

@@ -103,11 +103,17 @@ async function startCaddy(t, { upstreamPort, change = (block) => block }) {
   if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: run test/interop/install-nginx.sh`)
   const folder = mkdtempSync(join(tmpdir(), 'longhaul-caddy-'))
   const port = await fixedPort()
-  const block = adapt(documented('caddyfile'), [['uploads.example.com', `http://127.0.0.1:${port}`], ['127.0.0.1:1080', `127.0.0.1:${upstreamPort}`]])
+  const block = adapt(documented('caddyfile'), [
+    ['uploads.example.com', `http://127.0.0.1:${port}`],
+    ['127.0.0.1:1080', `127.0.0.1:${upstreamPort}`],
+  ])
   writeFileSync(join(folder, 'Caddyfile'), `{\n  admin off\n}\n${change(block)}`)
 
   const env = { HOME: folder, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder }
-  const caddy = spawn(PROGRAM, ['run', '--adapter', 'caddyfile', '--config', join(folder, 'Caddyfile')], { env, stdio: ['ignore', 'ignore', 'pipe'] })
+  const caddy = spawn(PROGRAM, ['run', '--adapter', 'caddyfile', '--config', join(folder, 'Caddyfile')], {
+    env,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
   const closed = once(caddy, 'close')
   t.after(async () => {
     caddy.kill('SIGKILL')

@@ -34,7 +34,8 @@ export class CuttingProxy extends EventEmitter {
   #planned
   /** @type {Set<import('node:net').Socket>} */
   #sockets = new Set()
-  #server = createServer({ noDelay: true }, (client) => this.#accept(client)) // what waits for more to send would hold back HTTP/2's windows
+  // what waits for more to send would hold back HTTP/2's windows
+  #server = createServer({ noDelay: true }, (client) => this.#accept(client))
 
   /**
    * @param {number} targetPort

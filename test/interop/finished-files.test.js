@@ -144,7 +144,10 @@ function assertRunAgain({ runs }) {
 /** A client that has lost the answer must learn that nothing is left to send; whoever wants the bytes, that they are gone. */
 async function assertCompleteAndGone(url) {
   const head = await fetch(url, { method: 'HEAD', headers: { 'Tus-Resumable': '1.0.0' } })
-  assert.deepEqual([head.status, head.headers.get('Upload-Offset'), head.headers.get('Upload-Length')], [200, `${SOURCE.length}`, `${SOURCE.length}`])
+  assert.deepEqual(
+    [head.status, head.headers.get('Upload-Offset'), head.headers.get('Upload-Length')],
+    [200, `${SOURCE.length}`, `${SOURCE.length}`],
+  )
   assert.equal((await fetch(url)).status, 410)
 }
 
@@ -195,7 +198,10 @@ async function uploadWithUppy(t, endpoint, options) {
 async function uploadWithPython(t, endpoint) {
   const file = join(temporaryFolder(t), 'source.bin')
   writeFileSync(file, SOURCE)
-  const [{ url, error }] = await uploadWithTuspy(t, [{ endpoint, file }], { retries: PATIENCE.retries, retryDelay: PATIENCE.delayMs / 1000 })
+  const [{ url, error }] = await uploadWithTuspy(t, [{ endpoint, file }], {
+    retries: PATIENCE.retries,
+    retryDelay: PATIENCE.delayMs / 1000,
+  })
   if (error !== undefined) throw new Error(error)
   return url
 }

@@ -21,7 +21,18 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { FileStore, uploadHandler } from '../../dist/index.js'
 import { mistakes } from './frameworks/mistakes.js'
-import { assertArrived, dataOf, filesOf, finish, HEADS_BYTES, MB, offsetsOf, startProxy, startUpload, temporaryFolder } from './uploading.js'
+import {
+  assertArrived,
+  dataOf,
+  filesOf,
+  finish,
+  HEADS_BYTES,
+  MB,
+  offsetsOf,
+  startProxy,
+  startUpload,
+  temporaryFolder,
+} from './uploading.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const HERE = fileURLToPath(new URL('.', import.meta.url))
@@ -30,7 +41,7 @@ const ENVIRONMENT = { ...process.env, NODE_ENV: 'production', NEXT_TELEMETRY_DIS
 const SOURCE = randomBytes(5 * MB)
 const PATH = '/api/files/'
 const LIMITS = { timeout: 30_000 }
-const BODY_CONSUMED = 'The request body was read before it reached the upload handler\n'
+const BODY_CONSUMED = 'The request body was already read: mount the upload handler before any body parser\n'
 const TUS = { 'Tus-Resumable': '1.0.0' }
 const APPEND = { ...TUS, 'Content-Type': 'application/offset+octet-stream' }
 const RUFH = { 'Upload-Draft-Interop-Version': '8', 'Upload-Complete': '?1' }
@@ -202,7 +213,10 @@ async function start(t, program, folder = makeProject(t)) {
   const child = fork(main, args, options)
   t.after(() => child.kill('SIGKILL'))
   const exit = once(child, 'exit')
-  const [port] = await Promise.race([once(child, 'message'), exit.then(([code]) => Promise.reject(new Error(`The program ended with ${code}`)))])
+  const [port] = await Promise.race([
+    once(child, 'message'),
+    exit.then(([code]) => Promise.reject(new Error(`The program ended with ${code}`))),
+  ])
   const stop = () => {
     child.kill('SIGTERM')
     return exit
@@ -226,7 +240,9 @@ function makeProject(t) {
 function fillProject(folder) {
   mkdirSync(join(folder, 'node_modules'))
   symlinkSync(ROOT, join(folder, 'node_modules', 'longhaul'))
-  for (const name of readdirSync(join(HERE, 'node_modules'))) symlinkSync(join(HERE, 'node_modules', name), join(folder, 'node_modules', name))
+  for (const name of readdirSync(join(HERE, 'node_modules'))) {
+    symlinkSync(join(HERE, 'node_modules', name), join(folder, 'node_modules', name))
+  }
   copyFileSync(join(HERE, 'frameworks', 'app.module.js'), join(folder, 'app.module.js'))
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
 }

@@ -40,7 +40,10 @@ test('An upload that was begun with @tus/server goes on here, and goes on there 
 
   assertArrived(dir, upload, SOURCE)
   assert.deepEqual(offsetsOf(exchanges), [0, leftBytes, oursBytes])
-  assert.ok(leftBytes > 0 && oursBytes > leftBytes + 6 * MB - HEADS_BYTES, `all that had arrived here must be stored: ${leftBytes}, then ${oursBytes} bytes`)
+  assert.ok(
+    leftBytes > 0 && oursBytes > leftBytes + 6 * MB - HEADS_BYTES,
+    `all that had arrived here must be stored: ${leftBytes}, then ${oursBytes} bytes`,
+  )
   assert.equal(exchanges.filter(({ method }) => method === 'POST').length, 1)
 })
 

@@ -31,15 +31,24 @@ test('An upload through nginx, cut by FIN, by RST and by a restart of the server
   assertArrived(dir, upload, SOURCE)
   const [first, afterFin, afterRst, afterRestart, ...further] = offsetsOf(exchanges)
   assert.deepEqual([first, further], [0, []])
-  assert.ok(afterFin > 5 * MB - HEADS_BYTES - BUFFER_BYTES, `but for a buffer all that came before the FIN must be stored: resumed at ${afterFin}`)
-  assert.ok(afterRst >= afterFin && afterRestart >= afterRst, `nothing that was stored may be lost again: ${[afterFin, afterRst, afterRestart]}`)
+  assert.ok(
+    afterFin > 5 * MB - HEADS_BYTES - BUFFER_BYTES,
+    `but for a buffer all that came before the FIN must be stored: resumed at ${afterFin}`,
+  )
+  assert.ok(
+    afterRst >= afterFin && afterRestart >= afterRst,
+    `nothing that was stored may be lost again: ${[afterFin, afterRst, afterRestart]}`,
+  )
   assert.equal(afterRestart, storedBytes)
   const statuses = exchanges.map(({ status }) => status).filter((status) => status !== undefined)
   assert.deepEqual(statuses, [201, 200, 200, 503, 200, 204]) // cuts have no status, nor has a server that is not there
 })
 
 test('With the 502 that nginx has for a server that is not there, tus-js-client 4 begins anew', LIMITS, async (t) => {
-  const { exchanges, running } = await uploadThroughRestart(t, { cuts: [{ atBytes: 5 * MB, by: 'silence' }], change: (block) => without(block, 'error_page') })
+  const { exchanges, running } = await uploadThroughRestart(t, {
+    cuts: [{ atBytes: 5 * MB, by: 'silence' }],
+    change: (block) => without(block, 'error_page'),
+  })
 
   await finish(running)
 
@@ -75,7 +84,10 @@ test('Two servers that are restarted one after the other leave no gap', LIMITS, 
 })
 
 test('Without proxy_request_buffering off, all that came before a cut is lost', LIMITS, async (t) => {
-  const { proxy, endpoint } = await startProxied(t, { cuts: [{ atBytes: 5 * MB, by: 'FIN' }], change: (block) => without(block, 'proxy_request_buffering') })
+  const { proxy, endpoint } = await startProxied(t, {
+    cuts: [{ atBytes: 5 * MB, by: 'FIN' }],
+    change: (block) => without(block, 'proxy_request_buffering'),
+  })
 
   const { exchanges } = await finish(startUpload(t, endpoint, SOURCE))
 
@@ -174,7 +186,11 @@ test('Without that 104, an upload by tus-js-client in the mode of the draft, whi
 test('The timeouts of nginx measure silence, not the length of an upload', LIMITS, async (t) => {
   const nginx = await startNginx(t, {
     upstreamPort: server.port,
-    change: (block) => block.replace('client_body_timeout 75s', ['client_body', 'send', 'proxy_send', 'proxy_read'].map((name) => `${name}_timeout 1s`).join(';')),
+    change: (block) =>
+      block.replace(
+        'client_body_timeout 75s',
+        ['client_body', 'send', 'proxy_send', 'proxy_read'].map((name) => `${name}_timeout 1s`).join(';'),
+      ),
   })
   const location = await create(nginx.port, 40)
   const slow = startRequest(nginx.port, `PATCH ${location}`, { ...OFFSET_STREAM, 'Content-Length': 40 })
@@ -184,8 +200,11 @@ test('The timeouts of nginx measure silence, not the length of an upload', LIMIT
 
 test('A client that falls silent is told so by the server; by nginx, if that is the quicker one, it is told nothing', LIMITS, async (t) => {
   const nginx = await startNginx(t, { upstreamPort: server.port })
-  const impatient = await startNginx(t, { upstreamPort: server.port, change: (block) => block.replace('client_body_timeout 75s', 'client_body_timeout 1s') })
-  for (const [port, expected] of [[nginx.port, /^HTTP\/1.1 423 [^]*\r\n\r\nNothing was received for too long\n$/], [impatient.port, /^$/]]) {
+  const impatient = await startNginx(t, {
+    upstreamPort: server.port,
+    change: (block) => block.replace('client_body_timeout 75s', 'client_body_timeout 1s'),
+  })
+  for (const [port, expected] of [[nginx.port, /^HTTP\/1.1 423 [^]*\r\n\r\nTimed out waiting for data\n$/], [impatient.port, /^$/]]) {
     const location = await create(port, SOURCE.length)
     const silent = startRequest(port, `PATCH ${location}`, { ...OFFSET_STREAM, 'Content-Length': SOURCE.length }, SOURCE.subarray(0, MB))
     assert.match(await silent.closed, expected)

@@ -83,7 +83,8 @@ test('With the plug pulled in mid-flight, the page says what is safe, and goes o
   await uploads.press(NAME, 'Resume')
   await uploads.untilFinished(NAME)
 
-  assert.ok(Math.abs(exchanges[before].offset - safeBytes) < MB / 10, `resumed at ${exchanges[before].offset}`) // as the page cuts off behind a tenth of a MB
+  // as the page cuts off behind a tenth of a MB
+  assert.ok(Math.abs(exchanges[before].offset - safeBytes) < MB / 10, `resumed at ${exchanges[before].offset}`)
   assertArrived()
   uploads.assertNoErrorEver()
 })
@@ -95,7 +96,7 @@ test('A server that is stopped in the middle and started again is waited for; th
 
   assert.deepEqual(await server.stop(), { code: 0, signal: null })
   const { message, safePercent, buttons } = await uploads.until(NAME, 'waiting')
-  assert.match(message, /^(Waiting for the server|The server is busy or being restarted); everything up to \d+\.\d MB is safe\.$/)
+  assert.match(message, /^(Waiting for the server|The server is busy or restarting)\. \d+\.\d MB of 20\.0 MB is safe\.$/)
   assert.ok(safePercent >= 2)
   assert.deepEqual(buttons, ['Resume', 'Pause', 'Cancel'])
   await uploads.limitSpeed(-1)
@@ -115,7 +116,7 @@ test('A page that is loaded again in the middle lists what is not finished; the 
   await uploads.page.reload()
   const kept = await uploads.read(NAME)
   assert.equal(kept.state, 'missing')
-  assert.match(kept.message, /^Choose the file again to go on; \d+\.\d MB of 20\.0 MB are safe\.$/)
+  assert.match(kept.message, /^Choose the file again to continue\. \d+\.\d MB of 20\.0 MB is safe\.$/)
   assert.ok(kept.safePercent >= safePercent)
   const before = exchanges.length
   await uploads.limitSpeed(-1)
@@ -158,7 +159,7 @@ test('A file that the server refuses gets a clear word, and the next one arrives
 
   await uploads.choose([makeFile('too large', Buffer.alloc(MAX_SIZE + 1)), makeFile('just right', Buffer.alloc(MAX_SIZE))])
 
-  assert.equal((await uploads.until('too large', 'failed')).message, 'This file is larger than the server takes.')
+  assert.equal((await uploads.until('too large', 'failed')).message, 'This file is larger than the server allows.')
   await uploads.untilFinished('just right')
   assert.match(await uploads.page.locator('#drop').textContent(), /up to 25\.0 MB each/)
   assert.deepEqual([...stored().keys()], ['just right'])
@@ -174,7 +175,7 @@ test('Paused, the slice under way ends and no other begins; resumed, the next on
 
   await uploads.press(NAME, 'Pause')
   const { message, safePercent, sentPercent } = await uploads.until(NAME, 'paused')
-  assert.match(message, /^Paused; \d+\.\d MB of 20\.0 MB are safe\.$/)
+  assert.match(message, /^Paused\. \d+\.\d MB of 20\.0 MB is safe\.$/)
   assert.equal(sentPercent, safePercent)
   const before = exchanges.length
   await uploads.limitSpeed(-1)
@@ -261,7 +262,8 @@ test('A file that is uploaded a second time is remembered, whatever becomes of t
 
 test('An upload is remembered as soon as it exists, before any of it is acknowledged', LIMITS, async (t) => {
   const { uploads, file, assertArrived } = await openPage(t)
-  await uploads.page.route('**/files/*', (route) => (route.request().method() === 'POST' ? route.continue() : undefined)) // no PATCH arrives
+  // no PATCH arrives
+  await uploads.page.route('**/files/*', (route) => (route.request().method() === 'POST' ? route.continue() : undefined))
   await uploads.choose(file)
   await uploads.page.waitForFunction(() => localStorage.length === 1)
   await uploads.page.unroute('**/files/*')
@@ -278,7 +280,8 @@ test('An upload is remembered as soon as it exists, before any of it is acknowle
 test('Where a new address never worked, who tries again gets another one; and there are words for it all', LIMITS, async (t) => {
   const { uploads, file, exchanges } = await openPage(t)
   const headers = { 'Tus-Resumable': '1.0.0' }
-  const answers = [undefined, { status: 503, headers: { ...headers, 'Retry-After': '3600' } }, { status: 410, headers }] // to PATCH, HEAD, HEAD
+  // to PATCH, HEAD, HEAD
+  const answers = [undefined, { status: 503, headers: { ...headers, 'Retry-After': '3600' } }, { status: 410, headers }]
   await uploads.page.route('**/files/*', (route) => {
     if (route.request().method() === 'POST') return route.continue()
     const answer = answers.shift()
@@ -287,7 +290,7 @@ test('Where a new address never worked, who tries again gets another one; and th
   await uploads.choose(file)
   await uploads.page.getByText('The server is busy').waitFor()
   await uploads.press(NAME, 'Resume')
-  assert.match((await uploads.until(NAME, 'failed')).message, /Try again to begin anew\.$/)
+  assert.match((await uploads.until(NAME, 'failed')).message, /Try again to start over\.$/)
 
   await uploads.press(NAME, 'Try again')
   await uploads.untilFinished(NAME)
@@ -311,12 +314,12 @@ test('Of five files three are sent at a time, the others wait, and all arrive', 
     most = Math.max(most, [...states.values()].filter((each) => each === 'sending').length)
   }
   assert.equal(most, 3)
-  assert.ok(uploads.shown.some(({ name, state, message }) => name === 'five' && state === 'queued' && message === 'Waits for its turn.'))
+  assert.ok(uploads.shown.some(({ name, state, message }) => name === 'five' && state === 'queued' && message === 'Waiting for its turn.'))
   assertArrived(sources)
   uploads.assertNoErrorEver()
 })
 
-test('What the server no longer has begins anew by itself, whether a HEAD or a PATCH finds out, and that is no error', LIMITS, async (t) => {
+test('What the server no longer has starts over by itself, whether a HEAD or a PATCH finds out, and that is no error', LIMITS, async (t) => {
   const { uploads, file, chooseSlowly, exchanges, stored, assertArrived } = await openPage(t)
   const removeBehindItsBack = async () => {
     await uploads.untilMidway(NAME, 1)
@@ -339,7 +342,7 @@ test('What the server no longer has begins anew by itself, whether a HEAD or a P
   assertArrived()
   const began = exchanges.flatMap(({ method }, at) => (method === 'POST' ? (exchanges[at - 1]?.method ?? []) : []))
   assert.deepEqual(began, ['PATCH', 'HEAD'])
-  assert.equal(uploads.announced.filter((line) => line === `${NAME}: The server had given it up, so it begins anew.`).length, 2)
+  assert.equal(uploads.announced.filter((line) => line === `${NAME}: The server no longer has it; starting over.`).length, 2)
   uploads.assertNoErrorEver()
 })
 
@@ -351,7 +354,7 @@ test('A file that is changed while it is sent is not mixed with what it was', LI
   appendFileSync(file, 'more')
 
   const { message } = await uploads.until(NAME, 'failed')
-  assert.match(message, /^The file was changed, moved or removed meanwhile\. Choose it again\./)
+  assert.match(message, /^The file has been changed, moved or deleted\. Choose it again\./)
   uploads.assertNoComplaint()
 })
 
@@ -360,10 +363,13 @@ test('Without a network the page waits, and goes on as soon as the browser says 
   await chooseSlowly()
   await uploads.untilMidway(NAME, 2)
 
-  const answers = [{ status: 503, headers: { 'Retry-After': '3600' } }] // to the first question, so that nothing but the network's return can be the reason
-  await uploads.page.route('**/files/*', (route) => (answers.length > 0 && route.request().method() === 'HEAD' ? route.fulfill(answers.shift()) : route.continue()))
+  // to the first question, so that nothing but the network's return can be the reason
+  const answers = [{ status: 503, headers: { 'Retry-After': '3600' } }]
+  await uploads.page.route('**/files/*', (route) =>
+    answers.length > 0 && route.request().method() === 'HEAD' ? route.fulfill(answers.shift()) : route.continue(),
+  )
   await uploads.goOffline()
-  await uploads.row(NAME).getByText('The server is busy or being restarted').waitFor()
+  await uploads.row(NAME).getByText('The server is busy or restarting').waitFor()
   await uploads.limitSpeed(-1)
   await uploads.untilFinished(NAME)
 
@@ -395,7 +401,7 @@ test('A server that asks for patience is not asked again before that, unless som
   await uploads.page.route('**/files/', (route) => (answers.length > 0 ? route.fulfill(answers.shift()) : route.continue()))
 
   await uploads.choose(makeFile(NAME, SOURCE))
-  await uploads.row(NAME).getByText('The server asks for patience.').waitFor()
+  await uploads.row(NAME).getByText('The server asked this page to slow down.').waitFor()
   await uploads.press(NAME, 'Resume')
   await uploads.untilFinished(NAME)
 
@@ -409,9 +415,13 @@ test('An answer that is no sense is an error, and nothing is sent because of it'
   const { uploads, makeFile, exchanges } = await openPage(t)
   for (const offset of ['-1', '1e3', '9007199254740993', String(SOURCE.length + 1), '0x10', '']) {
     const name = `offset ${offset}`
-    await uploads.page.route('**/files/*', (route) => (route.request().method() === 'PATCH' ? route.fulfill({ status: 204, headers: { 'Tus-Resumable': '1.0.0', 'Upload-Offset': offset } }) : route.continue()))
+    await uploads.page.route('**/files/*', (route) =>
+      route.request().method() === 'PATCH'
+        ? route.fulfill({ status: 204, headers: { 'Tus-Resumable': '1.0.0', 'Upload-Offset': offset } })
+        : route.continue(),
+    )
     await uploads.choose(makeFile(name, SOURCE))
-    assert.equal((await uploads.until(name, 'failed')).message, 'The answer of the server makes no sense. Tell whoever runs it.')
+    assert.equal((await uploads.until(name, 'failed')).message, 'The server sent an invalid response. Tell whoever runs the server.')
   }
   assert.equal(exchanges.filter(({ method }) => method === 'PATCH').length, 6)
   uploads.assertNoComplaint()
@@ -430,7 +440,9 @@ test('What answers in place of the server, as a proxy does meanwhile or the port
   await uploads.press(NAME, 'Resume')
   await uploads.untilFinished(NAME)
 
-  assert.ok(uploads.shown.some(({ state, message }) => state === 'waiting' && message.startsWith('Something else answers in place of the server; everything up to')))
+  assert.ok(
+    uploads.shown.some(({ state, message }) => state === 'waiting' && message.startsWith('Something other than the server answered. ')),
+  )
   assert.equal(exchanges.filter(({ method }) => method === 'POST').length, 1)
   assertArrived()
   uploads.assertNoErrorEver()
@@ -523,14 +535,14 @@ test('A screen reader is told names, roles and values, and of milestones only', 
     `- progressbar "Progress of ${NAME}"`,
     `- 'button "Resume: ${NAME}"'`,
     `- 'button "Cancel: ${NAME}"'`,
-    '- log "News":',
+    '- log "Status messages":',
   ]) assert.ok(tree.includes(line), `${line} must be in\n${tree}`)
   assert.ok(!tree.includes('Pull the plug'), 'what cannot be asked for is not there')
   const bar = uploads.page.getByRole('progressbar')
   assert.equal(await bar.getAttribute('aria-valuenow'), String(safePercent))
-  assert.equal(await bar.getAttribute('aria-valuetext'), `${safePercent} percent are safe, ${safePercent} percent are sent`)
+  assert.equal(await bar.getAttribute('aria-valuetext'), `${safePercent}% safe, ${safePercent}% sent`)
   assert.deepEqual(uploads.announced.map((line) => line.replace(/\d+\.\d/g, 'N')), [
-    `${NAME}: Sending.`, `${NAME}: Paused; N MB of N MB are safe.`,
+    `${NAME}: Sending.`, `${NAME}: Paused. N MB of N MB is safe.`,
   ])
   uploads.assertNoErrorEver()
 })

@@ -12,7 +12,10 @@ export const OFFSET_STREAM = { ...TUS, 'Upload-Offset': '0', 'Content-Type': 'ap
 
 /** Makes an upload of this length. @returns {Promise<string>} its path */
 export async function create(port, length) {
-  const { status, headers } = await fetch(`http://127.0.0.1:${port}/files/`, { method: 'POST', headers: { ...TUS, 'Upload-Length': String(length) } })
+  const { status, headers } = await fetch(`http://127.0.0.1:${port}/files/`, {
+    method: 'POST',
+    headers: { ...TUS, 'Upload-Length': String(length) },
+  })
   if (status !== 201) throw new Error(`The upload was not created: ${status}`)
   return headers.get('location')
 }

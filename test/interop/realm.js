@@ -37,7 +37,8 @@ const address = `http://127.0.0.1:${server.address().port}`
 const tus = { 'Tus-Resumable': '1.0.0' }
 const created = await fetch(`${address}/files/`, { method: 'POST', headers: { ...tus, 'Upload-Length': '10' } })
 const url = new URL(created.headers.get('Location'), address)
-const append = (offset, body) => fetch(url, { method: 'PATCH', headers: { ...tus, 'Upload-Offset': offset, 'Content-Type': 'application/offset+octet-stream' }, body })
+const append = (offset, body) =>
+  fetch(url, { method: 'PATCH', headers: { ...tus, 'Upload-Offset': offset, 'Content-Type': 'application/offset+octet-stream' }, body })
 const statuses = [created.status]
 for (const [offset, body] of [['0', 'hello'], ['0', 'again'], ['5', 'world']]) statuses.push((await append(offset, body)).status)
 const content = await (await fetch(url)).text()
@@ -49,7 +50,9 @@ console.log(JSON.stringify({ statuses, content, forced: forced ?? null }))
 
 async function evaluate(address) {
   const module = load(address.href)
-  await module.link((specifier, from) => (specifier.startsWith('node:') ? builtin(specifier) : load(new URL(specifier, from.identifier).href)))
+  await module.link((specifier, from) =>
+    specifier.startsWith('node:') ? builtin(specifier) : load(new URL(specifier, from.identifier).href),
+  )
   await module.evaluate()
   return module.namespace
 }

@@ -35,20 +35,30 @@ const WAYS = [
   { flag: '--data-binary', path: '/files/', whole: (file) => ['--data-binary', `@${file}`], rest: ['--data-binary', '@-'] },
 ]
 
-test('The commands of the README upload a file, and bring the rest of one that was cut', { timeout: 120_000, skip: process.env.CI ? undefined : whatIsMissing() }, async (t) => {
-  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
-  const [upload, resume] = Array.from(readme.matchAll(/^```sh\n([^]*?)^```$/gm), ([, block]) => block).filter((block) => block.includes('curl'))
-  const { dir, proxy, endpoint, file } = await startServer(t, { start: (t, dir) => npmStart(t, { dir }) }, { path: '/files', cuts: [{ atBytes: 8 * MB, by: 'FIN' }] })
-  const run = (command) => shell(t, command.replaceAll(/\bFILE\b/g, file).replaceAll('http://127.0.0.1:1080/files', endpoint))
+test(
+  'The commands of the README upload a file, and bring the rest of one that was cut',
+  { timeout: 120_000, skip: process.env.CI ? undefined : whatIsMissing() },
+  async (t) => {
+    const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+    const [upload, resume] = Array.from(readme.matchAll(/^```sh\n([^]*?)^```$/gm), ([, block]) => block).filter((block) =>
+      block.includes('curl'),
+    )
+    const { dir, proxy, endpoint, file } = await startServer(
+      t,
+      { start: (t, dir) => npmStart(t, { dir }) },
+      { path: '/files', cuts: [{ atBytes: 8 * MB, by: 'FIN' }] },
+    )
+    const run = (command) => shell(t, command.replaceAll(/\bFILE\b/g, file).replaceAll('http://127.0.0.1:1080/files', endpoint))
 
-  const { stdout } = await run(upload)
-  const url = addressIn(stdout, endpoint)
-  assert.equal(proxy.made.length, 1)
-  const answer = await run(resume.replace('/files/ID', `/files/${url.split('/').at(-1)}`))
+    const { stdout } = await run(upload)
+    const url = addressIn(stdout, endpoint)
+    assert.equal(proxy.made.length, 1)
+    const answer = await run(resume.replace('/files/ID', `/files/${url.split('/').at(-1)}`))
 
-  assert.match(answer.stdout, /^HTTP\/1\.1 200 /m)
-  assertArrived(dir, { url }, SOURCE)
-})
+    assert.match(answer.stdout, /^HTTP\/1\.1 200 /m)
+    assertArrived(dir, { url }, SOURCE)
+  },
+)
 
 for (const { http, flags, missing, start } of VERSIONS) {
   const limits = { timeout: 120_000, skip: process.env.CI ? undefined : missing } // CI has to have it
@@ -83,7 +93,10 @@ for (const { http, flags, missing, start } of VERSIONS) {
       const second = await sendRest(t, { flags, rest, url })
 
       assert.deepEqual(proxy.made, cuts)
-      assert.ok(first.offset > 8 * MB - HEADS_BYTES && first.offset < 8 * MB, `all that came before the FIN must be stored: resumed at ${first.offset}`)
+      assert.ok(
+        first.offset > 8 * MB - HEADS_BYTES && first.offset < 8 * MB,
+        `all that came before the FIN must be stored: resumed at ${first.offset}`,
+      )
       assert.notEqual(first.exitCode, 0)
       assert.ok(second.offset >= first.offset, `nothing that was stored may be lost again: resumed at ${first.offset}, then at ${second.offset}`)
       assertFinished(second.answer)
@@ -122,7 +135,10 @@ async function sendRest(t, { flags, rest, url }) {
 }
 
 function assertFinished(answer) {
-  assert.deepEqual([answer?.status, answer?.headers['upload-complete'], answer?.headers['upload-offset']], [200, '?1', String(SOURCE.length)])
+  assert.deepEqual(
+    [answer?.status, answer?.headers['upload-complete'], answer?.headers['upload-offset']],
+    [200, '?1', String(SOURCE.length)],
+  )
 }
 
 /** The address that an interim response told before the transfer was cut; what else curl was told is no answer. */
@@ -138,7 +154,10 @@ function headsOf(output) {
   return blocks.map((block) => {
     const [statusLine, ...lines] = block.split('\r\n')
     const fields = lines.map((line) => /^([^:]+): *(.*)$/.exec(line).slice(1))
-    return { status: Number(statusLine.split(' ')[1]), headers: Object.fromEntries(fields.map(([name, value]) => [name.toLowerCase(), value])) }
+    return {
+      status: Number(statusLine.split(' ')[1]),
+      headers: Object.fromEntries(fields.map(([name, value]) => [name.toLowerCase(), value])),
+    }
   })
 }
 

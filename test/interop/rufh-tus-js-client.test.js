@@ -18,13 +18,24 @@ import { createReadStream, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { npmStart } from './npm-start.js'
-import { assertArrived, filesOf, finish, HEADS_BYTES, MB, offsetsOf, startProxy, startUpload, streamOf, temporaryFolder } from './uploading.js'
+import {
+  assertArrived,
+  filesOf,
+  finish,
+  HEADS_BYTES,
+  MB,
+  offsetsOf,
+  startProxy,
+  startUpload,
+  streamOf,
+  temporaryFolder,
+} from './uploading.js'
 
 const SOURCE = randomBytes(20 * MB)
 const LIMITS = { timeout: 120_000 }
 
 for (const protocol of ['ietf-draft-03', 'ietf-draft-05']) {
-  test(`${protocol}: an upload is created and sent by one request each`, LIMITS, async (t) => {
+  test(`R102 · ${protocol}: an upload is created and sent by one request each`, LIMITS, async (t) => {
     const { dir, endpoint } = await startServer(t)
 
     const { upload, exchanges } = await finish(startUpload(t, endpoint, SOURCE, { protocol }))
@@ -36,7 +47,7 @@ for (const protocol of ['ietf-draft-03', 'ietf-draft-05']) {
     ])
   })
 
-  test(`${protocol}: an upload that brings its data while it is created needs no second request`, LIMITS, async (t) => {
+  test(`R102 · ${protocol}: an upload that brings its data while it is created needs no second request`, LIMITS, async (t) => {
     const { dir, endpoint } = await startServer(t)
 
     const { upload, exchanges } = await finish(startUpload(t, endpoint, SOURCE, { protocol, uploadDataDuringCreation: true }))
@@ -45,10 +56,12 @@ for (const protocol of ['ietf-draft-03', 'ietf-draft-05']) {
     assert.deepEqual(exchanges, [{ method: 'POST', offset: undefined, status: 200 }])
   })
 
-  test(`${protocol}: an upload in chunks, the first of which creates it, is complete with the last`, LIMITS, async (t) => {
+  test(`R102 · ${protocol}: an upload in chunks, the first of which creates it, is complete with the last`, LIMITS, async (t) => {
     const { dir, endpoint } = await startServer(t)
 
-    const { upload, exchanges } = await finish(startUpload(t, endpoint, SOURCE, { protocol, uploadDataDuringCreation: true, chunkSize: 8 * MB }))
+    const { upload, exchanges } = await finish(
+      startUpload(t, endpoint, SOURCE, { protocol, uploadDataDuringCreation: true, chunkSize: 8 * MB }),
+    )
 
     await assertComplete(dir, upload)
     assert.deepEqual(exchanges, [
@@ -58,7 +71,7 @@ for (const protocol of ['ietf-draft-03', 'ietf-draft-05']) {
     ])
   })
 
-  test(`${protocol}: an upload whose connection is cut six times, by FIN and by RST, resumes each time and arrives whole`, LIMITS, async (t) => {
+  test(`R102 · ${protocol}: an upload whose connection is cut six times, by FIN and by RST, resumes each time and arrives whole`, LIMITS, async (t) => {
     const cuts = [3, 6, 9, 12, 15, 18].map((megabytes, index) => ({ atBytes: megabytes * MB, by: index % 2 === 0 ? 'FIN' : 'RST' }))
     const { dir, proxy, endpoint } = await startServer(t, cuts)
 
@@ -73,7 +86,7 @@ for (const protocol of ['ietf-draft-03', 'ietf-draft-05']) {
     assert.deepEqual(resumed, resumed.toSorted((a, b) => a - b), 'nothing that was stored may be lost again')
   })
 
-  test(`${protocol}: an upload that is cut while it is created begins anew, as the client did not hear its address`, LIMITS, async (t) => {
+  test(`R102 · ${protocol}: an upload that is cut while it is created begins anew, as the client did not hear its address`, LIMITS, async (t) => {
     const { dir, proxy, endpoint } = await startServer(t, [{ atBytes: 8 * MB, by: 'FIN' }])
 
     const { upload, exchanges } = await finish(startUpload(t, endpoint, SOURCE, { protocol, uploadDataDuringCreation: true }))
@@ -81,7 +94,10 @@ for (const protocol of ['ietf-draft-03', 'ietf-draft-05']) {
     assert.equal(proxy.made.length, 1)
     await assertComplete(dir, upload)
     assert.deepEqual(exchanges.map(({ method, status }) => [method, status]), [['POST', undefined], ['POST', 200]])
-    assert.ok(sizesOf(dir).some((size) => size > 8 * MB - HEADS_BYTES && size < 8 * MB), `all that came before the FIN must be stored: ${sizesOf(dir)}`)
+    assert.ok(
+      sizesOf(dir).some((size) => size > 8 * MB - HEADS_BYTES && size < 8 * MB),
+      `all that came before the FIN must be stored: ${sizesOf(dir)}`,
+    )
   })
 
   for (const [from, to] of [['tus-v1', protocol], [protocol, 'tus-v1']]) {
@@ -101,11 +117,13 @@ for (const protocol of ['ietf-draft-03', 'ietf-draft-05']) {
     })
   }
 
-  test(`${protocol}: a stream whose length shows at its end, cut before and after it was told, resumes each time and arrives whole`, LIMITS, async (t) => {
+  test(`R102 · ${protocol}: a stream whose length shows at its end, cut before and after it was told, resumes each time and arrives whole`, LIMITS, async (t) => {
     const cuts = [{ atBytes: 6 * MB, by: 'FIN' }, { atBytes: 18 * MB, by: 'RST' }] // the last chunk begins at about 14 MB
     const { dir, proxy, endpoint } = await startServer(t, cuts)
 
-    const { upload, exchanges } = await finish(startUpload(t, endpoint, streamOf(SOURCE), { protocol, uploadLengthDeferred: true, chunkSize: 8 * MB }))
+    const { upload, exchanges } = await finish(
+      startUpload(t, endpoint, streamOf(SOURCE), { protocol, uploadLengthDeferred: true, chunkSize: 8 * MB }),
+    )
 
     assert.deepEqual(proxy.made, cuts)
     await assertComplete(dir, upload)
@@ -114,7 +132,7 @@ for (const protocol of ['ietf-draft-03', 'ietf-draft-05']) {
     assert.deepEqual(offsets, offsets.toSorted((a, b) => a - b), 'nothing that was stored may be lost again')
   })
 
-  test(`${protocol}: abort(true) amid an upload removes its files, though its connection still hangs`, LIMITS, async (t) => {
+  test(`R102 · ${protocol}: abort(true) amid an upload removes its files, though its connection still hangs`, LIMITS, async (t) => {
     const { dir, proxy, endpoint } = await startServer(t, [{ atBytes: 8 * MB, by: 'silence' }])
 
     const { upload, exchanges, done } = startUpload(t, endpoint, SOURCE, { protocol })
@@ -128,7 +146,7 @@ for (const protocol of ['ietf-draft-03', 'ietf-draft-05']) {
 
   // FileSource.slice() calls a piece the last one if it is as long as the whole file. Of a file in chunks, and of
   // the rest of one, the last piece is not, so it is sent with `Upload-Complete: ?0`. BufferSource does it right.
-  test(`${protocol}: a file in chunks arrives, and stays incomplete until somebody says what the client does not`, LIMITS, async (t) => {
+  test(`R102 · ${protocol}: a file in chunks arrives, and stays incomplete until somebody says what the client does not`, LIMITS, async (t) => {
     const { dir, endpoint } = await startServer(t)
     const file = join(temporaryFolder(t), 'source.bin')
     writeFileSync(file, SOURCE)
@@ -146,7 +164,7 @@ for (const protocol of ['ietf-draft-03', 'ietf-draft-05']) {
 
   // _startParallelUpload() joins its parts with the fields of the tus extension "concatenation", and without
   // `Upload-Complete`, `Tus-Resumable` or anything else by which a server could tell what is asked for.
-  test(`${protocol}: parallel parts arrive, but the request that would join them is in no protocol, and is refused`, LIMITS, async (t) => {
+  test(`R102 · ${protocol}: parallel parts arrive, but the request that would join them is in no protocol, and is refused`, LIMITS, async (t) => {
     const { dir, endpoint } = await startServer(t)
 
     const { exchanges, done } = startUpload(t, endpoint, SOURCE, { protocol, parallelUploads: 2 })

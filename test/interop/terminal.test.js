@@ -36,7 +36,9 @@ test('Ctrl-C in the terminal of npm start saves what is under way, answers its c
 test('A program whose terminal was stopped with Ctrl-S goes on, and ends with 0 on SIGTERM', { timeout: 60_000 }, async (t) => {
   const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
   const command = `echo process $$; exec node ${main} --port 0 --lock memory --sync none --dir ${temporaryFolder(t)}`
-  const terminal = spawn('script', ['--quiet', '--flush', '--return', '--command', command, '/dev/null'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const terminal = spawn('script', ['--quiet', '--flush', '--return', '--command', command, '/dev/null'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   t.after(() => terminal.kill('SIGKILL'))
   const exit = once(terminal, 'exit')
   const lines = createInterface({ input: terminal.stdout })

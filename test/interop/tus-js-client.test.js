@@ -5,7 +5,19 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import { npmStart } from './npm-start.js'
-import { assertArrived, dataOf, filesOf, finish, HEADS_BYTES, MB, offsetsOf, startProxy, startUpload, streamOf, temporaryFolder } from './uploading.js'
+import {
+  assertArrived,
+  dataOf,
+  filesOf,
+  finish,
+  HEADS_BYTES,
+  MB,
+  offsetsOf,
+  startProxy,
+  startUpload,
+  streamOf,
+  temporaryFolder,
+} from './uploading.js'
 
 const SOURCE = randomBytes(20 * MB)
 const LIMITS = { timeout: 120_000 }

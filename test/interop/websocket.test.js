@@ -60,7 +60,10 @@ test('WebSockets are closed with 1001 when the server stops, and what is saved i
 
 test('without a word from group.signal WebSockets are cut off at the deadline', { timeout: 30_000 }, async (t) => {
   const folder = temporaryFolder(t)
-  const naive = [["  group.signal.addEventListener('abort', leave)\n", ''], ['new ShutdownGroup()', 'new ShutdownGroup({ deadlineMs: 200 })']]
+  const naive = [
+    ["  group.signal.addEventListener('abort', leave)\n", ''],
+    ['new ShutdownGroup()', 'new ShutdownGroup({ deadlineMs: 200 })'],
+  ]
   const { child, url } = await start(t, join(folder, 'messages'), recipeWithout(folder, naive))
   const socket = new WebSocket(url)
   const closed = once(socket, 'close')

@@ -80,7 +80,12 @@ class Uploader {
     if (!answer) this.#tally.closed++
     else if (answer.status === 503) this.#tally.toldToRetry++
     else this.#tally.answered++
-    if (answer) assert.ok([200, 201, 204].includes(answer.status) || (answer.status === 503 && answer.headers.has('retry-after')), `${head}${answer.status} ${answer.body}`)
+    if (answer) {
+      assert.ok(
+        [200, 201, 204].includes(answer.status) || (answer.status === 503 && answer.headers.has('retry-after')),
+        `${head}${answer.status} ${answer.body}`,
+      )
+    }
     if (!answer || answer.headers.get('connection') === 'close') {
       client.destroy()
       this.#client = undefined

@@ -15,9 +15,9 @@ import cluster from 'node:cluster'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
-import { FileStore } from '../../lib/file-store.ts'
-import { uploadHandler } from '../../lib/handler/upload-handler.ts'
-import { LockFiles } from '../../lib/lock-files.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
+import { uploadHandler } from '../../lib/upload-handler.ts'
+import { LockFiles } from '../../lib/lock-files/lock-files.ts'
 import { ShutdownGroup } from '../../lib/shutdown-group.ts'
 
 const [, , port = '8080', folder = 'uploads/cluster', workers = '2'] = process.argv
@@ -30,7 +30,8 @@ async function lead(): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       isStopping = true
-      for (const worker of running()) worker.process.kill(signal) // after Ctrl-C they have had it already; within half a second it does not force them
+      // after Ctrl-C they have had it already; within half a second it does not force them
+      for (const worker of running()) worker.process.kill(signal)
     })
   }
   let restarted = Promise.resolve()

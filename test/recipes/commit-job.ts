@@ -26,7 +26,9 @@ import { ShutdownGroup } from '../../lib/shutdown-group.ts'
 const [, , port = '8080', path = 'uploads/ledger', bank = 'http://127.0.0.1:8081/'] = process.argv
 mkdirSync(dirname(path), { recursive: true })
 const ledger = await open(path, 'a')
-const receipts = new Map(Array.from(readFileSync(path, 'utf8').matchAll(/^(\d+) (.*)\n/gm), ([, order = '', receipt = '']) => [order, receipt]))
+const receipts = new Map(
+  Array.from(readFileSync(path, 'utf8').matchAll(/^(\d+) (.*)\n/gm), ([, order = '', receipt = '']) => [order, receipt]),
+)
 const locks = new KeyedLock()
 const group = new ShutdownGroup({ deadlineMs: 30_000 })
 

@@ -95,7 +95,9 @@ test('a CSV document with a quote that is never closed is refused', async (t) =>
 })
 
 test('without HappyReader a CSV import loses its last batch', async (t) => {
-  const naive = [['new HappyReader(req, { signal: group.signal })', 'Object.assign(req, { interrupt() {} }) as unknown as HappyReader']] as const
+  const naive = [
+    ['new HappyReader(req, { signal: group.signal })', 'Object.assign(req, { interrupt() {} }) as unknown as HappyReader'],
+  ] as const
   const { port, printed } = await startRecipeWithout(t, 'csv-import', naive, [temporaryFolder(t)])
   const client = await send(port, 0, within(700, 'Z'))
   client.socket.end()

@@ -64,7 +64,10 @@ test('a client that reads its stream of events slowly gets all of them', async (
 })
 
 test('without an end by group.signal a stream of events is cut off at the deadline', async (t) => {
-  const naive = [["group.signal.addEventListener('abort', end)", ''], ['new ShutdownGroup()', 'new ShutdownGroup({ deadlineMs: 200 })']] as const
+  const naive = [
+    ["group.signal.addEventListener('abort', end)", ''],
+    ['new ShutdownGroup()', 'new ShutdownGroup({ deadlineMs: 200 })'],
+  ] as const
   const { port, process, exit } = await startRecipeWithout(t, 'event-stream', naive, [join(temporaryFolder(t), 'events')])
   const received = text(await follow(port))
   process.kill('SIGTERM')

@@ -31,7 +31,12 @@ export function startRecipe(t: TestContext, name: string, args: readonly string[
 }
 
 /** The same, with each of these texts replaced by the other: what would be there without the primitive. */
-export function startRecipeWithout(t: TestContext, name: string, replacements: readonly (readonly [string, string])[], args: readonly string[] = []): Promise<Program> {
+export function startRecipeWithout(
+  t: TestContext,
+  name: string,
+  replacements: readonly (readonly [string, string])[],
+  args: readonly string[] = [],
+): Promise<Program> {
   let code = readFileSync(join(import.meta.dirname, `${name}.ts`), 'utf8')
   for (const [what, substitute] of replacements) {
     assert.equal(code.split(what).length, 2, `${name}.ts must contain once: ${what}`)

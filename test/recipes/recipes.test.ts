@@ -10,7 +10,11 @@ const FOLDER = import.meta.dirname
 
 test('the table of recipes says which primitives each imports and how many lines it has, and each has a test', () => {
   const rows = readFileSync(join(FOLDER, 'README.md'), 'utf8').matchAll(/^\| \[[^\]]+\]\(([^)]+)\) \| [^|]+ \| (.*) \| (\d+) \|$/gm)
-  const recipes = Array.from(rows, ([, path, primitives, lines]) => ({ path: join(FOLDER, path!), primitives: primitives!.match(/\w+/g)!, lines: Number(lines) }))
+  const recipes = Array.from(rows, ([, path, primitives, lines]) => ({
+    path: join(FOLDER, path!),
+    primitives: primitives!.match(/\w+/g)!,
+    lines: Number(lines),
+  }))
   assert.equal(recipes.length, 6)
   for (const { path, primitives, lines } of recipes) {
     const text = readFileSync(path, 'utf8')

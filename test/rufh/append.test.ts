@@ -9,12 +9,33 @@ import type { Readable } from 'node:stream'
 import { test } from 'node:test'
 import type { FinishAnswer } from '../../lib/upload/hooks.ts'
 import type { AppendOptions, Upload } from '../../lib/upload/types.ts'
+import { locationOf } from '../support/address-of.ts'
+import { pattern } from '../support/pattern.ts'
 import { startProgram } from '../support/program.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { StoreBehind } from '../support/store-behind.ts'
+import { contentOf, stored } from '../support/stored-content.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { request, WireClient } from '../support/wire.ts'
-import { contentOf, pattern, snapshot, StoreBehind, stored, withBody } from '../tus/support.ts'
-import { append, ask, begin, head, I8, make, offsetOf, overBoth, PU, serve, type Answer, type Exchange, type Head, type Site, type SiteOptions } from './support.ts'
-import { assertPlain, beginAppend, problemOf, serveWatched } from './watched.ts'
+import { watched } from '../support/watched-store.ts'
+import { request, WireClient, withBody } from '../support/wire.ts'
+import {
+  append,
+  ask,
+  begin,
+  head,
+  I8,
+  make,
+  offsetOf,
+  overBoth,
+  PU,
+  serve,
+  type Answer,
+  type Exchange,
+  type Head,
+  type Site,
+  type SiteOptions,
+} from './support.ts'
+import { assertPlain, beginAppend, problemOf } from './watched.ts'
 
 const MiB = 1024 * 1024
 const PROBLEMS = 'https://iana.org/assignments/http-problem-types#'
@@ -43,7 +64,8 @@ overBoth('R60 · an append of another media type, or none, is refused and change
   const path = await make(site, {}, 'hello')
   const before = snapshot(site.folder)
   const types = [
-    'text/plain', 'application/octet-stream', 'application/offset+octet-stream', 'application/partial-uploads', 'application/partial upload',
+    'text/plain', 'application/octet-stream', 'application/offset+octet-stream', 'application/partial-uploads',
+    'application/partial upload',
     'application/partial-upload, text/plain', 'text/plain; a=application/partial-upload', '',
   ]
   for (const headers of [{}, ...types.map((type) => ({ 'Content-Type': type }))]) {
@@ -83,7 +105,7 @@ overBoth('R61 · an append that does not say where it belongs, or whether it is 
 for (const cut of ['fin', 'rst'] as const) {
   for (const framing of ['known', 'unknown'] as const) {
     overBoth(`R62 · of an append of ${framing} length that is cut (${cut}) every byte that came is stored, and the upload goes on there`, async (t, version) => {
-      const site = await serveWatched(t, version)
+      const site = await serve(t, version, { store: watched })
       const source = pattern(MiB)
       const path = await make(site)
       const exchange = await beginAppend(site, path, 0, false, framing === 'known' ? MiB : 'unknown', source.subarray(0, 300_000))
@@ -103,7 +125,7 @@ for (const cut of ['fin', 'rst'] as const) {
 
   overBoth(`R63 · an append that was to be the last, and is cut (${cut}), completes nothing; the next one does`, async (t, version) => {
     let runs = 0
-    const site = await serveWatched(t, version, { onFinish: () => void runs++ })
+    const site = await serve(t, version, { onFinish: () => void runs++, store: watched })
     const source = pattern(MiB)
     const path = await make(site)
     const exchange = await beginAppend(site, path, 0, true, MiB, source.subarray(0, 300_000))
@@ -125,7 +147,7 @@ for (const cut of ['fin', 'rst'] as const) {
 
   overBoth(`R63 · an append of unknown length that was to be the last, and is cut (${cut}), completes nothing and leaves the length open`, async (t, version) => {
     let runs = 0
-    const site = await serveWatched(t, version, { onFinish: () => void runs++ })
+    const site = await serve(t, version, { onFinish: () => void runs++, store: watched })
     const path = await make(site)
     const exchange = await beginAppend(site, path, 0, true, 'unknown', 'hello')
     await site.store.arrived(5)
@@ -144,7 +166,7 @@ for (const cut of ['fin', 'rst'] as const) {
 
 overBoth('R63 · an append that brought every byte, but not its end, completes nothing', async (t, version) => {
   let runs = 0
-  const site = await serveWatched(t, version, { onFinish: () => void runs++ })
+  const site = await serve(t, version, { onFinish: () => void runs++, store: watched })
   const path = await make(site, { 'Upload-Length': '10' }, 'hello')
   const exchange = await beginAppend(site, path, 5, true, 'unknown', 'world')
   await site.store.arrived(10)
@@ -159,7 +181,7 @@ overBoth('R63 · an append that brought every byte, but not its end, completes n
 })
 
 for (const length of [undefined, '10']) {
-  overBoth(`R64, R65 · an append at another offset is told the right one, and changes nothing (length ${length ?? 'unknown'})`, async (t, version) => {
+  overBoth(`R64, R65 · an append at another offset gets the right one, and changes nothing (length ${length ?? 'unknown'})`, async (t, version) => {
     const site = await serve(t, version)
     const path = await make(site, length === undefined ? {} : { 'Upload-Length': length }, 'hello')
     const before = snapshot(site.folder)
@@ -234,12 +256,20 @@ const OUTCOMES: readonly (readonly [name: string, onFinish: () => FinishAnswer |
   ['nothing', () => {}],
   ['an empty answer', () => ({})],
   ['a text', () => ({ body: 'thank you' })],
-  ['201 with headers and JSON', () => ({ status: 201, headers: { Location: '/photos/1', 'Content-Type': 'application/json', ETag: '"1"' }, body: '{"name":"Zoë"}\n' })],
+  [
+    '201 with headers and JSON',
+    () => ({ status: 201, headers: { Location: '/photos/1', 'Content-Type': 'application/json', ETag: '"1"' }, body: '{"name":"Zoë"}\n' }),
+  ],
   ['204', () => ({ status: 204, headers: { 'Content-Language': 'en' } })],
   ['303', () => ({ status: 303, headers: { Location: '/photos/1' } })],
   ['an answer of 422', () => ({ status: 422, body: 'no cat in it' })],
   ['a refusal of 403', () => { throw Object.assign(new Error('secret'), { status: 403 }) }],
-  ['a refusal of 422 with a text and headers', () => { throw Object.assign(new Error('secret'), { status: 422, body: 'no cat in it', headers: { 'Content-Language': 'en' } }) }],
+  [
+    'a refusal of 422 with a text and headers',
+    () => {
+      throw Object.assign(new Error('secret'), { status: 422, body: 'no cat in it', headers: { 'Content-Language': 'en' } })
+    },
+  ],
 ]
 
 for (const [name, onFinish] of OUTCOMES) {
@@ -254,12 +284,19 @@ for (const [name, onFinish] of OUTCOMES) {
       await append(site, await make(site, { 'Upload-Length': '10' }, 'hello'), 5, true, 'world'),
       await append(site, await make(site), 0, true, 'helloworld'),
       await append(site, await make(site, {}, 'helloworld'), 10, true),
-      await ask(site, 'PATCH', await make(site, {}, 'hello'), { ...I8, ...PU, 'Upload-Offset': '5', 'Upload-Complete': '?1' }, 'world', 'unknown'),
+      await ask(
+        site,
+        'PATCH',
+        await make(site, {}, 'hello'),
+        { ...I8, ...PU, 'Upload-Offset': '5', 'Upload-Complete': '?1' },
+        'world',
+        'unknown',
+      ),
     ]
     for (const answer of answers) assert.deepEqual(finalResponse(answer), finalResponse(whole))
   })
 
-  overBoth(`R69 · who repeats the end of an upload gets its final response again, also from a server that was started anew: ${name}`, async (t, version) => {
+  overBoth(`R69 · a client that repeats the end of an upload gets its final response again, also from a restarted server: ${name}`, async (t, version) => {
     let runs = 0
     const site = await serve(t, version, { onFinish: () => (runs++, onFinish()) })
     const path = await make(site, {}, 'hello')
@@ -296,7 +333,7 @@ overBoth('R68 · a target that refuses the whole upload has its refusal sent as 
   assert.deepEqual(snapshot(site.folder), before)
 })
 
-overBoth('R68 · a target that fails has refused nothing: who repeats the last append runs it again', async (t, version) => {
+overBoth('R68 · a hook that fails refuses nothing: a client that repeats the last append runs it again', async (t, version) => {
   let runs = 0
   const site = await serve(t, version, {
     onFinish: () => {
@@ -318,7 +355,7 @@ overBoth('R68 · a target that fails has refused nothing: who repeats the last a
 
 overBoth('R69 · a client whose connection is lost behind its last byte gets the result by an append without content, and it was processed once', async (t, version) => {
   let runs = 0
-  const site = await serveWatched(t, version, { onFinish: () => ({ body: `run ${++runs}` }) })
+  const site = await serve(t, version, { onFinish: () => ({ body: `run ${++runs}` }), store: watched })
   const path = await make(site, {}, 'hello')
   const exchange = await beginAppend(site, path, 5, true, 5, 'world')
   await site.store.arrived(10)
@@ -421,7 +458,14 @@ for (const framing of ['known', 'unknown'] as const) {
       let runs = 0
       const site = await serve(t, version, { onFinish: () => void runs++ })
       const path = await make(site, { 'Upload-Length': '50' })
-      const answer = await ask(site, 'PATCH', path, { ...I8, ...PU, 'Upload-Offset': '0', 'Upload-Complete': complete }, pattern(100), framing)
+      const answer = await ask(
+        site,
+        'PATCH',
+        path,
+        { ...I8, ...PU, 'Upload-Offset': '0', 'Upload-Complete': complete },
+        pattern(100),
+        framing,
+      )
       assert.equal(answer.status, 400)
       assert.equal(answer.headers.get('upload-complete'), '?0')
       assert.equal(problemOf(answer)['type'], `${PROBLEMS}inconsistent-upload-length`)
@@ -481,7 +525,7 @@ overBoth('R71, R72 · content beyond the length of an upload that is complete is
   assert.deepEqual(snapshot(site.folder), before)
 })
 
-overBoth('R73, R74, R78 · while content comes 104 tells how far it is stored: never less than before, never more than there is', async (t, version) => {
+overBoth('R73, R74, R78 · while content comes 104 reports how far it is stored: never less than before, never more than there is', async (t, version) => {
   const told: Telling[] = []
   const site = await serve(t, version, { store: (files) => new TellingStore(files, told) })
   const source = pattern(4 * MiB)
@@ -509,7 +553,7 @@ overBoth('R73, R74, R78 · while content comes 104 tells how far it is stored: n
   assert.ok(contentOf(site, path).equals(source))
 })
 
-overBoth('R73, R78 · where every append is flushed, 104 tells of nothing that a power failure could take', async (t, version) => {
+overBoth('R73, R78 · where every append is flushed, 104 reports nothing that a power failure could take', async (t, version) => {
   const told: Telling[] = []
   const site = await serve(t, version, { files: { sync: 'append' }, store: (files) => new TellingStore(files, told) })
   const path = await make(site)
@@ -527,16 +571,22 @@ overBoth('R73, R78 · where every append is flushed, 104 tells of nothing that a
   assert.ok(offset > 0 && offset <= sent, String(offset))
   assert.equal(first.headers.has('location'), false)
   assert.equal(told[0]?.offset, offset)
-  for (const { offset, size, flushed } of told) assert.ok(offset <= size && offset <= flushed, `${offset} was told when ${flushed} of ${size} were flushed`)
+  for (const { offset, size, flushed } of told) {
+    assert.ok(offset <= size && offset <= flushed, `${offset} was told when ${flushed} of ${size} were flushed`)
+  }
   assert.ok((await offsetOf(site, path)) >= offset)
 })
 
-test('R73 · an offset that 104 told is there after the server was killed (HTTP/1.1)', async (t) => {
+test('R73 · an offset that 104 reported is there after the server was killed (HTTP/1.1)', async (t) => {
   const folder = temporaryFolder(t)
   const version = 'HTTP/1.1'
   const killed = await startProgram(t, ['--dir', folder])
-  const created = await begin({ port: killed.port, version }, { method: 'POST', path: '/files/', headers: { ...I8, 'Upload-Complete': '?0' } }, 'none')
-  const path = (await created.answer).headers.get('location') ?? assert.fail('no Location')
+  const created = await begin(
+    { port: killed.port, version },
+    { method: 'POST', path: '/files/', headers: { ...I8, 'Upload-Complete': '?0' } },
+    'none',
+  )
+  const path = locationOf(await created.answer)
   const headers = { ...I8, ...PU, 'Upload-Offset': '0', 'Upload-Complete': '?1' }
   const exchange = await begin({ port: killed.port, version }, { method: 'PATCH', path, headers }, 1024 * MiB)
   let last: Head | undefined
@@ -587,7 +637,13 @@ overBoth('R78 · an append that falls silent is told how much of it is stored', 
 })
 
 /** Every way in which an append can end that a test can bring about with one request. */
-const ENDS: readonly (readonly [status: number, complete: '?0' | '?1', name: string, options: SiteOptions, act: (site: Site, path: string) => Promise<Answer>])[] = [
+const ENDS: readonly (readonly [
+  status: number,
+  complete: '?0' | '?1',
+  name: string,
+  options: SiteOptions,
+  act: (site: Site, path: string) => Promise<Answer>,
+])[] = [
   [204, '?0', 'appended', {}, (site, path) => append(site, path, 5, false, 'world')],
   [200, '?1', 'complete', {}, (site, path) => append(site, path, 5, true, 'world')],
   [200, '?1', 'complete without content', {}, (site, path) => append(site, path, 5, true)],
@@ -596,15 +652,45 @@ const ENDS: readonly (readonly [status: number, complete: '?0' | '?1', name: str
   [400, '?0', 'two lengths', {}, (site, path) => append(site, path, 5, true, 'world', { 'Upload-Length': '11' })],
   [400, '?0', 'less than the server takes', { minAppendSize: 5 }, (site, path) => append(site, path, 5, false, 'worl')],
   [400, '?0', 'another digest', {}, (site, path) => append(site, path, 5, true, 'world', { 'Content-Digest': WRONG_DIGEST })],
-  [401, '?0', 'not allowed', { authorize: ({ kind }) => { if (kind === 'append') throw Object.assign(new Error('no'), { status: 401 }) } }, (site, path) => append(site, path, 5, true, 'world')],
+  [
+    401,
+    '?0',
+    'not allowed',
+    {
+      authorize: ({ kind }) => {
+        if (kind === 'append') throw Object.assign(new Error('no'), { status: 401 })
+      },
+    },
+    (site, path) => append(site, path, 5, true, 'world'),
+  ],
   [404, '?0', 'no such upload', {}, (site) => append(site, '/files/unknown', 5, true, 'world')],
   [409, '?0', 'another offset', {}, (site, path) => append(site, path, 4, true, 'world')],
   [413, '?0', 'more than one request may bring', { maxAppendSize: 5 }, (site, path) => append(site, path, 5, true, 'worlds')],
   [413, '?0', 'more than an upload may have', { maxSize: 10 }, (site, path) => append(site, path, 5, false, 'worlds')],
   [415, '?0', 'another media type', {}, (site, path) => append(site, path, 5, true, 'world', { 'Content-Type': 'text/plain' })],
-  [422, '?1', 'refused by the target', { onFinish: () => { throw Object.assign(new Error('no'), { status: 422 }) } }, (site, path) => append(site, path, 5, true, 'world')],
+  [
+    422,
+    '?1',
+    'refused by the target',
+    {
+      onFinish: () => {
+        throw Object.assign(new Error('no'), { status: 422 })
+      },
+    },
+    (site, path) => append(site, path, 5, true, 'world'),
+  ],
   [500, '?0', 'a target that fails', { onFinish: () => { throw new Error('no') } }, (site, path) => append(site, path, 5, true, 'world')],
-  [503, '?0', 'a target that asks for patience', { onFinish: () => { throw Object.assign(new Error('no'), { status: 503 }) } }, (site, path) => append(site, path, 5, true, 'world')],
+  [
+    503,
+    '?0',
+    'a target that asks for patience',
+    {
+      onFinish: () => {
+        throw Object.assign(new Error('no'), { status: 503 })
+      },
+    },
+    (site, path) => append(site, path, 5, true, 'world'),
+  ],
 ]
 
 for (const [status, complete, name, options, act] of ENDS) {
@@ -629,7 +715,14 @@ overBoth('R76 · an append without content leaves the upload where it is', async
   for (const content of ['', 'hello']) {
     const path = await make(site, {}, content)
     for (const framing of ['known', 'unknown'] as const) {
-      const answer = await ask(site, 'PATCH', path, { ...I8, ...PU, 'Upload-Offset': String(content.length), 'Upload-Complete': '?0' }, '', framing)
+      const answer = await ask(
+        site,
+        'PATCH',
+        path,
+        { ...I8, ...PU, 'Upload-Offset': String(content.length), 'Upload-Complete': '?0' },
+        '',
+        framing,
+      )
       assert.equal(answer.status, 204)
       assert.equal(answer.headers.get('upload-offset'), String(content.length))
       assert.equal(answer.headers.get('upload-complete'), '?0')
@@ -649,7 +742,10 @@ test('R77 · of content in chunks of odd sizes, with extensions and trailers, th
     const size = n % 2 === 0 ? chunk.length.toString(16).padStart(4, '0') : chunk.length.toString(16).toUpperCase()
     parts.push(Buffer.from(`${size}${extensions[n % extensions.length]}\r\n`), chunk, Buffer.from('\r\n'))
   }
-  const headers = ['Upload-Draft-Interop-Version: 8', 'Content-Type: application/partial-upload', 'Upload-Offset: 0', 'Upload-Complete: ?1', 'Transfer-Encoding: chunked']
+  const headers = [
+    'Upload-Draft-Interop-Version: 8', 'Content-Type: application/partial-upload', 'Upload-Offset: 0', 'Upload-Complete: ?1',
+    'Transfer-Encoding: chunked',
+  ]
   const client = await WireClient.connect(site.port)
   await client.send(withBody(request(`PATCH ${path}`, headers), Buffer.concat([...parts, Buffer.from('0\r\nUpload-Offset: 7\r\n\r\n')])))
   let answer = await client.response()
@@ -717,8 +813,8 @@ class TellingStore extends StoreBehind {
   override append(upload: Upload, body: Readable, options: AppendOptions): Promise<number> {
     const path = join(this.files.directory, upload.id)
     const onProgress = (offset: number): void => {
-      const { Longhaul } = JSON.parse(readFileSync(`${path}.info`, 'utf8')) as { Longhaul: { flushed?: { offset: number } } }
-      this.#told.push({ offset, size: statSync(path).size, flushed: Longhaul.flushed?.offset ?? 0 })
+      const { Longhaul } = JSON.parse(readFileSync(`${path}.info`, 'utf8')) as { Longhaul: { mark?: { offset: number } } }
+      this.#told.push({ offset, size: statSync(path).size, flushed: Longhaul.mark?.offset ?? 0 })
       options.onProgress?.(offset)
     }
     return super.append(upload, body, { ...options, onProgress })
@@ -730,7 +826,11 @@ class TellingStore extends StoreBehind {
 }
 
 /** Takes all interim responses to a request, and looks at the file whenever one of them comes. */
-async function sizesAtArrival(site: Site, path: string, exchange: Exchange): Promise<readonly { readonly offset: number; readonly size: number }[]> {
+async function sizesAtArrival(
+  site: Site,
+  path: string,
+  exchange: Exchange,
+): Promise<readonly { readonly offset: number; readonly size: number }[]> {
   const sizes: { offset: number; size: number }[] = []
   for (;;) {
     const interim = await exchange.interim().catch(() => undefined) // there are no more

@@ -9,6 +9,7 @@
 
 import assert from 'node:assert/strict'
 import { parseDictionary } from '../../lib/rufh/structured-fields.ts'
+import { addressOf } from '../support/address-of.ts'
 import * as bare from './support.ts'
 import { I8, type Answer, type Call, type Exchange, type Head, type Site } from './support.ts'
 
@@ -63,12 +64,6 @@ export async function begin(site: Site, call: Call, length: number | 'unknown' |
 /** Creates an upload that is to go on; returns its path. */
 export async function make(site: Site, headers: Call['headers'] = {}, content = ''): Promise<string> {
   return addressOf(await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?0', ...headers }, content))
-}
-
-/** Where an upload is that was created just now. */
-export function addressOf(created: Answer): string {
-  assert.equal(created.status, 201)
-  return created.headers.get('location') ?? assert.fail('no Location')
 }
 
 /** Asks where an upload stands, and compares. `length`: `undefined` if it is not known. */

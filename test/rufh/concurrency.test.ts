@@ -5,16 +5,38 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { LockFiles } from '../../lib/lock-files.ts'
+import { LockFiles } from '../../lib/lock-files/lock-files.ts'
+import { locationOf } from '../support/address-of.ts'
+import { Gate } from '../support/gate.ts'
+import { pattern } from '../support/pattern.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { contentOf, stored } from '../support/stored-content.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { Gate } from '../tus/steps.ts'
-import { contentOf, pattern, snapshot, stored, WatchedStore } from '../tus/support.ts'
-import { append, ask, begin, head, I8, make, offsetOf, overBoth, serve, type Answer, type Exchange, type Site, type Version } from './support.ts'
-import { appendLarge, assertPlain, beginAppend, problemOf, serveWatched } from './watched.ts'
+import { watched, WatchedStore } from '../support/watched-store.ts'
+import {
+  append,
+  ask,
+  begin,
+  head,
+  I8,
+  make,
+  offsetOf,
+  overBoth,
+  serve,
+  type Answer,
+  type Exchange,
+  type Site,
+  type Version,
+} from './support.ts'
+import { appendLarge, assertPlain, beginAppend, problemOf } from './watched.ts'
 
 const ROUNDS = 50
 
-for (const [name, headers, content] of [['fresh', {}, ''], ['partial', { 'Upload-Length': '10' }, 'hello'], ['whole, but not complete', {}, 'hello']] as const) {
+for (const [name, headers, content] of [
+  ['fresh', {}, ''],
+  ['partial', { 'Upload-Length': '10' }, 'hello'],
+  ['whole, but not complete', {}, 'hello'],
+] as const) {
   overBoth(`R79 · an upload that is ${name} is cancelled: its data are removed, and it is unknown from then on`, async (t, version) => {
     const site = await serve(t, version)
     const path = await make(site, headers, content)
@@ -38,7 +60,7 @@ overBoth('R79 · cancelling takes one upload and leaves the others', async (t, v
 
 for (const holder of ['append', 'creation'] as const) {
   overBoth(`R80 · cancelling ends the ${holder} that has stalled, and nothing is left of the upload, whatever that still sends`, async (t, version) => {
-    const site = await serveWatched(t, version)
+    const site = await serve(t, version, { store: watched })
     const { path, exchange } = await hold(site, holder, pattern(1000), 2000)
     assert.equal((await ask(site, 'DELETE', path, I8)).status, 204)
     assert.equal((await exchange.answer).status, 409)
@@ -51,7 +73,7 @@ for (const holder of ['append', 'creation'] as const) {
   })
 
   overBoth(`R80 · cancelling ends the ${holder} that goes on sending, and nothing is left of the upload`, async (t, version) => {
-    const site = await serveWatched(t, version)
+    const site = await serve(t, version, { store: watched })
     const piece = pattern(64 * 1024)
     const { path, exchange } = await hold(site, holder, piece, 'unknown')
     let over = false
@@ -74,9 +96,9 @@ for (const holder of ['append', 'creation'] as const) {
   })
 }
 
-overBoth('R80 · an upload is removed when the append that was under way has stored what it had, and not before', async (t, version) => {
+overBoth('R80 · an upload is removed when the append that was in progress has stored what it had, and not before', async (t, version) => {
   const offsets: number[] = []
-  const site = await serveWatched(t, version, { onTerminate: ({ offset }) => void offsets.push(offset) })
+  const site = await serve(t, version, { onTerminate: ({ offset }) => void offsets.push(offset), store: watched })
   const { path, exchange } = await hold(site, 'append', pattern(300_000), 400_000)
   assert.equal((await ask(site, 'DELETE', path, I8)).status, 204)
   assert.deepEqual(offsets, [300_000])
@@ -88,7 +110,16 @@ overBoth('R81 · an address that is almost that of an upload is unknown, not som
   const path = await make(site, {}, 'hello')
   const before = snapshot(site.folder)
   const id = path.slice('/files/'.length)
-  const others = [`${path}/`, `/files//${id}`, `//files/${id}`, `/FILES/${id}`, `/files/%${id.charCodeAt(0).toString(16)}${id.slice(1)}`, `/files/./${id}`, `/files/../files/${id}`, `${path}.info`]
+  const others = [
+    `${path}/`,
+    `/files//${id}`,
+    `//files/${id}`,
+    `/FILES/${id}`,
+    `/files/%${id.charCodeAt(0).toString(16)}${id.slice(1)}`,
+    `/files/./${id}`,
+    `/files/../files/${id}`,
+    `${path}.info`,
+  ]
   for (const other of others) assert.equal((await ask(site, 'DELETE', other, I8)).status, 404, other)
   assert.deepEqual(snapshot(site.folder), before)
   assert.equal((await ask(site, 'DELETE', `${path}?a=b`, I8)).status, 204, 'a query names nothing else')
@@ -146,7 +177,7 @@ overBoth('R83 · of two last appends with content at once at most one completes 
   assert.ok(successes > 0)
 })
 
-overBoth('R83 · of two large appends at once what is stored is a beginning of one of them, and HEAD tells its size', async (t, version) => {
+overBoth('R83 · of two large appends at once what is stored is a beginning of one of them, and HEAD reports its size', async (t, version) => {
   const site = await serve(t, version)
   const size = 4 * 1024 * 1024
   for (let round = 0; round < 5; round++) {
@@ -173,7 +204,10 @@ for (const size of [4000, 300_000]) {
     for (let round = 0; round < ROUNDS; round++) {
       const path = await make(site)
       const requests = [() => appendLarge(site, path, 0, round % 4 > 1, content), () => ask(site, 'DELETE', path, I8)]
-      const [first, second] = await Promise.all((round % 2 === 0 ? requests : requests.toReversed()).map((send) => send())) as [Answer, Answer]
+      const [first, second] = (await Promise.all((round % 2 === 0 ? requests : requests.toReversed()).map((send) => send()))) as [
+        Answer,
+        Answer,
+      ]
       const [appended, cancelled] = round % 2 === 0 ? [first, second] : [second, first]
       assert.equal(cancelled.status, 204)
       assert.ok([200, 204, 404, 409].includes(appended.status), String(appended.status))
@@ -197,9 +231,9 @@ overBoth('R83 · of ten cancellations at once one removes the upload', async (t,
 for (const holder of ['append', 'creation'] as const) {
   const row = holder === 'append' ? 'R84' : 'R87'
 
-  overBoth(`${row} · the offset that HEAD tells while the ${holder} is open is not outdated by what that sends later`, async (t, version) => {
+  overBoth(`${row} · the offset that HEAD reports while the ${holder} is open is not outdated by what that sends later`, async (t, version) => {
     let runs = 0
-    const site = await serveWatched(t, version, { onFinish: () => void runs++ })
+    const site = await serve(t, version, { onFinish: () => void runs++, store: watched })
     const source = pattern(300_000)
     const { path, exchange } = await hold(site, holder, source.subarray(0, 100_000), source.length)
 
@@ -247,12 +281,12 @@ for (const holder of ['append', 'creation'] as const) {
   })
 }
 
-overBoth('R84 · the offset that HEAD tells in one process is not outdated by the append that is open in another one', async (t, version) => {
+overBoth('R84 · the offset that HEAD reports in one process is not outdated by the append that is open in another one', async (t, version) => {
   const folder = temporaryFolder(t)
   const [one, other] = await Promise.all([0, 1].map(async () => {
     const locker = await LockFiles.open(join(folder, '.locks'))
     t.after(() => locker.close())
-    return serveWatched(t, version, { folder, files: { shared: true }, locker })
+    return serve(t, version, { folder, files: { shared: true }, locker, store: watched })
   })) as [WatchedSite, WatchedSite]
   const source = pattern(3000)
   const { path, exchange } = await hold(one, 'append', source.subarray(0, 1000), source.length)
@@ -268,7 +302,7 @@ overBoth('R84 · the offset that HEAD tells in one process is not outdated by th
   assert.equal((await head(one, path)).headers.get('upload-complete'), '?1')
 })
 
-overBoth('R85 · an append at the offset that HEAD has just told is always accepted, 200 times under load', async (t, version) => {
+overBoth('R85 · an append at the offset that HEAD has just reported is always accepted, 200 times under load', async (t, version) => {
   const site = await serve(t, version)
   const rounds = async (lane: number): Promise<void> => {
     const source = pattern(ROUNDS * 50_100, lane + 1)
@@ -305,7 +339,7 @@ for (const holder of ['append', 'creation'] as const) {
     ['PATCH at another offset', (site: Site, path: string) => append(site, path, 0, false, 'world'), 409, ''],
   ] as const) {
     overBoth(`${row} · ${method} is answered while the ${holder} is open, which is ended and told what is stored of it`, async (t, version) => {
-      const site = await serveWatched(t, version)
+      const site = await serve(t, version, { store: watched })
       const { path, exchange } = await hold(site, holder, pattern(1000), 2000)
       const answer = await send(site, path)
       assert.equal(answer.status, status)
@@ -330,7 +364,7 @@ for (const holder of ['append', 'creation'] as const) {
 
 overBoth('R86, R87 · requests that were ended are closed by the server, even if their clients say nothing any more', async (t, version) => {
   await Promise.all((['append', 'creation'] as const).flatMap((holder) => ['HEAD', 'PATCH', 'DELETE'].map(async (method) => {
-    const site = await serveWatched(t, version)
+    const site = await serve(t, version, { store: watched })
     const { path, exchange } = await hold(site, holder, pattern(1000), 2000)
     const answer = method === 'PATCH' ? await append(site, path, 1000, false, 'world') : await ask(site, method, path, I8)
     assert.equal(answer.status, 204)
@@ -341,7 +375,7 @@ overBoth('R86, R87 · requests that were ended are closed by the server, even if
 })
 
 overBoth('R86 · of appends that take over from each other each stores what it brought, in order', async (t, version) => {
-  const site = await serveWatched(t, version)
+  const site = await serve(t, version, { store: watched })
   const source = pattern(20_000)
   const path = await make(site)
   const exchanges: Exchange[] = []
@@ -361,7 +395,7 @@ overBoth('R86 · of appends that take over from each other each stores what it b
   assert.ok(contentOf(site, path).equals(source))
 })
 
-type WatchedSite = Awaited<ReturnType<typeof serveWatched>>
+type WatchedSite = Site<WatchedStore>
 
 /** Begins a request that brings `content` of `length` bytes, waits until all that was sent has arrived, and leaves it at that. */
 async function hold(
@@ -374,7 +408,7 @@ async function hold(
     return { path, exchange }
   }
   const exchange = await begin(site, { method: 'POST', path: '/files/', headers: { ...I8, 'Upload-Complete': '?1' } }, length)
-  const path = (await exchange.interim()).headers.get('location') ?? assert.fail('no Location')
+  const path = locationOf(await exchange.interim())
   await exchange.write(content)
   await site.store.arrived(content.length)
   return { path, exchange }
@@ -391,10 +425,8 @@ class GatedStore extends WatchedStore {
   }
 }
 
-async function serveGated(t: TestContext, version: Version): Promise<Site & { readonly store: GatedStore }> {
-  let store: GatedStore | undefined
-  const site = await serve(t, version, { store: (files) => (store = new GatedStore(files)) })
-  return { ...site, store: store ?? assert.fail('no store') }
+function serveGated(t: TestContext, version: Version): Promise<Site<GatedStore>> {
+  return serve(t, version, { store: (files) => new GatedStore(files) })
 }
 
 /** Of appends of `size` times one letter at most one succeeded, and what is stored is of one of them. Returns how many did. */

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import type { IncomingHttpHeaders } from 'node:http'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { describe, parseFilename } from '../../lib/rufh/description.ts'
+import { metadataOf, parseFilename } from '../../lib/rufh/description.ts'
 import type { UploadRequest } from '../../lib/upload/hooks.ts'
 
 const KiB = 1024
@@ -88,7 +88,28 @@ test('whatever the name, the form of it that need not be ASCII is read as it was
 })
 
 test('whatever the text, it names a file or none, the same each time', () => {
-  const pieces = fc.constantFrom('attachment', ';', '; ', 'filename', 'filename*', '=', '"', '\\', "UTF-8''", '%41', '%', '%FF', ' ', '\t', 'a', ',', '\u0000', '\r\n', '\u732b', '\ud800')
+  const pieces = fc.constantFrom(
+    'attachment',
+    ';',
+    '; ',
+    'filename',
+    'filename*',
+    '=',
+    '"',
+    '\\',
+    "UTF-8''",
+    '%41',
+    '%',
+    '%FF',
+    ' ',
+    '\t',
+    'a',
+    ',',
+    '\u0000',
+    '\r\n',
+    '\u732b',
+    '\ud800',
+  )
   fc.assert(
     fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.array(pieces, { maxLength: 30 }).map((each) => each.join(''))), (text) => {
       const name = parseFilename(text)
@@ -143,13 +164,27 @@ for (const [what, name] of [['characters', 'x'.repeat(16 * MiB)], ['escapes', '"
 }
 
 test('a description has what the fields say, as they say it', () => {
-  const headers = { 'content-type': 'Image/PNG; q=1', 'content-encoding': 'gzip', 'content-disposition': "attachment; filename*=UTF-8''%E7%8C%AB" }
-  assert.deepEqual(describe(requestWith(headers)), new Map([['filename', '\u732b'], ['filetype', 'Image/PNG; q=1'], ['contentEncoding', 'gzip']]))
+  const headers = {
+    'content-type': 'Image/PNG; q=1',
+    'content-encoding': 'gzip',
+    'content-disposition': "attachment; filename*=UTF-8''%E7%8C%AB",
+  }
+  assert.deepEqual(
+    metadataOf(requestWith(headers)),
+    new Map([
+      ['filename', '\u732b'],
+      ['filetype', 'Image/PNG; q=1'],
+      ['contentEncoding', 'gzip'],
+    ]),
+  )
 })
 
 test('a description has no entry for a field that is not there, or says nothing that it is about', () => {
-  assert.deepEqual(describe(requestWith({})), new Map())
-  assert.deepEqual(describe(requestWith({ 'content-disposition': 'attachment', 'content-type': 'text/plain' })), new Map([['filetype', 'text/plain']]))
+  assert.deepEqual(metadataOf(requestWith({})), new Map())
+  assert.deepEqual(
+    metadataOf(requestWith({ 'content-disposition': 'attachment', 'content-type': 'text/plain' })),
+    new Map([['filetype', 'text/plain']]),
+  )
 })
 
 test('whatever the fields, the description of them has no other keys, and text for each', () => {
@@ -157,7 +192,7 @@ test('whatever the fields, the description of them has no other keys, and text f
   fc.assert(
     fc.property(value, value, value, (type, encoding, disposition) => {
       const fields = Object.entries({ 'content-type': type, 'content-encoding': encoding, 'content-disposition': disposition })
-      for (const [key, text] of describe(requestWith(Object.fromEntries(fields.filter(([, each]) => each !== undefined))))) {
+      for (const [key, text] of metadataOf(requestWith(Object.fromEntries(fields.filter(([, each]) => each !== undefined))))) {
         assert.ok(['filename', 'filetype', 'contentEncoding'].includes(key) && typeof text === 'string')
       }
     }),

@@ -7,11 +7,29 @@ import { createHash } from 'node:crypto'
 import { test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { formatDigest, parseDigest, parseWantedDigest } from '../../lib/rufh/digests.ts'
-import type { Upload } from '../../lib/upload/types.ts'
-import { contentOf, pattern, snapshot } from '../tus/support.ts'
+import type { Upload, UploadStore } from '../../lib/upload/types.ts'
+import { locationOf } from '../support/address-of.ts'
 import { filesIn } from '../support/files.ts'
+import { pattern } from '../support/pattern.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { contentOf } from '../support/stored-content.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { append, ask, begin, head, I8, make, offsetOf, overBoth, PU, serve, type Answer, type Site, type SiteOptions, type Version } from './support.ts'
+import {
+  append,
+  ask,
+  begin,
+  head,
+  I8,
+  make,
+  offsetOf,
+  overBoth,
+  PU,
+  serve,
+  type Answer,
+  type Site,
+  type SiteOptions,
+  type Version,
+} from './support.ts'
 
 const KEYS = { sha256: 'sha-256', sha512: 'sha-512' } as const
 type Algorithm = keyof typeof KEYS
@@ -35,8 +53,10 @@ for (const text of [undefined, '', '   ', 'md5=:AAAA:', `sha=:${DIGEST}:`, 'unix
 }
 
 const malformed = [
-  'sha-256', 'sha-256=', 'sha-256=::', 'sha-256=:AAAA:', `sha-256=${DIGEST}`, `sha-256="${DIGEST}"`, `sha-256=:${DIGEST.slice(0, -2)}:`, `sha-512=:${DIGEST}:`,
-  'sha-256=1', 'sha-256=?1', 'sha-256=(:AAAA:)', `SHA-256=:${DIGEST}:`, `sha-256=:${DIGEST}`, `sha-256=:${DIGEST}:,`, `sha-256=:${DIGEST}: sha-512`, ',', '=', ';',
+  'sha-256', 'sha-256=', 'sha-256=::', 'sha-256=:AAAA:', `sha-256=${DIGEST}`, `sha-256="${DIGEST}"`, `sha-256=:${DIGEST.slice(0, -2)}:`,
+  `sha-512=:${DIGEST}:`,
+  'sha-256=1', 'sha-256=?1', 'sha-256=(:AAAA:)', `SHA-256=:${DIGEST}:`, `sha-256=:${DIGEST}`, `sha-256=:${DIGEST}:,`,
+  `sha-256=:${DIGEST}: sha-512`, ',', '=', ';',
   `sha-256=:${DIGEST}:, sha-512=1`, `sha-256=:${DIGEST}:, sha-256=1`, `sha-256=:${DIGEST.replace(/.$/, '*')}:`, 'a=1, a b',
 ]
 
@@ -73,7 +93,25 @@ test('of a digest that comes twice the last one counts', () => {
 })
 
 test('whatever the text, it holds no digest, a malformed one, or one of the right length', () => {
-  const pieces = fc.constantFrom('sha-256', 'sha-512', '=', ':', DIGEST, base64Of('a', 'sha512'), ', ', ';', '1', '?1', '(', ')', 'md5', ' ', '"', '=:', ':=')
+  const pieces = fc.constantFrom(
+    'sha-256',
+    'sha-512',
+    '=',
+    ':',
+    DIGEST,
+    base64Of('a', 'sha512'),
+    ', ',
+    ';',
+    '1',
+    '?1',
+    '(',
+    ')',
+    'md5',
+    ' ',
+    '"',
+    '=:',
+    ':=',
+  )
   fc.assert(
     fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.array(pieces, { maxLength: 16 }).map((each) => each.join(''))), (text) => {
       const read = parseDigest(text)
@@ -116,7 +154,9 @@ test('whatever is wanted, it is the known algorithm that is liked best, the stro
   const preference = fc.option(fc.integer({ min: -1, max: 12 }), { nil: undefined })
   fc.assert(
     fc.property(preference, preference, preference, fc.boolean(), (sha256, sha512, md5, backwards) => {
-      const members = Object.entries({ 'sha-256': sha256, 'sha-512': sha512, md5 }).filter(([, value]) => value !== undefined).map(([key, value]) => `${key}=${value}`)
+      const members = Object.entries({ 'sha-256': sha256, 'sha-512': sha512, md5 })
+        .filter(([, value]) => value !== undefined)
+        .map(([key, value]) => `${key}=${value}`)
       const rank = (value: number | undefined): number => (value !== undefined && value >= 1 && value <= 10 ? value : 0)
       const expected = rank(sha256) === 0 && rank(sha512) === 0 ? undefined : rank(sha256) > rank(sha512) ? 'sha256' : 'sha512'
       assert.equal(parseWantedDigest((backwards ? members.reverse() : members).join(', ')), expected)
@@ -125,7 +165,11 @@ test('whatever is wanted, it is the known algorithm that is liked best, the stro
 })
 
 test('whatever the text, it wants a known algorithm or none', () => {
-  fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => assert.ok([undefined, ...ALGORITHMS].includes(parseWantedDigest(text) as Algorithm | undefined))))
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), (text) =>
+      assert.ok([undefined, ...ALGORITHMS].includes(parseWantedDigest(text) as Algorithm | undefined)),
+    ),
+  )
 })
 
 test('an algorithm that is not known is not written', () => assert.equal(formatDigest('md5', 'AAAA'), ''))
@@ -145,15 +189,26 @@ interface Run {
 }
 
 /** Uploads `CONTENT` in that many requests; the server is another one for each of them. */
-async function upload(t: TestContext, version: Version, requests: 1 | 3, headers: Readonly<Record<string, string>>, last: Readonly<Record<string, string>> = {}, options: SiteOptions = {}): Promise<Run> {
+async function upload(
+  t: TestContext,
+  version: Version,
+  requests: 1 | 3,
+  headers: Readonly<Record<string, string>>,
+  last: Readonly<Record<string, string>> = {},
+  options: SiteOptions = {},
+): Promise<Run> {
   const folder = temporaryFolder(t)
   const finished: Upload[] = []
   const restarted = (): Promise<Site> => serve(t, version, { onFinish: (upload) => void finished.push(upload), ...options, folder })
   const description = { 'Content-Type': 'image/png', ...headers }
   if (requests === 1) {
     const site = await restarted()
-    const exchange = await begin(site, { method: 'POST', path: '/files/', headers: { ...I8, 'Upload-Complete': '?1', ...description, ...last } }, CONTENT.length)
-    const path = (await exchange.interim()).headers.get('location') ?? assert.fail('no Location')
+    const exchange = await begin(
+      site,
+      { method: 'POST', path: '/files/', headers: { ...I8, 'Upload-Complete': '?1', ...description, ...last } },
+      CONTENT.length,
+    )
+    const path = locationOf(await exchange.interim())
     await exchange.write(CONTENT)
     exchange.end()
     return { site, upload: path, answer: await exchange.answer, finished }
@@ -161,7 +216,7 @@ async function upload(t: TestContext, version: Version, requests: 1 | 3, headers
   const first = await restarted()
   const created = await ask(first, 'POST', '/files/', { ...I8, 'Upload-Complete': '?0', ...description }, CONTENT.subarray(0, 1000))
   assert.deepEqual([created.status, created.headers.get('upload-offset'), created.headers.get('upload-complete')], [201, '1000', '?0'])
-  const path = created.headers.get('location') ?? assert.fail('no Location')
+  const path = locationOf(created)
   assert.equal((await append(await restarted(), path, 1000, false, CONTENT.subarray(1000, 2000))).status, 204)
   assert.equal(finished.length, 0)
   const site = await restarted()
@@ -186,7 +241,13 @@ for (const requests of [1, 3] as const) {
       const stored = contentOf(site, path)
       const restarted = await serve(t, version, { folder: site.folder, onFinish: () => assert.fail('it was processed') })
       for (const each of [site, restarted]) {
-        for (const [offset, complete, content] of [[3000, true, ''], [3000, true, 'more'], [3000, false, ''], [3000, false, 'more'], [0, true, OTHER]] as const) {
+        for (const [offset, complete, content] of [
+          [3000, true, ''],
+          [3000, true, 'more'],
+          [3000, false, ''],
+          [3000, false, 'more'],
+          [0, true, OTHER],
+        ] as const) {
           const { status, headers } = await append(each, path, offset, complete, content)
           assert.deepEqual([status, headers.get('upload-complete')], [400, '?1'])
         }
@@ -200,13 +261,24 @@ for (const requests of [1, 3] as const) {
     })
   }
 
-  for (const [wish, algorithm] of [['sha-256=10', 'sha256'], ['sha-512=10, sha-256=1', 'sha512'], ['md5=10, sha-256=1', 'sha256']] as const) {
+  for (const [wish, algorithm] of [
+    ['sha-256=10', 'sha256'],
+    ['sha-512=10, sha-256=1', 'sha512'],
+    ['md5=10, sha-256=1', 'sha256'],
+  ] as const) {
     overBoth(`R89 · the answer to an upload ${how} has the digest that was wanted when it was created (${wish})`, async (t, version) => {
       const { site, upload: path, answer, finished } = await upload(t, version, requests, { 'Want-Repr-Digest': wish })
-      assert.deepEqual([answer.status, answer.headers.get('upload-complete'), answer.headers.get('repr-digest')], [200, '?1', digest(CONTENT, algorithm)])
+      assert.deepEqual(
+        [answer.status, answer.headers.get('upload-complete'), answer.headers.get('repr-digest')],
+        [200, '?1', digest(CONTENT, algorithm)],
+      )
       assert.equal(finished.length, 1)
       const again = await append(site, path, 3000, true)
-      assert.deepEqual([again.status, again.headers.get('repr-digest')], [200, digest(CONTENT, algorithm)], 'a client that lost the answer has it again')
+      assert.deepEqual(
+        [again.status, again.headers.get('repr-digest')],
+        [200, digest(CONTENT, algorithm)],
+        'a client that lost the answer has it again',
+      )
     })
   }
 
@@ -216,7 +288,13 @@ for (const requests of [1, 3] as const) {
   })
 
   overBoth(`R89 · the answer to an upload ${how} has no digest that nobody asked for`, async (t, version) => {
-    for (const headers of [{}, { 'Want-Repr-Digest': 'sha-256=0' }, { 'Want-Repr-Digest': 'md5=10' }, { 'Want-Repr-Digest': 'sha-256=' }, { 'Repr-Digest': 'md5=:AAAA:' }]) {
+    for (const headers of [
+      {},
+      { 'Want-Repr-Digest': 'sha-256=0' },
+      { 'Want-Repr-Digest': 'md5=10' },
+      { 'Want-Repr-Digest': 'sha-256=' },
+      { 'Repr-Digest': 'md5=:AAAA:' },
+    ]) {
       const { answer } = await upload(t, version, requests, headers)
       assert.deepEqual([answer.status, answer.headers.get('upload-complete'), answer.headers.has('repr-digest')], [200, '?1', false])
     }
@@ -225,8 +303,18 @@ for (const requests of [1, 3] as const) {
   overBoth(`R89 · an answer of onFinish to an upload ${how} has the digest too, and may give another one`, async (t, version) => {
     const onFinish = () => ({ status: 201, headers: { Location: '/pictures/1' }, body: 'Thank you' })
     const { answer } = await upload(t, version, requests, { 'Want-Repr-Digest': 'sha-256=10' }, {}, { onFinish })
-    assert.deepEqual([answer.status, answer.headers.get('location'), answer.headers.get('repr-digest'), answer.body], [201, '/pictures/1', digest(CONTENT), 'Thank you\n'])
-    const changed = await upload(t, version, requests, { 'Want-Repr-Digest': 'sha-256=10' }, {}, { onFinish: () => ({ headers: { 'Repr-Digest': digest('a picture') } }) })
+    assert.deepEqual(
+      [answer.status, answer.headers.get('location'), answer.headers.get('repr-digest'), answer.body],
+      [201, '/pictures/1', digest(CONTENT), 'Thank you\n'],
+    )
+    const changed = await upload(
+      t,
+      version,
+      requests,
+      { 'Want-Repr-Digest': 'sha-256=10' },
+      {},
+      { onFinish: () => ({ headers: { 'Repr-Digest': digest('a picture') } }) },
+    )
     assert.deepEqual([changed.answer.status, changed.answer.headers.get('repr-digest')], [200, digest('a picture')])
   })
 }
@@ -247,7 +335,7 @@ overBoth('R88 · an upload that fails in one request leaves nothing behind if it
   assert.deepEqual(filesIn(site.folder), [])
 })
 
-overBoth('R88 · a Repr-Digest that is none of its algorithm makes nothing', async (t, version) => {
+overBoth('R88 · a Repr-Digest that is not a digest of its algorithm creates nothing', async (t, version) => {
   const site = await serve(t, version)
   for (const text of ['sha-256=1', 'sha-256=:AAAA:', `sha-256=${DIGEST}`, `sha-512=:${DIGEST}:`]) {
     const answer = await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?0', 'Repr-Digest': text }, 'hello')
@@ -261,7 +349,15 @@ overBoth('R88 · a Repr-Digest that is none of its algorithm makes nothing', asy
 // Content digests
 
 /** Sends an append with a digest of its content, framed in either way. */
-function appendDigest(site: Site, path: string, offset: number, complete: boolean, content: string, field: string, length: 'known' | 'unknown' = 'known'): Promise<Answer> {
+function appendDigest(
+  site: Site,
+  path: string,
+  offset: number,
+  complete: boolean,
+  content: string,
+  field: string,
+  length: 'known' | 'unknown' = 'known',
+): Promise<Answer> {
   const headers = { ...I8, ...PU, 'Upload-Offset': String(offset), 'Upload-Complete': complete ? '?1' : '?0', 'Content-Digest': field }
   return ask(site, 'PATCH', path, headers, content, length)
 }
@@ -283,11 +379,17 @@ for (const [what, field] of mismatches) {
       const before = snapshot(site.folder)
       for (const complete of [false, true]) {
         const answer = await appendDigest(site, path, 5, complete, 'world', field, length)
-        assert.deepEqual([answer.status, answer.headers.get('upload-complete'), answer.headers.get('content-type')], [400, '?0', 'text/plain; charset=utf-8'])
+        assert.deepEqual(
+          [answer.status, answer.headers.get('upload-complete'), answer.headers.get('content-type')],
+          [400, '?0', 'text/plain; charset=utf-8'],
+        )
         await site.settled()
         assert.deepEqual([...snapshot(site.folder).keys()], [...before.keys()])
         const { status, headers } = await head(site, path)
-        assert.deepEqual([status, headers.get('upload-offset'), headers.get('upload-complete'), headers.has('upload-length')], [204, '5', '?0', false])
+        assert.deepEqual(
+          [status, headers.get('upload-offset'), headers.get('upload-complete'), headers.has('upload-length')],
+          [204, '5', '?0', false],
+        )
       }
       assert.equal((await append(site, path, 5, true, 'WORLD')).status, 200)
       assert.equal(contentOf(site, path).toString(), 'helloWORLD')
@@ -311,7 +413,10 @@ for (const [what, field] of matches) {
       const appended = await appendDigest(site, path, 5, false, 'world', field, length)
       assert.deepEqual([appended.status, appended.headers.get('upload-offset')], [204, '10'])
       const completed = await appendDigest(site, path, 10, true, 'world', field, length)
-      assert.deepEqual([completed.status, completed.headers.get('upload-offset'), completed.headers.get('upload-complete')], [200, '15', '?1'])
+      assert.deepEqual(
+        [completed.status, completed.headers.get('upload-offset'), completed.headers.get('upload-complete')],
+        [200, '15', '?1'],
+      )
       assert.equal(contentOf(site, path).toString(), 'helloworldworld')
     })
   }
@@ -319,7 +424,7 @@ for (const [what, field] of matches) {
 
 for (const complete of [false, true]) {
   const end = complete ? '?1' : '?0'
-  overBoth(`R90 · a creation (${end}) whose content has another digest makes nothing that its client was not told of`, async (t, version) => {
+  overBoth(`R90 · a creation (${end}) whose content has another digest leaves nothing if its client got no address`, async (t, version) => {
     const site = await serve(t, version, { onFinish: () => assert.fail('it was processed') })
     for (const field of [digest('other'), 'sha-256=:AAAA:']) {
       const answer = await ask(site, 'POST', '/files/', { 'Upload-Complete': end, 'Content-Digest': field }, 'hello')
@@ -329,11 +434,15 @@ for (const complete of [false, true]) {
     assert.deepEqual(filesIn(site.folder), [])
   })
 
-  overBoth(`R90 · a creation (${end}) whose content has another digest can be gone on with if its client was told the address`, async (t, version) => {
+  overBoth(`R90 · a creation (${end}) whose content has another digest can be resumed if its client got the address`, async (t, version) => {
     const finished: Upload[] = []
     const site = await serve(t, version, { onFinish: (upload) => void finished.push(upload) })
-    const creation = await begin(site, { method: 'POST', path: '/files/', headers: { ...I8, 'Upload-Complete': end, 'Content-Digest': digest('other') } }, 5)
-    const path = (await creation.interim()).headers.get('location') ?? assert.fail('no Location')
+    const creation = await begin(
+      site,
+      { method: 'POST', path: '/files/', headers: { ...I8, 'Upload-Complete': end, 'Content-Digest': digest('other') } },
+      5,
+    )
+    const path = locationOf(await creation.interim())
     await creation.write('hello')
     creation.end()
     const { status, headers } = await creation.answer
@@ -347,7 +456,10 @@ for (const complete of [false, true]) {
   overBoth(`R90 · a creation (${end}) whose content has its digest is stored`, async (t, version) => {
     const site = await serve(t, version)
     const answer = await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': end, 'Content-Digest': digest('hello') }, 'hello')
-    assert.deepEqual([answer.status, answer.headers.get('upload-offset'), answer.headers.get('upload-complete')], [complete ? 200 : 201, '5', end])
+    assert.deepEqual(
+      [answer.status, answer.headers.get('upload-offset'), answer.headers.get('upload-complete')],
+      [complete ? 200 : 201, '5', end],
+    )
   })
 }
 
@@ -377,11 +489,21 @@ overBoth('R90 · an empty append with a digest of something else does not comple
 overBoth('R90 · an empty append with a digest of something else does not complete an upload of tus that had no length either', async (t, version) => {
   const site = await serve(t, version, { onFinish: () => assert.fail('it was processed') })
   const V = { 'Tus-Resumable': '1.0.0' }
-  const created = await ask(site, 'POST', '/files/', { ...V, 'Upload-Defer-Length': '1', 'Content-Type': 'application/offset+octet-stream' }, 'hello')
-  const path = created.headers.get('location') ?? assert.fail('no Location')
+  const created = await ask(
+    site,
+    'POST',
+    '/files/',
+    { ...V, 'Upload-Defer-Length': '1', 'Content-Type': 'application/offset+octet-stream' },
+    'hello',
+  )
+  const path = locationOf(created)
   assert.equal((await appendDigest(site, path, 5, true, '', digest('other'))).status, 400)
   const inspected = await head(site, path)
-  assert.deepEqual([inspected.headers.get('upload-complete'), inspected.headers.has('upload-length')], ['?0', false], 'a request that is refused changes nothing')
+  assert.deepEqual(
+    [inspected.headers.get('upload-complete'), inspected.headers.has('upload-length')],
+    ['?0', false],
+    'a request that is refused changes nothing',
+  )
 })
 
 overBoth('R88, R90 · both digests are checked, each of what it is of', async (t, version) => {
@@ -390,4 +512,14 @@ overBoth('R88, R90 · both digests are checked, each of what it is of', async (t
   assert.equal((await appendDigest(site, path, 5, true, 'world', digest('helloworld'))).status, 400)
   assert.equal((await appendDigest(site, path, 5, true, 'world', digest('world'))).status, 200)
   assert.equal(contentOf(site, path).toString(), 'helloworld')
+})
+
+overBoth('R88 · a Repr-Digest that the store cannot check, as it does not read, is ignored; a malformed one is not', async (t, version) => {
+  const store = (files: UploadStore): UploadStore =>
+    new Proxy(files, { get: (target, name) => (name === 'read' ? undefined : Reflect.get(target, name).bind?.(target)) })
+  const site = await serve(t, version, { store })
+  const creation = { 'Upload-Complete': '?1', 'Want-Repr-Digest': 'sha-256=10' }
+  const answer = await ask(site, 'POST', '/files/', { ...creation, 'Repr-Digest': digest('other') }, 'hello')
+  assert.deepEqual([answer.status, answer.headers.get('upload-complete'), answer.headers.has('repr-digest')], [200, '?1', false])
+  assert.equal((await ask(site, 'POST', '/files/', { ...creation, 'Repr-Digest': 'sha-256=:AAAA:' }, 'hello')).status, 400)
 })

@@ -6,7 +6,10 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { KeyedLock } from '../../lib/keyed-lock.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
-import { contentOf, pattern, snapshot, stored } from '../tus/support.ts'
+import { addressOf, locationOf } from '../support/address-of.ts'
+import { pattern } from '../support/pattern.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { contentOf, stored } from '../support/stored-content.ts'
 import { limitsOf, stateOf } from './state-of.ts'
 import { ask, begin, overBoth, PU, serve, type Answer, type Call, type Site, type SiteOptions, type Version } from './support.ts'
 
@@ -19,14 +22,20 @@ function speaks(version: number | undefined): Readonly<Record<string, string>> {
   return version === undefined ? {} : { 'Upload-Draft-Interop-Version': String(version) }
 }
 
-function append(site: Site, path: string, version: number | undefined, offset: number, end: Call['headers'], content = '', headers: Call['headers'] = {}): Promise<Answer> {
+function append(
+  site: Site,
+  path: string,
+  version: number | undefined,
+  offset: number,
+  end: Call['headers'],
+  content = '',
+  headers: Call['headers'] = {},
+): Promise<Answer> {
   return ask(site, 'PATCH', path, { ...speaks(version), ...PU, 'Upload-Offset': String(offset), ...end, ...headers }, content)
 }
 
 async function make(site: Site, version: number | undefined, content = '', headers: Call['headers'] = {}): Promise<string> {
-  const created = await ask(site, 'POST', '/files/', { ...speaks(version), ...MORE, ...headers }, content)
-  assert.equal(created.status, 201)
-  return created.headers.get('location') ?? assert.fail('no Location')
+  return addressOf(await ask(site, 'POST', '/files/', { ...speaks(version), ...MORE, ...headers }, content))
 }
 
 /** Makes an upload of `helloworld` that is complete. */
@@ -40,7 +49,10 @@ function typeOf({ headers, body }: Answer): unknown {
   return headers.get('content-type') === 'application/problem+json' ? (JSON.parse(body) as { readonly type: unknown }).type : undefined
 }
 
-for (const [name, interopVersions, versions] of [['by default', undefined, [8, 9]], ['if they are listed', [8, 9, 10, 99], [8, 9, 10, 99]]] as const) {
+for (const [name, interopVersions, versions] of [
+  ['by default', undefined, [8, 9]],
+  ['if they are listed', [8, 9, 10, 99], [8, 9, 10, 99]],
+] as const) {
   overBoth(`R103 · clients of versions ${versions.join(', ')} are served side by side ${name}, each with 104 in its own number`, async (t, version) => {
     const site = await serve(t, version, { interopVersions })
     const creations = await Promise.all(versions.map(async (spoken) => {
@@ -49,13 +61,17 @@ for (const [name, interopVersions, versions] of [['by default', undefined, [8, 9
     }))
     for (const { spoken, exchange, told } of creations) {
       assert.deepEqual([told.status, told.headers.get('upload-draft-interop-version')], [104, String(spoken)])
-      const path = told.headers.get('location') ?? assert.fail('no Location')
+      const path = locationOf(told)
       await exchange.write(pattern(60_000))
       exchange.cut('fin')
       await exchange.closed
       const asked = await ask(site, 'HEAD', path, speaks(spoken))
       assert.deepEqual(stateOf(asked), { status: 204, offset: '60000', complete: '?0', length: '100000' })
-      const rest = await begin(site, { method: 'PATCH', path, headers: { ...speaks(spoken), ...PU, 'Upload-Offset': '60000', ...ALL } }, 40_000)
+      const rest = await begin(
+        site,
+        { method: 'PATCH', path, headers: { ...speaks(spoken), ...PU, 'Upload-Offset': '60000', ...ALL } },
+        40_000,
+      )
       await rest.write(pattern(100_000).subarray(60_000))
       rest.end()
       const { interim, ...answer } = await rest.answer
@@ -67,24 +83,29 @@ for (const [name, interopVersions, versions] of [['by default', undefined, [8, 9
 }
 
 for (const spoken of [undefined, 7, 10, 100]) {
-  overBoth(`R104 · a client of ${spoken === undefined ? 'no version' : `version ${spoken}, which is not listed,`} is served but for 104`, async (t, version) => {
-    const site = await serve(t, version, { download: {} })
-    const created = await ask(site, 'POST', '/files/', { ...speaks(spoken), ...MORE }, 'hello')
-    assert.deepEqual(stateOf(created), { status: 201, offset: '5', complete: '?0' })
-    const path = created.headers.get('location') ?? assert.fail('no Location')
-    const grown = await append(site, path, spoken, 5, MORE, 'wor')
-    assert.deepEqual(stateOf(grown), { status: 204, offset: '8', complete: '?0' })
-    const asked = await ask(site, 'HEAD', path, speaks(spoken))
-    assert.deepEqual(stateOf(asked), { status: 204, offset: '8', complete: '?0' })
-    const conflict = await append(site, path, spoken, 5, ALL, 'world')
-    assert.deepEqual(stateOf(conflict), { status: 409, offset: '8', complete: '?0' })
-    const completed = await append(site, path, spoken, 8, ALL, 'ld')
-    const again = await append(site, path, spoken, 10, ALL)
-    const unsure = await append(site, path, spoken, 10, MORE)
-    for (const answer of [completed, again, unsure]) assert.deepEqual(stateOf(answer), { status: 200, offset: '10', complete: '?1', length: '10' })
-    for (const { interim } of [created, grown, asked, conflict, completed, again, unsure]) assert.deepEqual(interim, [])
-    assert.equal((await ask(site, 'DELETE', path, speaks(spoken))).status, 204)
-  })
+  overBoth(
+    `R104 · a client of ${spoken === undefined ? 'no version' : `version ${spoken}, which is not listed,`} is served but for 104`,
+    async (t, version) => {
+      const site = await serve(t, version, { download: {} })
+      const created = await ask(site, 'POST', '/files/', { ...speaks(spoken), ...MORE }, 'hello')
+      assert.deepEqual(stateOf(created), { status: 201, offset: '5', complete: '?0' })
+      const path = locationOf(created)
+      const grown = await append(site, path, spoken, 5, MORE, 'wor')
+      assert.deepEqual(stateOf(grown), { status: 204, offset: '8', complete: '?0' })
+      const asked = await ask(site, 'HEAD', path, speaks(spoken))
+      assert.deepEqual(stateOf(asked), { status: 204, offset: '8', complete: '?0' })
+      const conflict = await append(site, path, spoken, 5, ALL, 'world')
+      assert.deepEqual(stateOf(conflict), { status: 409, offset: '8', complete: '?0' })
+      const completed = await append(site, path, spoken, 8, ALL, 'ld')
+      const again = await append(site, path, spoken, 10, ALL)
+      const unsure = await append(site, path, spoken, 10, MORE)
+      for (const answer of [completed, again, unsure]) {
+        assert.deepEqual(stateOf(answer), { status: 200, offset: '10', complete: '?1', length: '10' })
+      }
+      for (const { interim } of [created, grown, asked, conflict, completed, again, unsure]) assert.deepEqual(interim, [])
+      assert.equal((await ask(site, 'DELETE', path, speaks(spoken))).status, 204)
+    },
+  )
 }
 
 overBoth('R105 · with download, every answer about a finished upload says where it stands, to clients that name no version', async (t, version) => {
@@ -122,7 +143,8 @@ overBoth('R106 · a refusal over a limit tells the limits, also where the length
   const limits = { 'max-size': 20, 'max-append-size': 12, 'min-size': 2, 'min-append-size': 3 }
   const path = await make(site, 9, 'hello', { 'Upload-Length': '15' })
   const before = snapshot(site.folder)
-  const post = (headers: Call['headers'], content: string): Promise<Answer> => ask(site, 'POST', '/files/', { ...speaks(9), ...headers }, content)
+  const post = (headers: Call['headers'], content: string): Promise<Answer> =>
+    ask(site, 'POST', '/files/', { ...speaks(9), ...headers }, content)
   const rows: readonly (readonly [status: number, answer: Promise<Answer>])[] = [
     [413, post({ ...MORE, 'Upload-Length': '21' }, 'hello')],
     [400, post({ ...ALL, 'Upload-Length': '21' }, 'x')],
@@ -222,10 +244,34 @@ const results: readonly (readonly [what: string, status: number, '?0' | '?1', op
   ['what onFinish answers', 202, '?1', { onFinish: () => ({ status: 202 }) }],
   ['a redirection by onFinish', 303, '?1', { onFinish: () => ({ status: 303, headers: { Location: '/done' } }) }],
   ['what onFinish refuses', 422, '?1', { onFinish: () => { throw Object.assign(new Error(), { status: 422 }) } }],
-  ['another digest than the upload was to have', 400, '?1', {}, { 'Repr-Digest': `sha-256=:${createHash('sha256').update('other').digest('base64')}:` }],
+  [
+    'another digest than the upload was to have',
+    400,
+    '?1',
+    {},
+    { 'Repr-Digest': `sha-256=:${createHash('sha256').update('other').digest('base64')}:` },
+  ],
   ['what onFinish fails at', 500, '?0', { onFinish: () => { throw new Error() } }],
-  ['a right that is missing', 403, '?0', { authorize: ({ kind }) => { if (kind === 'append') throw Object.assign(new Error(), { status: 403 }) } }],
-  ['a redirection by authorize, which cannot refuse so', 500, '?0', { authorize: ({ kind }) => { if (kind === 'append') throw Object.assign(new Error(), { status: 303 }) } }],
+  [
+    'a right that is missing',
+    403,
+    '?0',
+    {
+      authorize: ({ kind }) => {
+        if (kind === 'append') throw Object.assign(new Error(), { status: 403 })
+      },
+    },
+  ],
+  [
+    'a redirection by authorize, which cannot refuse so',
+    500,
+    '?0',
+    {
+      authorize: ({ kind }) => {
+        if (kind === 'append') throw Object.assign(new Error(), { status: 303 })
+      },
+    },
+  ],
   ['more than one request may bring', 413, '?0', { maxAppendSize: 5 }],
 ]
 
@@ -242,7 +288,11 @@ for (const [what, status, end, options, headers = {}] of results) {
 }
 
 /** Requests that a repetition would serve. */
-const transient: readonly (readonly [what: string, status: number, act: (t: Parameters<typeof serve>[0], version: Version) => Promise<Answer>])[] = [
+const transient: readonly (readonly [
+  what: string,
+  status: number,
+  act: (t: Parameters<typeof serve>[0], version: Version) => Promise<Answer>,
+])[] = [
   ['a body that falls silent', 503, async (t, version) => {
     const site = await serve(t, version, { idleTimeoutMs: 50 })
     const path = await make(site, 9, 'hello')
@@ -289,7 +339,12 @@ for (const spoken of [3, 4, 5, 6, 7, 8, 9, 10]) {
     const completeness = spoken === 3 ? 'Upload-Incomplete' : 'Upload-Complete'
     const path = await make(site, 9, 'hello')
     const before = snapshot(site.folder)
-    for (const headers of [{ 'Upload-Offset': '5' }, { [completeness]: '?0' }, { 'Upload-Offset': 'abc' }, { [completeness]: '?1', 'Upload-Offset': '0' }]) {
+    for (const headers of [
+      { 'Upload-Offset': '5' },
+      { [completeness]: '?0' },
+      { 'Upload-Offset': 'abc' },
+      { [completeness]: '?1', 'Upload-Offset': '0' },
+    ]) {
       assert.equal((await ask(site, 'HEAD', path, { ...speaks(spoken), ...headers })).status, strict ? 400 : 204)
       const cancelled = strict ? path : await make(site, 9, 'hello')
       assert.equal((await ask(site, 'DELETE', cancelled, { ...speaks(spoken), ...headers })).status, strict ? 400 : 204)

@@ -42,7 +42,10 @@ for (const text of ['9', ' 9', '9 ', '9;draft=12', '0009']) {
 
 for (const version of ALL) {
   test(`a request of version ${version} is read in its dialect if that is served`, () => {
-    const headers = { 'upload-draft-interop-version': String(version), [version === 3 ? 'upload-incomplete' : 'upload-complete']: version === 3 ? '?0' : '?1' }
+    const headers = {
+      'upload-draft-interop-version': String(version),
+      [version === 3 ? 'upload-incomplete' : 'upload-complete']: version === 3 ? '?0' : '?1',
+    }
     const { dialect: read, interim, complete } = fieldsOf(headers, ALL)
     assert.deepEqual([read, interim, complete], [dialect(version), true, true])
     assert.equal(fieldsOf(headers, ALL.filter((each) => each !== version)).interim, false)
@@ -58,14 +61,24 @@ test('Upload-Incomplete means something to version 3 only, and Upload-Complete t
   assert.equal(fieldsOf({ 'upload-incomplete': '?0' }, ALL).complete, undefined)
 })
 
-for (const text of ['abc', '-1', '1.0', '"0"', '?0', '0 0', '0, 0', '1000000000000000', '', '+1', '1e3', '0x1', '@1', ':AA==:', '(1)', '\u0663']) {
+for (const text of [
+  'abc', '-1', '1.0', '"0"', '?0', '0 0', '0, 0', '1000000000000000', '', '+1', '1e3', '0x1', '@1', ':AA==:', '(1)', '\u0663',
+]) {
   test(`R4, R8 · ${JSON.stringify(text)} is no number of bytes, as if it were not there`, () => {
     const { offset, length } = fieldsOf({ 'upload-offset': text, 'upload-length': text })
     assert.deepEqual([offset, length], [undefined, undefined])
   })
 }
 
-for (const [text, count] of [['0', 0], ['-0', 0], ['0;foo=bar', 0], [' 0 ', 0], ['10;a=1', 10], ['007', 7], ['999999999999999', 999_999_999_999_999]] as const) {
+for (const [text, count] of [
+  ['0', 0],
+  ['-0', 0],
+  ['0;foo=bar', 0],
+  [' 0 ', 0],
+  ['10;a=1', 10],
+  ['007', 7],
+  ['999999999999999', 999_999_999_999_999],
+] as const) {
   test(`R5 · ${JSON.stringify(text)} is ${count} bytes`, () => {
     const { offset, length } = fieldsOf({ 'upload-offset': text, 'upload-length': text })
     assert.ok(Object.is(offset, count) && Object.is(length, count))
@@ -79,16 +92,30 @@ for (const text of ['true', '1', '?2', '"?1"', '?1, ?1', '?1 ?1', '', '?', '?1;'
 }
 
 for (const [text, complete] of [['?0;x', false], ['?1;a=b', true], [' ?1 ', true], ['?0', false]] as const) {
-  test(`R5 · ${JSON.stringify(text)} says whether it is complete`, () => assert.equal(fieldsOf({ 'upload-complete': text }).complete, complete))
+  test(`R5 · ${JSON.stringify(text)} says whether it is complete`, () =>
+    assert.equal(fieldsOf({ 'upload-complete': text }).complete, complete))
 }
 
 test('whatever the fields, they are read as numbers of bytes that are exact, booleans, or nothing', () => {
-  const value = fc.option(fc.oneof(fc.string({ unit: 'binary' }), fc.integer().map(String), fc.bigInt().map(String), fc.constantFrom('?0', '?1', '3', '8', '9', '10')), { nil: undefined })
-  const headers = fc.dictionary(fc.constantFrom('upload-offset', 'upload-length', 'upload-complete', 'upload-incomplete', 'upload-draft-interop-version'), value)
+  const value = fc.option(
+    fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.integer().map(String),
+      fc.bigInt().map(String),
+      fc.constantFrom('?0', '?1', '3', '8', '9', '10'),
+    ),
+    { nil: undefined },
+  )
+  const headers = fc.dictionary(
+    fc.constantFrom('upload-offset', 'upload-length', 'upload-complete', 'upload-incomplete', 'upload-draft-interop-version'),
+    value,
+  )
   fc.assert(
     fc.property(headers, fc.subarray([...ALL]), (fields, served) => {
       const { dialect, interim, complete, offset, length } = fieldsOf(fields as IncomingHttpHeaders, served)
-      for (const count of [offset, length]) assert.ok(count === undefined || (Number.isSafeInteger(count) && count >= 0 && !Object.is(count, -0)))
+      for (const count of [offset, length]) {
+        assert.ok(count === undefined || (Number.isSafeInteger(count) && count >= 0 && !Object.is(count, -0)))
+      }
       assert.ok(complete === undefined || typeof complete === 'boolean')
       assert.ok(interim ? served.includes(dialect.version) : dialect === CURRENT)
     }),

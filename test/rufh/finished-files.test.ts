@@ -6,11 +6,11 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { FileStore } from '../../lib/file-store.ts'
+import type { FileStore } from '../../lib/file-store/file-store.ts'
 import { filesIn } from '../support/files.ts'
+import { published } from '../support/published.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { published } from '../tus/steps.ts'
-import { append, ask, head, I8, make, overBoth, serve } from './support.ts'
+import { append, ask, head, I8, make, overBoth, serve, type Site } from './support.ts'
 
 const WANTED = { 'Want-Repr-Digest': 'sha-256=10' }
 const DIGEST = `sha-256=:${createHash('sha256').update('helloworld').digest('base64')}:`
@@ -20,10 +20,9 @@ for (const [what, headers, digest] of [
   ['that its client wants to know', WANTED, undefined],
 ] as const) {
   overBoth(`a file that onFinish moves away is complete for its client, whatever it asks afterwards, with a digest ${what}`, async (t, version) => {
-    let store!: FileStore
     const target = join(temporaryFolder(t), 'moved')
     const errors = published(t, 'longhaul:error')
-    const site = await serve(t, version, { download: {}, store: (files) => (store = files), onFinish: (upload) => store.moveTo(upload, target) })
+    const site: Site<FileStore> = await serve(t, version, { download: {}, onFinish: (upload) => site.store.moveTo(upload, target) })
     const path = await make(site, headers, 'hello')
     for (const [offset, content] of [[5, 'world'], [10, '']] as const) {
       const answer = await append(site, path, offset, true, content, digest === undefined ? WANTED : {})
@@ -32,7 +31,10 @@ for (const [what, headers, digest] of [
     assert.equal(readFileSync(target, 'utf8'), 'helloworld')
     for (const fields of [I8, {}]) {
       const told = await ask(site, 'HEAD', path, fields)
-      assert.deepEqual([told.status, told.headers.get('upload-complete'), told.headers.get('upload-offset'), told.headers.get('upload-length')], [204, '?1', '10', '10'])
+      assert.deepEqual(
+        [told.status, told.headers.get('upload-complete'), told.headers.get('upload-offset'), told.headers.get('upload-length')],
+        [204, '?1', '10', '10'],
+      )
     }
     assert.equal((await ask(site, 'GET', path)).status, 410)
     assert.equal((await append(site, path, 10, true, 'x')).status, 400)
@@ -44,12 +46,10 @@ for (const [what, headers, digest] of [
 }
 
 overBoth('a file that onFinish removes has its answer, and is unknown from then on', async (t, version) => {
-  let store!: FileStore
   const errors = published(t, 'longhaul:error')
-  const site = await serve(t, version, {
-    store: (files) => (store = files),
+  const site: Site<FileStore> = await serve(t, version, {
     onFinish: async (upload) => {
-      await store.terminate(upload)
+      await site.store.terminate(upload)
       return { status: 201, body: 'thank you' }
     },
   })

@@ -9,10 +9,12 @@ import { connect } from 'node:http2'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { test } from 'node:test'
-import type { FileStore } from '../../lib/file-store.ts'
+import type { FileStore } from '../../lib/file-store/file-store.ts'
 import type { AppendOptions, NewUpload, Upload } from '../../lib/upload/types.ts'
-import { StoreBehind, stored } from '../tus/support.ts'
+import { addressOf } from '../support/address-of.ts'
 import { filesIn } from '../support/files.ts'
+import { StoreBehind } from '../support/store-behind.ts'
+import { stored } from '../support/stored-content.ts'
 import { append, ask, begin, head, I8, make, overBoth, PU, serve, type Answer, type Site } from './support.ts'
 
 const TUS = { 'Tus-Resumable': '1.0.0' }
@@ -20,9 +22,7 @@ const OCT = { 'Content-Type': 'application/offset+octet-stream' }
 
 /** Creates an upload in tus; returns its path. */
 async function makeInTus(site: Site, headers: Record<string, string>): Promise<string> {
-  const created = await ask(site, 'POST', '/files/', { ...TUS, ...headers }, '')
-  assert.equal(created.status, 201)
-  return created.headers.get('location') ?? assert.fail('no Location')
+  return addressOf(await ask(site, 'POST', '/files/', { ...TUS, ...headers }, ''))
 }
 
 const idOf = (path: string): string => path.slice('/files/'.length)
@@ -45,7 +45,10 @@ test('content of unknown length that a client of HTTP/2 ends and cancels in one 
   const site = await serve(t, 'HTTP/2', { onFinish: ({ id }) => void finished.push(id) })
   const session = connect(`http://127.0.0.1:${site.port}`)
   t.after(() => session.destroy())
-  const stream = session.request({ ':method': 'POST', ':path': '/files/', 'upload-draft-interop-version': '8', 'upload-complete': '?1' }, { endStream: false })
+  const stream = session.request(
+    { ':method': 'POST', ':path': '/files/', 'upload-draft-interop-version': '8', 'upload-complete': '?1' },
+    { endStream: false },
+  )
   stream.on('error', () => {})
   const announced = new Promise<string>((resolve) => stream.once('headers', (fields) => resolve(String(fields['location']))))
   const path = await announced
@@ -88,7 +91,9 @@ overBoth('a digest that clients wish for is computed once, however many ask for 
   await new Promise(setImmediate)
   proceed()
   const digest = createHash('sha256').update('hello').digest('base64')
-  for (const answer of await Promise.all(others)) assert.deepEqual([answer.status, answer.headers.get('repr-digest')], [200, `sha-256=:${digest}:`])
+  for (const answer of await Promise.all(others)) {
+    assert.deepEqual([answer.status, answer.headers.get('repr-digest')], [200, `sha-256=:${digest}:`])
+  }
   await site.settled()
   assert.equal(reads, 1)
 
@@ -121,8 +126,11 @@ overBoth('with sync append, an upload that has lost flushed bytes is deactivated
   assert.equal((await head(later, path)).status, 404)
 })
 
-overBoth('who may not read may still ask how far an unfinished upload has come, where downloads are on', async (t, version) => {
-  const site = await serve(t, version, { download: {}, authorize: ({ kind }) => (kind === 'read' ? Promise.reject(refusal(403)) : undefined) })
+overBoth('where downloads are on, a client that may not read may still ask how far an unfinished upload has come', async (t, version) => {
+  const site = await serve(t, version, {
+    download: {},
+    authorize: ({ kind }) => (kind === 'read' ? Promise.reject(refusal(403)) : undefined),
+  })
   const path = await make(site, {}, '123')
   const asked = await ask(site, 'HEAD', path)
   assert.deepEqual([asked.status, asked.headers.get('upload-offset')], [204, '3'])
@@ -179,7 +187,10 @@ overBoth('a digest is verified once, however often onFinish has to be tried', as
       return super.read(upload, range)
     }
   }
-  const site = await serve(t, version, { store: (files: FileStore) => new Counted(files), onFinish: () => Promise.reject(new Error('not now')) })
+  const site = await serve(t, version, {
+    store: (files: FileStore) => new Counted(files),
+    onFinish: () => Promise.reject(new Error('not now')),
+  })
   const path = await make(site, { 'Repr-Digest': 'sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:' }, 'hello')
   assert.equal((await append(site, path, 5, true)).status, 500)
   for (let i = 0; i < 3; i++) assert.equal((await head(site, path)).status, 500)
@@ -202,7 +213,13 @@ overBoth('a store that forgets what an upload has to match is found out before b
 overBoth('a malformed Upload-Complete completes nothing, in the old versions either', async (t, version) => {
   const site = await serve(t, version, { interopVersions: [6] })
   const path = await make(site, {}, 'hello')
-  const answer = await ask(site, 'PATCH', path, { ...PU, 'Upload-Draft-Interop-Version': '6', 'Upload-Offset': '5', 'Upload-Complete': 'yes' }, '')
+  const answer = await ask(
+    site,
+    'PATCH',
+    path,
+    { ...PU, 'Upload-Draft-Interop-Version': '6', 'Upload-Offset': '5', 'Upload-Complete': 'yes' },
+    '',
+  )
   assert.equal(answer.status, 400)
   assert.equal((await head(site, path)).headers.get('upload-complete'), '?0')
 })

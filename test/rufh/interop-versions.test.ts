@@ -6,8 +6,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import type { InteropVersion } from '../../lib/rufh/interop.ts'
-import { contentOf, pattern } from '../tus/support.ts'
+import { addressOf, locationOf } from '../support/address-of.ts'
 import { filesIn } from '../support/files.ts'
+import { pattern } from '../support/pattern.ts'
+import { contentOf } from '../support/stored-content.ts'
 import { request, WireClient } from '../support/wire.ts'
 import { ask, begin, overBoth, PU, serve, type Answer, type Call, type Exchange, type Head, type Site } from './support.ts'
 
@@ -46,8 +48,22 @@ function says({ version }: Pick<Peer, 'version'>): Readonly<Record<string, strin
 }
 
 /** Appends as a client of that version does. */
-function appendAs(site: Site, peer: Peer, path: string, offset: number, end: Call['headers'], content: string, headers: Call['headers'] = {}): Promise<Answer> {
-  return ask(site, 'PATCH', path, { ...says(peer), ...(peer.mediaType ? PU : {}), 'Upload-Offset': String(offset), ...end, ...headers }, content)
+function appendAs(
+  site: Site,
+  peer: Peer,
+  path: string,
+  offset: number,
+  end: Call['headers'],
+  content: string,
+  headers: Call['headers'] = {},
+): Promise<Answer> {
+  return ask(
+    site,
+    'PATCH',
+    path,
+    { ...says(peer), ...(peer.mediaType ? PU : {}), 'Upload-Offset': String(offset), ...end, ...headers },
+    content,
+  )
 }
 
 function headAs(site: Site, peer: Peer, path: string): Promise<Answer> {
@@ -55,9 +71,7 @@ function headAs(site: Site, peer: Peer, path: string): Promise<Answer> {
 }
 
 async function makeAs(site: Site, peer: Peer, content: string): Promise<string> {
-  const created = await ask(site, 'POST', '/files/', { ...says(peer), ...peer.more }, content)
-  assert.equal(created.status, 201)
-  return created.headers.get('location') ?? assert.fail('no Location')
+  return addressOf(await ask(site, 'POST', '/files/', { ...says(peer), ...peer.more }, content))
 }
 
 /** Sends content of unknown length bit by bit until something has happened, and ends it. Resolves with its length. */
@@ -95,7 +109,7 @@ for (const peer of PEERS) {
     const site = await serve(t, http, LIMITED)
     const created = await ask(site, 'POST', '/files/', { ...says(peer), ...more }, 'hello')
     assert.deepEqual([created.status, created.headers.get('upload-offset')], [201, '5'])
-    const path = created.headers.get('location') ?? assert.fail('no Location')
+    const path = locationOf(created)
     const grown = await appendAs(site, peer, path, 5, more, 'world')
     assert.deepEqual([grown.status, grown.headers.get('upload-offset')], [appended, '10'])
     const asked = await headAs(site, peer, path)
@@ -114,13 +128,13 @@ for (const peer of PEERS) {
     assert.equal(contentOf(site, path).toString(), 'helloworld!')
   })
 
-  overBoth(`version ${version} · 104 tells of a creation before its content comes, and names that version`, async (t, http) => {
+  overBoth(`version ${version} · 104 reports a creation before its content comes, and names that version`, async (t, http) => {
     const site = await serve(t, http, LIMITED)
     for (const end of [more, all]) {
       const creation = await begin(site, { method: 'POST', path: '/files/', headers: { ...says(peer), ...end } }, 5)
       const told = await creation.interim()
       assert.deepEqual([told.status, told.headers.get('upload-draft-interop-version')], [104, String(version)])
-      const path = told.headers.get('location') ?? assert.fail('no Location')
+      const path = locationOf(told)
       assertLimits(told, peer)
       await creation.write('hello')
       creation.end()
@@ -135,7 +149,11 @@ for (const peer of PEERS) {
     let progress = 0
     const site = await serve(t, http, { interopVersions: ALL, onProgress: () => void progress++ })
     const path = await makeAs(site, peer, 'hello')
-    const appending = await begin(site, { method: 'PATCH', path, headers: { ...says(peer), ...PU, 'Upload-Offset': '5', ...more } }, 'unknown')
+    const appending = await begin(
+      site,
+      { method: 'PATCH', path, headers: { ...says(peer), ...PU, 'Upload-Offset': '5', ...more } },
+      'unknown',
+    )
     progress = 0
     const sent = 5 + (await sendUntil(appending, () => progress >= 3))
     const { status, headers, interim } = await appending.answer
@@ -145,7 +163,10 @@ for (const peer of PEERS) {
     assert.ok(offsets.length >= 1)
     for (const [n, offset] of offsets.entries()) assert.ok(offset >= (offsets[n - 1] ?? 5) && offset <= sent, String(offsets))
     for (const each of interim) {
-      assert.deepEqual([each.status, each.headers.get('upload-draft-interop-version'), each.headers.has('location')], [104, String(version), false])
+      assert.deepEqual(
+        [each.status, each.headers.get('upload-draft-interop-version'), each.headers.has('location')],
+        [104, String(version), false],
+      )
     }
   })
 
@@ -173,7 +194,10 @@ for (const peer of PEERS) {
     assertSays(answer, peer.completesByDefault ? all : more)
     const asked = await headAs(site, peer, path)
     assertSays(asked, peer.completesByDefault ? all : more)
-    assert.deepEqual([asked.headers.get('upload-offset'), asked.headers.get('upload-length')], peer.completesByDefault ? ['10', '10'] : ['5', undefined])
+    assert.deepEqual(
+      [asked.headers.get('upload-offset'), asked.headers.get('upload-length')],
+      peer.completesByDefault ? ['10', '10'] : ['5', undefined],
+    )
   })
 
   overBoth(`version ${version} · the last append does not complete the upload if it is cut off`, async (t, http) => {
@@ -209,7 +233,7 @@ for (const peer of PEERS) {
 }
 
 for (const peer of PEERS.filter(({ version }) => ![3, 8, 9].includes(version))) {
-  overBoth(`R32 · version ${peer.version} without being served is as the current one, but hears no 104`, async (t, http) => {
+  overBoth(`R32 · version ${peer.version} without being served is as the current one, but gets no 104`, async (t, http) => {
     let progress = 0
     const site = await serve(t, http, { expiration: { afterMs: HOUR_MS }, onProgress: () => void progress++ })
     const creation = await begin(site, { method: 'POST', path: '/files/', headers: { ...says(peer), ...peer.more } }, 'unknown')
@@ -217,7 +241,7 @@ for (const peer of PEERS.filter(({ version }) => ![3, 8, 9].includes(version))) 
     const created = await creation.answer
     assert.deepEqual([created.status, created.interim], [201, []])
     assert.match(created.headers.get('upload-limit') ?? '', /max-age=/)
-    const path = created.headers.get('location') ?? assert.fail('no Location')
+    const path = locationOf(created)
     const offset = Number(created.headers.get('upload-offset'))
     const untyped = await ask(site, 'PATCH', path, { ...says(peer), 'Upload-Offset': String(offset), ...peer.all }, 'hello')
     const unsaid = await ask(site, 'PATCH', path, { ...says(peer), ...PU, 'Upload-Offset': String(offset) }, 'hello')
@@ -228,7 +252,7 @@ for (const peer of PEERS.filter(({ version }) => ![3, 8, 9].includes(version))) 
   })
 }
 
-overBoth('R32 · version 3 without being served says nothing that is understood: no upload is made, and none goes on', async (t, http) => {
+overBoth('R32 · where version 3 is not served, its requests neither create nor resume an upload', async (t, http) => {
   const site = await serve(t, http)
   const headers = { 'Upload-Draft-Interop-Version': '3', 'Upload-Incomplete': '?1' }
   const refused = await ask(site, 'POST', '/files/', headers, 'hello')
@@ -256,7 +280,7 @@ overBoth('version 3 does not hear Upload-Complete, nor version 4 Upload-Incomple
 })
 
 for (const [what, interopVersions] of [['no version', []], ['version 6 alone', [6]]] as const) {
-  overBoth(`with ${what} served a client of another one hears no 104, and is served all the same`, async (t, http) => {
+  overBoth(`with ${what} served a client of another one gets no 104, and is served all the same`, async (t, http) => {
     const site = await serve(t, http, { interopVersions })
     for (const version of ALL) {
       const headers = { 'Upload-Draft-Interop-Version': String(version), 'Upload-Complete': '?1', 'Upload-Incomplete': '?0' }
@@ -268,7 +292,7 @@ for (const [what, interopVersions] of [['no version', []], ['version 6 alone', [
   })
 }
 
-overBoth('an upload that one version began goes on in all others, each in its own words', async (t, http) => {
+overBoth('an upload that one version began is continued in all others, each with its own fields', async (t, http) => {
   const site = await serve(t, http, LIMITED)
   const [first = assert.fail('no versions'), ...others] = PEERS
   const path = await makeAs(site, first, 'a')
@@ -286,7 +310,7 @@ overBoth('an upload that one version began goes on in all others, each in its ow
   assert.equal(contentOf(site, path).toString(), 'abbbbbbb')
 })
 
-test('a client of HTTP/1.0 hears no 104, whatever version it speaks', async (t) => {
+test('a client of HTTP/1.0 gets no 104, whatever version it speaks', async (t) => {
   const site = await serve(t, 'HTTP/1.1', { interopVersions: ALL })
   for (const peer of PEERS) {
     const lines = Object.entries({ ...says(peer), ...peer.all }).map(([name, value]) => `${name}: ${value}`)

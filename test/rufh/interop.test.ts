@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { FileStore } from '../../lib/file-store.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
 import { rufhHandler } from '../../lib/rufh/handler.ts'
 import { CURRENT, DEFAULT_VERSIONS, dialectOf, type Dialect, type InteropVersion } from '../../lib/rufh/interop.ts'
 import { temporaryFolder } from '../support/temporary.ts'
@@ -40,7 +40,10 @@ test('whatever else the number is, it has no dialect', () => {
 
 test('Upload-Incomplete is of version 3 alone; there it is ?0 that means complete', () => {
   assert.deepEqual(versionsWhere(({ completeness }) => completeness.name === 'Upload-Incomplete' && !completeness.complete), [3])
-  assert.deepEqual(versionsWhere(({ completeness }) => completeness.name === 'Upload-Complete' && completeness.complete), [4, 5, 6, 7, 8, 9])
+  assert.deepEqual(
+    versionsWhere(({ completeness }) => completeness.name === 'Upload-Complete' && completeness.complete),
+    [4, 5, 6, 7, 8, 9],
+  )
 })
 
 test('up to version 6 an append that says nothing of it completes, and one that does not complete is answered 201', () => {
@@ -53,7 +56,7 @@ test('from version 6 on appends have a media type', () => {
   assert.deepEqual(versionsWhere(({ mediaType }) => mediaType), [6, 7, 8, 9])
 })
 
-test('from version 5 on 104 tells of progress', () => {
+test('from version 5 on 104 reports progress', () => {
   assert.deepEqual(versionsWhere(({ progress }) => progress), [5, 6, 7, 8, 9])
 })
 
@@ -74,7 +77,10 @@ test('from version 9 on an append that adds nothing to a complete upload gets th
 test('a handler speaks any choice of the versions, also of none, and of one twice', (t) => {
   const store = new FileStore(temporaryFolder(t))
   const choice = fc.array(fc.constantFrom(...VERSIONS, ...LATER))
-  fc.assert(fc.property(choice, (interopVersions) => assert.equal(typeof rufhHandler({ store, interopVersions }), 'function')), { numRuns: 20 })
+  fc.assert(
+    fc.property(choice, (interopVersions) => assert.equal(typeof rufhHandler({ store, interopVersions }), 'function')),
+    { numRuns: 20 },
+  )
   for (const interopVersions of [[], [8, 8, 9, 9], undefined]) assert.equal(typeof rufhHandler({ store, interopVersions }), 'function')
 })
 
@@ -83,7 +89,7 @@ test('a number that cannot be a version is a RangeError that names it', (t) => {
   for (const version of [0, 1, 2, 100, 3.5, 9.5, -9, NaN, Infinity]) {
     assert.throws(() => rufhHandler({ store, interopVersions: [8, version] }), {
       name: 'RangeError',
-      message: `Cannot speak versions of the draft as interopVersions must be whole numbers from 3 to 99: received ${version}`,
+      message: `Cannot accept draft versions as interopVersions must be whole numbers from 3 to 99: received ${version}`,
     })
   }
 })
@@ -101,7 +107,7 @@ test('a choice of versions that is not an array of numbers is a TypeError', (t) 
   for (const [choice, expected] of rows) {
     assert.throws(() => rufhHandler({ store, interopVersions: choice as InteropVersion[] }), {
       name: 'TypeError',
-      message: `Cannot speak versions of the draft as interopVersions must be ${expected}`,
+      message: `Cannot accept draft versions as interopVersions must be ${expected}`,
     })
   }
 })

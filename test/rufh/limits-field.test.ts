@@ -6,18 +6,16 @@ import fc from 'fast-check'
 import { CURRENT, dialectOf, type Dialect } from '../../lib/rufh/interop.ts'
 import { limitField, type Limits } from '../../lib/rufh/limits.ts'
 import { parseDictionary } from '../../lib/rufh/structured-fields.ts'
-import type { UploadContext } from '../../lib/upload/context.ts'
 import type { Upload } from '../../lib/upload/types.ts'
 
 const UNBOUND = Number.MAX_SAFE_INTEGER
 const MAX_INTEGER = 999_999_999_999_999
 const HOUR_MS = 3_600_000
 
-type Bounds = Pick<UploadContext, 'maxSize' | 'maxAppendSize' | 'expiration'>
+const NO_LIMITS = { maxSize: UNBOUND, maxAppendSize: UNBOUND, expiration: undefined, minSize: 0, minAppendSize: 0 } as Limits
 
-function fieldOf(bounds: Partial<Bounds>, limits: Partial<Limits> = {}, dialect: Dialect = CURRENT, upload?: Upload): string | undefined {
-  const context = { maxSize: UNBOUND, maxAppendSize: UNBOUND, expiration: undefined, ...bounds } as UploadContext
-  const { 'Upload-Limit': field, ...others } = limitField(context, { minSize: 0, minAppendSize: 0, ...limits }, dialect, upload)
+function fieldOf(bounds: Partial<Limits>, limits: Partial<Limits> = {}, dialect: Dialect = CURRENT, upload?: Upload): string | undefined {
+  const { 'Upload-Limit': field, ...others } = limitField({ ...NO_LIMITS, ...bounds, ...limits }, { dialect, upload })
   assert.deepEqual(others, {})
   return field
 }
@@ -25,13 +23,17 @@ function fieldOf(bounds: Partial<Bounds>, limits: Partial<Limits> = {}, dialect:
 /** The members of a field that must be a dictionary of integers. */
 function membersOf(field: string | undefined): ReadonlyMap<string, number> {
   const members = parseDictionary(field ?? assert.fail('no field')) ?? assert.fail(`${field} is no dictionary`)
-  return new Map(Array.from(members, ([key, member]) => [key, member.type === 'integer' ? member.value : assert.fail(`${key} is no integer`)]))
+  return new Map(
+    Array.from(members, ([key, member]) => [key, member.type === 'integer' ? member.value : assert.fail(`${key} is no integer`)]),
+  )
 }
 
 function upload(details: Partial<Upload> = {}): Upload {
   return {
-    id: 'a', offset: 0, length: undefined, metadata: new Map(), encodedMetadata: undefined, state: 'receiving', outcome: undefined, partial: false,
-    parts: undefined, encodedParts: undefined, maxSize: undefined, completion: 'explicit', createdAt: new Date(), updatedAt: new Date(), ...details,
+    id: 'a', offset: 0, length: undefined, metadata: new Map(), encodedMetadata: undefined, state: 'receiving', outcome: undefined,
+    partial: false,
+    parts: undefined, encodedParts: undefined, maxSize: undefined, completion: 'explicit', createdAt: new Date(), updatedAt: new Date(),
+    ...details,
   }
 }
 
@@ -40,7 +42,7 @@ test('R17 · where there are no limits, that is said', () => {
   assert.equal(fieldOf({}, {}, CURRENT, upload()), 'min-size=0')
 })
 
-test('every limit that there is is told', () => {
+test('every limit that is set is reported', () => {
   const field = fieldOf({ maxSize: 1000, maxAppendSize: 100, expiration: { afterMs: HOUR_MS } }, { minSize: 10, minAppendSize: 5 })
   assert.equal(field, 'max-size=1000, min-size=10, max-append-size=100, min-append-size=5, max-age=3600')
 })
@@ -50,13 +52,13 @@ test('a limit of zero is one, if it is the most', () => {
   assert.equal(fieldOf({ maxAppendSize: 0 }), 'max-append-size=0')
 })
 
-test('what a request may append is told where it is less than what an upload may hold', () => {
+test('the append limit is reported where it is below the size limit', () => {
   assert.equal(fieldOf({ maxSize: 10, maxAppendSize: 10 }), 'max-size=10')
   assert.equal(fieldOf({ maxSize: 10, maxAppendSize: 11 }), 'max-size=10')
   assert.equal(fieldOf({ maxSize: 10, maxAppendSize: 9 }), 'max-size=10, max-append-size=9')
 })
 
-test('a limit beyond the largest integer of a field is not told', () => {
+test('a limit above the largest integer of a structured field is not reported', () => {
   assert.equal(fieldOf({ maxSize: MAX_INTEGER }), `max-size=${MAX_INTEGER}`)
   assert.equal(fieldOf({ maxSize: MAX_INTEGER + 1 }), 'min-size=0')
 })
@@ -89,12 +91,19 @@ test('version 6 says expires, later ones max-age', () => {
 
 test('R20 · whatever the limits, the field is a dictionary of integers that are not negative, and none is looser than what is enforced', () => {
   const size = fc.oneof(fc.maxSafeNat(), fc.nat({ max: 100 }), fc.constantFrom(UNBOUND, MAX_INTEGER, MAX_INTEGER + 1))
-  const age = fc.option(fc.oneof(fc.integer({ min: 1, max: UNBOUND }), fc.double({ min: 1, max: UNBOUND, noNaN: true })), { nil: undefined })
-  const made = fc.option(fc.record({ maxSize: fc.option(size, { nil: undefined }), createdAt: fc.date({ min: new Date(0), noInvalidDate: true }) }), { nil: undefined })
+  const age = fc.option(fc.oneof(fc.integer({ min: 1, max: UNBOUND }), fc.double({ min: 1, max: UNBOUND, noNaN: true })), {
+    nil: undefined,
+  })
+  const made = fc.option(
+    fc.record({ maxSize: fc.option(size, { nil: undefined }), createdAt: fc.date({ min: new Date(0), noInvalidDate: true }) }),
+    { nil: undefined },
+  )
   fc.assert(
     fc.property(size, size, size, size, age, made, (maxSize, maxAppendSize, minSize, minAppendSize, afterMs, details) => {
       const expiration = afterMs === undefined ? undefined : ({ afterMs, from: 'creation' } as const)
-      const members = membersOf(fieldOf({ maxSize, maxAppendSize, expiration }, { minSize, minAppendSize }, CURRENT, details && upload(details)))
+      const members = membersOf(
+        fieldOf({ maxSize, maxAppendSize, expiration }, { minSize, minAppendSize }, CURRENT, details && upload(details)),
+      )
       for (const [key, value] of members) {
         assert.ok(['max-size', 'min-size', 'max-append-size', 'min-append-size', 'max-age'].includes(key), key)
         assert.ok(Number.isSafeInteger(value) && value >= 0 && value <= MAX_INTEGER, `${key}=${value}`)

@@ -9,9 +9,12 @@ import type { Readable } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { formatDictionary } from '../../lib/rufh/structured-fields.ts'
 import type { AppendOptions, NewUpload, Upload } from '../../lib/upload/types.ts'
-import { contentOf, snapshot, StoreBehind } from '../tus/support.ts'
+import { addressOf, locationOf } from '../support/address-of.ts'
 import { filesIn } from '../support/files.ts'
-import { addressOf, append, ask, assertInconsistentLength, assertState, head, limitsOf, make, toldLimits } from './checked.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { StoreBehind } from '../support/store-behind.ts'
+import { contentOf } from '../support/stored-content.ts'
+import { append, ask, assertInconsistentLength, assertState, head, limitsOf, make, toldLimits } from './checked.ts'
 import { I8, overBoth, PU, serve, type Answer, type Call, type Head, type Site, type SiteOptions, type Version } from './support.ts'
 
 const HOUR = 3_600_000
@@ -22,7 +25,13 @@ function appendChunked(site: Site, path: string, offset: number, complete: '?0' 
   return ask(site, 'PATCH', path, { ...I8, ...PU, 'Upload-Offset': String(offset), 'Upload-Complete': complete }, content, 'unknown')
 }
 
-function create(site: Site, complete: '?0' | '?1', headers: Call['headers'] = {}, content = '', length: 'known' | 'unknown' = 'known'): Promise<Answer> {
+function create(
+  site: Site,
+  complete: '?0' | '?1',
+  headers: Call['headers'] = {},
+  content = '',
+  length: 'known' | 'unknown' = 'known',
+): Promise<Answer> {
   return ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': complete, ...headers }, content, length)
 }
 
@@ -47,7 +56,7 @@ function assertNothingCreated(site: Site, answer: Answer): void {
 
 // R16 to R19
 
-overBoth('R16 · OPTIONS tells the limits, without a word of uploads in the request', async (t, version) => {
+overBoth('R16 · OPTIONS reports the limits, without a word of uploads in the request', async (t, version) => {
   const options = { maxSize: 1000, minSize: 10, maxAppendSize: 100, minAppendSize: 5, expiration: { afterMs: HOUR } }
   const site = await serve(t, version, options)
   const path = await make(site, { 'Upload-Length': '20' })
@@ -61,7 +70,7 @@ overBoth('R16 · OPTIONS tells the limits, without a word of uploads in the requ
   }
 })
 
-overBoth('R16 · OPTIONS tells of the largest size that there is by default', async (t, version) => {
+overBoth('R16 · OPTIONS reports the largest size that there is by default', async (t, version) => {
   const answer = await ask(await serve(t, version), 'OPTIONS', '/files/')
   assert.deepEqual(toldLimits(answer), new Map([['max-size', 100 * 1024 ** 3]]))
 })
@@ -87,7 +96,7 @@ overBoth('R18 · OPTIONS * is not for uploads: it is 404, and creates nothing', 
   }
 })
 
-overBoth('R19 · OPTIONS with Upload-Complete is still a question: it tells the limits, and creates nothing', async (t, version) => {
+overBoth('R19 · OPTIONS with Upload-Complete creates nothing, and reports the limits', async (t, version) => {
   const site = await serve(t, version, { maxSize: 1000, onFinish: () => assert.fail('nothing was uploaded') })
   for (const complete of ['?0', '?1']) {
     for (const content of [undefined, 'hello']) {
@@ -136,7 +145,7 @@ overBoth('R20 · limits are a dictionary of integers, the least of each kind no 
   }
 })
 
-overBoth('R20 · a client of version 6 is told of the age in its own words, and one of an older version of no limits', async (t, version) => {
+overBoth('R20 · a client of version 6 gets the age under its old name, and one of an older version no limits', async (t, version) => {
   const site = await serve(t, version, { expiration: { afterMs: HOUR }, interopVersions: [3, 4, 5, 6, 7, 8] })
   const path = await make(site)
   for (const [interop, key] of [[3, undefined], [4, undefined], [5, undefined], [6, 'expires'], [7, 'max-age'], [8, 'max-age']] as const) {
@@ -175,7 +184,11 @@ class ClockedStore extends StoreBehind {
 }
 
 /** A server whose time passes when the test says so. */
-async function serveClocked(t: TestContext, version: Version, options: SiteOptions): Promise<{ readonly site: Site; readonly pass: (ms: number) => void }> {
+async function serveClocked(
+  t: TestContext,
+  version: Version,
+  options: SiteOptions,
+): Promise<{ readonly site: Site; readonly pass: (ms: number) => void }> {
   t.mock.timers.enable({ apis: ['Date'], now: Date.UTC(2030, 0) })
   const site = await serve(t, version, { ...options, store: (files) => new ClockedStore(files) })
   return { site, pass: (ms) => t.mock.timers.tick(ms) }
@@ -184,7 +197,14 @@ async function serveClocked(t: TestContext, version: Version, options: SiteOptio
 for (const from of ['creation', 'activity'] as const) {
   overBoth(`R21 · over the life of an upload no limit becomes narrower, and its end moves no closer (from ${from})`, async (t, version) => {
     const expiration = { afterMs: HOUR, from }
-    const { site, pass } = await serveClocked(t, version, { expiration, maxSize: 1000, maxAppendSize: 100, minSize: 10, minAppendSize: 2, progressIntervalMs: Infinity })
+    const { site, pass } = await serveClocked(t, version, {
+      expiration,
+      maxSize: 1000,
+      maxAppendSize: 100,
+      minSize: 10,
+      minAppendSize: 2,
+      progressIntervalMs: Infinity,
+    })
     const begunMs = Date.now()
     let last: ReadonlyMap<string, number> = new Map()
     let endsMs = 0
@@ -229,17 +249,23 @@ for (const from of ['creation', 'activity'] as const) {
   })
 }
 
-overBoth('R21 · the end that an empty append tells is the one that HEAD tells', async (t, version) => {
+overBoth('R21 · the end that an empty append tells is the one that HEAD reports', async (t, version) => {
   const { site, pass } = await serveClocked(t, version, { expiration: { afterMs: HOUR } })
   const path = await make(site, {}, 'hello')
   pass(600_000)
-  const ages = [await head(site, path), await append(site, path, 5, false), await head(site, path)].map((answer) => toldLimits(answer).get('max-age'))
+  const ages = [await head(site, path), await append(site, path, 5, false), await head(site, path)].map((answer) =>
+    toldLimits(answer).get('max-age'),
+  )
   assert.equal(ages[0], 3000)
   assert.equal(ages[1], ages[2])
 })
 
-overBoth('R21 · the limits that an append below min-append-size is told are those of its upload, as HEAD tells them', async (t, version) => {
-  const { site, pass } = await serveClocked(t, version, { minAppendSize: 5, expiration: { afterMs: HOUR }, onCreate: () => ({ maxSize: 50 }) })
+overBoth('R21 · the limits that an append below min-append-size is told are those of its upload, as HEAD reports them', async (t, version) => {
+  const { site, pass } = await serveClocked(t, version, {
+    minAppendSize: 5,
+    expiration: { afterMs: HOUR },
+    onCreate: () => ({ maxSize: 50 }),
+  })
   const path = await make(site, {}, 'hello')
   pass(600_000)
   const refused = await append(site, path, 5, false, 'x')
@@ -257,7 +283,9 @@ overBoth('R22 · OPTIONS promises no more than a creation gets', async (t, versi
         const slack = key === 'max-age' ? 5 : 0 // it is told in whole seconds of what is left
         assert.ok((promised.get(key) ?? Infinity) <= (limits.get(key) ?? Infinity) + slack, `${key} of ${answer.status}`)
       }
-      for (const key of ['min-size', 'min-append-size']) assert.ok((promised.get(key) ?? 0) >= (limits.get(key) ?? 0), `${key} of ${answer.status}`)
+      for (const key of ['min-size', 'min-append-size']) {
+        assert.ok((promised.get(key) ?? 0) >= (limits.get(key) ?? 0), `${key} of ${answer.status}`)
+      }
     }
   }
 })
@@ -347,7 +375,7 @@ overBoth('R24 · a creation of unknown length is cut at max-size: 413 with the l
     const answer = await create(site, complete, {}, 'helloworld!', 'unknown')
     assertLimited(answer, 413, 'max-size', 10)
     assert.equal(answer.headers.get('upload-offset'), '10')
-    const path = answer.headers.get('location') ?? assert.fail('no Location')
+    const path = locationOf(answer)
     for (const each of [...answer.interim, answer]) assert.ok(Number(each.headers.get('upload-offset') ?? 0) <= 10)
     await assertState(site, path, 10, '?0')
     assert.equal(contentOf(site, path).toString(), 'helloworld')
@@ -391,7 +419,7 @@ overBoth('R25 · a request of unknown length is cut at max-append-size: 413 with
   const created = await create(site, '?0', { 'Upload-Length': '11' }, 'hello', 'unknown')
   assertLimited(created, 413, 'max-append-size', 4)
   assert.equal(created.headers.get('upload-offset'), '4')
-  const path = created.headers.get('location') ?? assert.fail('no Location')
+  const path = locationOf(created)
   await assertState(site, path, 4, '?0', 11)
   const appended = await appendChunked(site, path, 4, '?0', 'o world')
   assertLimited(appended, 413, 'max-append-size', 4)
@@ -485,7 +513,8 @@ overBoth('R28 · a creation of exactly min-size is not below it', async (t, vers
 /** Everything that asks for an upload. */
 async function assertGone(site: Site, path: string, status: 404 | 410): Promise<void> {
   const answers = [
-    await head(site, path), await ask(site, 'GET', path, I8), await append(site, path, 5, false, 'world'), await append(site, path, 5, true),
+    await head(site, path), await ask(site, 'GET', path, I8), await append(site, path, 5, false, 'world'),
+    await append(site, path, 5, true),
     await append(site, path, 0, false), await ask(site, 'DELETE', path, I8), await head(site, path),
   ]
   for (const answer of answers) {
@@ -532,4 +561,21 @@ overBoth('R29 · what is complete has no max-age and does not go', async (t, ver
   pass(10 * HOUR)
   await site.uploads.sweep()
   await assertState(site, path, 5, '?1', 5)
+})
+
+overBoth('a creation of a single byte that is to be continued is below min-append-size, and one without content is not', async (t, version) => {
+  const site = await serve(t, version, { minAppendSize: 2 })
+  const refused = await create(site, '?0', {}, 'h')
+  assert.equal(refused.status, 400)
+  assert.equal(toldLimits(refused).get('min-append-size'), 2)
+  assert.deepEqual(snapshot(site.folder), new Map())
+  assert.equal((await create(site, '?0', {}, '')).status, 201)
+  assert.equal((await create(site, '?0', {}, 'he')).status, 201)
+})
+
+overBoth('a creation of a single byte that is to be continued stores it', async (t, version) => {
+  const site = await serve(t, version)
+  const path = addressOf(await create(site, '?0', {}, 'h'))
+  assert.equal(contentOf(site, path).toString(), 'h')
+  await assertState(site, path, 1, '?0')
 })

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import type { Upload } from '../../lib/upload/types.ts'
-import { snapshot } from '../tus/support.ts'
+import { snapshot } from '../support/snapshot.ts'
 import { limitsOf, stateOf, type State } from './state-of.ts'
 import { append, ask, I8, make, overBoth, serve, type Answer, type Call, type Site } from './support.ts'
 
@@ -51,12 +51,22 @@ overBoth('R50, R51, R52 · HEAD and GET tell no length before somebody knows it,
   assert.deepEqual(stateOf(await inspect(site, upload)), { status: 204, offset: '10', complete: '?1', length: '10' })
 
   const whole = await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?1' }, 'hello', 'unknown')
-  assert.deepEqual(stateOf(await inspect(site, whole.headers.get('location') ?? '')), { status: 204, offset: '5', complete: '?1', length: '5' })
+  assert.deepEqual(stateOf(await inspect(site, whole.headers.get('location') ?? '')), {
+    status: 204,
+    offset: '5',
+    complete: '?1',
+    length: '5',
+  })
 })
 
 overBoth('R50 · a new server over the same uploads tells of them what the old one told', async (t, version) => {
   const site = await serve(t, version)
-  const uploads = [await make(site), await make(site, { 'Upload-Length': '10' }, 'hello'), await make(site, {}, 'hello'), await make(site, { 'Upload-Length': '5' }, 'hello')]
+  const uploads = [
+    await make(site),
+    await make(site, { 'Upload-Length': '10' }, 'hello'),
+    await make(site, {}, 'hello'),
+    await make(site, { 'Upload-Length': '5' }, 'hello'),
+  ]
   const complete = await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?1' }, 'hello')
   const next = await serve(t, version, { folder: site.folder })
   for (const upload of [...uploads, complete.headers.get('location') ?? '']) {
@@ -88,13 +98,18 @@ overBoth('R51 · what could not be finished is not called complete: to ask tries
   assert.equal((await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?1' }, 'hello')).status, 500)
   assert.deepEqual(stateOf(await inspect(site, '/files/one')), { status: 500 })
   works = true
-  for (let time = 0; time < 2; time++) assert.deepEqual(stateOf(await inspect(site, '/files/one')), { status: 204, offset: '5', complete: '?1', length: '5' })
+  for (let time = 0; time < 2; time++) {
+    assert.deepEqual(stateOf(await inspect(site, '/files/one')), { status: 204, offset: '5', complete: '?1', length: '5' })
+  }
   assert.deepEqual(finished, ['one'])
 })
 
 overBoth('R51 · what onFinish refused is answered with that refusal, which is complete', async (t, version) => {
   const refusal = { status: 422, body: 'no image', headers: { 'X-Reason': '7' } }
-  const site = await serve(t, version, { onFinish: () => Promise.reject(Object.assign(new Error('secret'), refusal)), onCreate: () => ({ id: 'one' }) })
+  const site = await serve(t, version, {
+    onFinish: () => Promise.reject(Object.assign(new Error('secret'), refusal)),
+    onCreate: () => ({ id: 'one' }),
+  })
   assert.equal((await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?1' }, 'hello')).status, 422)
   const answer = await inspect(site, '/files/one')
   assert.deepEqual(stateOf(answer), { status: 422, complete: '?1' })
@@ -106,7 +121,10 @@ overBoth('R53 · HEAD and GET tell the limits, or that there are none, also when
   const rows = [
     [{}, { 'max-size': 100 * 1024 ** 3 }],
     [{ maxSize: Number.MAX_SAFE_INTEGER }, { 'min-size': 0 }],
-    [{ maxSize: 200, maxAppendSize: 150, minSize: 5, minAppendSize: 3 }, { 'max-size': 200, 'min-size': 5, 'max-append-size': 150, 'min-append-size': 3 }],
+    [
+      { maxSize: 200, maxAppendSize: 150, minSize: 5, minAppendSize: 3 },
+      { 'max-size': 200, 'min-size': 5, 'max-append-size': 150, 'min-append-size': 3 },
+    ],
     [{ maxSize: 200, onCreate: () => ({ maxSize: 120 }) }, { 'max-size': 120 }],
   ] as const
   for (const [options, limits] of rows) {
@@ -135,13 +153,24 @@ overBoth('R55 · an address that is spelled otherwise leads nowhere, and never e
   const site = await serve(t, version)
   const upload = await make(site, { 'Upload-Length': '10' }, 'hello')
   const id = upload.slice('/files/'.length)
-  const rows = [`${upload}/`, `${upload}//`, `/files//${id}`, `//files/${id}`, `/FILES/${id}`, `/files/${id.toUpperCase()}`, `/files/./${id}`, `/files/%${id.charCodeAt(0).toString(16)}${id.slice(1)}`]
+  const rows = [
+    `${upload}/`,
+    `${upload}//`,
+    `/files//${id}`,
+    `//files/${id}`,
+    `/FILES/${id}`,
+    `/files/${id.toUpperCase()}`,
+    `/files/./${id}`,
+    `/files/%${id.charCodeAt(0).toString(16)}${id.slice(1)}`,
+  ]
   for (const path of rows) {
     const answer = await inspect(site, path)
     assert.deepEqual(stateOf(answer), { status: 404 }, path)
     assert.equal(answer.headers.has('location'), false, path)
   }
-  for (const path of [`${upload}?a=b`, upload]) assert.deepEqual(stateOf(await inspect(site, path)), { status: 204, offset: '5', complete: '?0', length: '10' }, path)
+  for (const path of [`${upload}?a=b`, upload]) {
+    assert.deepEqual(stateOf(await inspect(site, path)), { status: 204, offset: '5', complete: '?0', length: '10' }, path)
+  }
 })
 
 overBoth('R56 · a server that offers downloads gives the bytes of what is finished to whoever names no version of the draft', async (t, version) => {
@@ -168,7 +197,17 @@ overBoth('R57 · HEAD and GET of an upload that never was, or was cancelled, are
   const site = await serve(t, version)
   const cancelled = await make(site, { 'Upload-Length': '10' }, 'hello')
   assert.equal((await ask(site, 'DELETE', cancelled, I8)).status, 204)
-  const rows = [cancelled, `/files/${'0'.repeat(32)}`, '/files/x', `/files/${'x'.repeat(5000)}`, '/files/%00', '/files/..%2f', '/files/x.info', '/files/__proto__', '/filesx']
+  const rows = [
+    cancelled,
+    `/files/${'0'.repeat(32)}`,
+    '/files/x',
+    `/files/${'x'.repeat(5000)}`,
+    '/files/%00',
+    '/files/..%2f',
+    '/files/x.info',
+    '/files/__proto__',
+    '/filesx',
+  ]
   for (const path of rows) assert.deepEqual(stateOf(await inspect(site, path)), { status: 404 }, path)
 })
 
@@ -193,10 +232,21 @@ overBoth('R58 · what HEAD and GET say of an offset, a length or completeness th
   const site = await serve(t, version)
   const upload = await make(site, { 'Upload-Length': '10' }, 'hello')
   const before = snapshot(site.folder)
-  const rows = [{ 'Upload-Offset': '10' }, { 'Upload-Offset': 'x' }, { 'Upload-Complete': '?0' }, { 'Upload-Complete': '?1' }, { 'Upload-Complete': 'x' }, { 'Upload-Length': '5' }]
+  const rows = [
+    { 'Upload-Offset': '10' },
+    { 'Upload-Offset': 'x' },
+    { 'Upload-Complete': '?0' },
+    { 'Upload-Complete': '?1' },
+    { 'Upload-Complete': 'x' },
+    { 'Upload-Length': '5' },
+  ]
   for (const headers of rows) {
     for (const speaker of [I8, {}]) {
-      assert.deepEqual(stateOf(await inspect(site, upload, { ...speaker, ...headers })), { status: 204, offset: '5', complete: '?0', length: '10' }, JSON.stringify(headers))
+      assert.deepEqual(
+        stateOf(await inspect(site, upload, { ...speaker, ...headers })),
+        { status: 204, offset: '5', complete: '?0', length: '10' },
+        JSON.stringify(headers),
+      )
     }
   }
   assert.deepEqual(snapshot(site.folder), before)

@@ -3,7 +3,7 @@
 /** Requests that anybody may send, and that change nothing (RFC 9110 section 9.2.1). */
 
 import assert from 'node:assert/strict'
-import { contentOf, stored } from '../tus/support.ts'
+import { contentOf, stored } from '../support/stored-content.ts'
 import { append, ask, begin, head, I8, make, overBoth, PU, serve } from './support.ts'
 
 for (const method of ['GET', 'HEAD']) {
@@ -12,13 +12,23 @@ for (const method of ['GET', 'HEAD']) {
     overBoth(`a plain ${method} of an upload does not end the append that is in progress (${where})`, async (t, version) => {
       const site = await serve(t, version, { download })
       const path = await make(site, {}, 'hello')
-      const appending = await begin(site, { method: 'PATCH', path, headers: { ...PU, 'Upload-Offset': '5', 'Upload-Complete': '?1' } }, 'unknown')
+      const appending = await begin(
+        site,
+        { method: 'PATCH', path, headers: { ...PU, 'Upload-Offset': '5', 'Upload-Complete': '?1' } },
+        'unknown',
+      )
       await appending.write(Buffer.from(' wor'))
       await stored(site, path, 9)
       for (let n = 0; n < 3; n++) {
         const { status, headers } = await ask(site, method, path)
-        if (download && method === 'GET') assert.equal(status, 404) // there is nothing to download yet
-        else assert.deepEqual([status, headers.get('upload-offset'), headers.get('upload-complete')], [204, '5', '?0'], 'no other offset is a promise')
+        if (download && method === 'GET')
+          assert.equal(status, 404) // there is nothing to download yet
+        else
+          assert.deepEqual(
+            [status, headers.get('upload-offset'), headers.get('upload-complete')],
+            [204, '5', '?0'],
+            'no other offset is a promise',
+          )
       }
       await appending.write(Buffer.from('ld'))
       appending.end()
@@ -40,7 +50,11 @@ overBoth('a plain HEAD gives the offset of everything that is stored where no ap
 overBoth('a HEAD that names the version of the draft asks the append to let go, and gives the offset of all its bytes', async (t, version) => {
   const site = await serve(t, version)
   const path = await make(site, {}, 'hello')
-  const appending = await begin(site, { method: 'PATCH', path, headers: { ...I8, ...PU, 'Upload-Offset': '5', 'Upload-Complete': '?1' } }, 'unknown')
+  const appending = await begin(
+    site,
+    { method: 'PATCH', path, headers: { ...I8, ...PU, 'Upload-Offset': '5', 'Upload-Complete': '?1' } },
+    'unknown',
+  )
   await appending.write(Buffer.from(' wor'))
   await stored(site, path, 9)
   assert.equal((await head(site, path)).headers.get('upload-offset'), '9')

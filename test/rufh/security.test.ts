@@ -7,10 +7,27 @@ import { basename } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type { UploadHooks } from '../../lib/upload/hooks.ts'
 import type { Upload } from '../../lib/upload/types.ts'
-import { contentOf, snapshot, stored } from '../tus/support.ts'
+import { locationOf } from '../support/address-of.ts'
 import { filesIn } from '../support/files.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { contentOf, stored } from '../support/stored-content.ts'
 import { request, WireClient } from '../support/wire.ts'
-import { append, ask, begin, head, I8, make, offsetOf, overBoth, PU, serve, type Answer, type Exchange, type Site, type Version } from './support.ts'
+import {
+  append,
+  ask,
+  begin,
+  head,
+  I8,
+  make,
+  offsetOf,
+  overBoth,
+  PU,
+  serve,
+  type Answer,
+  type Exchange,
+  type Site,
+  type Version,
+} from './support.ts'
 
 const ANN = { Authorization: 'Bearer ann' }
 const BEN = { Authorization: 'Bearer ben' }
@@ -49,7 +66,9 @@ for (const status of [401, 403, 404]) {
       ]
       for (const [method, answer] of answers) {
         assert.equal(answer.status, status, method)
-        for (const name of ['upload-offset', 'upload-length', 'upload-limit', 'location']) assert.equal(answer.headers.has(name), false, `${method} ${name}`)
+        for (const name of ['upload-offset', 'upload-length', 'upload-limit', 'location']) {
+          assert.equal(answer.headers.has(name), false, `${method} ${name}`)
+        }
         assert.equal(answer.headers.get('upload-complete'), method === 'PATCH' ? '?0' : undefined)
         assert.doesNotMatch([...answer.headers.values(), answer.body].join('\n'), /secret|ann|hello/)
         assert.deepEqual(answer.interim, [])
@@ -79,16 +98,23 @@ overBoth('R91 · a creation without a credential is refused, without 104, and no
   const site = await serve(t, version, ownersOnly(403))
   for (const end of ['?0', '?1']) {
     const answer = await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': end }, 'hello')
-    assert.deepEqual([answer.status, answer.headers.get('upload-complete'), answer.interim, answer.headers.has('location')], [401, '?0', [], false])
+    assert.deepEqual(
+      [answer.status, answer.headers.get('upload-complete'), answer.interim, answer.headers.has('location')],
+      [401, '?0', [], false],
+    )
   }
   await site.settled()
   assert.deepEqual(filesIn(site.folder), [])
 })
 
-overBoth('R91 · who may not does not end the request of who may', async (t, version) => {
+overBoth('R91 · a client without permission does not end the request of a client with permission', async (t, version) => {
   const site = await serve(t, version, ownersOnly(403))
   const path = await make(site, ANN, '')
-  const appending = await begin(site, { method: 'PATCH', path, headers: { ...I8, ...PU, ...ANN, 'Upload-Offset': '0', 'Upload-Complete': '?1' } }, 10)
+  const appending = await begin(
+    site,
+    { method: 'PATCH', path, headers: { ...I8, ...PU, ...ANN, 'Upload-Offset': '0', 'Upload-Complete': '?1' } },
+    10,
+  )
   await appending.write('hello')
   await stored(site, path, 5)
   for (const method of ['HEAD', 'DELETE']) assert.equal((await ask(site, method, path, { ...I8, ...BEN })).status, 403)
@@ -101,7 +127,11 @@ overBoth('R91 · who may not does not end the request of who may', async (t, ver
 
 // R92, R93: addresses
 
-const NAMES = { 'Content-Disposition': 'attachment; filename="marker-file.png"', 'Content-Type': 'image/marker-type', Authorization: 'Basic marker-user' }
+const NAMES = {
+  'Content-Disposition': 'attachment; filename="marker-file.png"',
+  'Content-Type': 'image/marker-type',
+  Authorization: 'Basic marker-user',
+}
 
 /** Creates uploads one after the other on one connection; their addresses. */
 async function addresses(site: Site, count: number): Promise<readonly string[]> {
@@ -113,7 +143,7 @@ async function addresses(site: Site, count: number): Promise<readonly string[]> 
     let answer = await client.response()
     while (answer.status === 104) answer = await client.response()
     assert.equal(answer.status, 201)
-    locations.push(answer.headers.get('location') ?? assert.fail('no Location'))
+    locations.push(locationOf(answer))
   }
   client.destroy()
   return locations
@@ -124,7 +154,9 @@ test('R92, R93 · of 1000 addresses each has 128 bits that look random: none is 
   const locations = await addresses(site, 1000)
   assert.equal(new Set(locations).size, 1000)
 
-  for (const location of locations) assert.match(location, /^\/files\/[0-9a-f]{32}$/, 'nothing but the path of the creation URL and 128 bits')
+  for (const location of locations) {
+    assert.match(location, /^\/files\/[0-9a-f]{32}$/, 'nothing but the path of the creation URL and 128 bits')
+  }
   const bits = locations.map((location) => BigInt(`0x${location.slice('/files/'.length)}`))
   for (let bit = 0n; bit < 128n; bit++) {
     const set = bits.filter((each) => (each >> bit) & 1n).length
@@ -138,7 +170,13 @@ test('R92, R93 · of 1000 addresses each has 128 bits that look random: none is 
 
 overBoth('R93 · an address is the same in 104 and in the answer, and tells nothing of what it was made from', async (t, version) => {
   const site = await serve(t, version)
-  const answer = await ask(site, 'POST', '/files/', { ...I8, ...NAMES, 'Upload-Complete': '?0', Forwarded: 'host=marker.example', 'X-Forwarded-Host': 'marker.example' }, 'hello')
+  const answer = await ask(
+    site,
+    'POST',
+    '/files/',
+    { ...I8, ...NAMES, 'Upload-Complete': '?0', Forwarded: 'host=marker.example', 'X-Forwarded-Host': 'marker.example' },
+    'hello',
+  )
   assert.equal(answer.status, 201)
   const locations = [...answer.interim, answer].map(({ headers }) => headers.get('location')).filter((location) => location !== undefined)
   assert.ok(locations.length >= 2)
@@ -155,9 +193,19 @@ const names: readonly (readonly [what: string, disposition: string, told: string
   ['a path that is encoded', "attachment; filename*=UTF-8''..%2F..%2Fetc%2Fpasswd", '../../etc/passwd', /^attachment; filename="passwd"$/],
   ['a path of Windows', 'attachment; filename="..\\\\..\\\\boot.ini"', '..\\..\\boot.ini', /^attachment; filename="boot\.ini"$/],
   ['a path alone', 'attachment; filename="../.."', '../..', /^attachment$/],
-  ['line ends', "attachment; filename*=UTF-8''x%0D%0ASet-Cookie%3A%20a%3Db", 'x\r\nSet-Cookie: a=b', /^attachment; filename="xSet-Cookie: a=b"$/],
+  [
+    'line ends',
+    "attachment; filename*=UTF-8''x%0D%0ASet-Cookie%3A%20a%3Db",
+    'x\r\nSet-Cookie: a=b',
+    /^attachment; filename="xSet-Cookie: a=b"$/,
+  ],
   ['a NUL', "attachment; filename*=UTF-8''a%00.png", 'a\0.png', /^attachment; filename="a\.png"$/],
-  ['a quote', 'attachment; filename="a\\"; filename=b.exe"', 'a"; filename=b.exe', /^attachment; filename="a_; filename=b\.exe"; filename\*=UTF-8''a%22%3B%20filename%3Db\.exe$/],
+  [
+    'a quote',
+    'attachment; filename="a\\"; filename=b.exe"',
+    'a"; filename=b.exe',
+    /^attachment; filename="a_; filename=b\.exe"; filename\*=UTF-8''a%22%3B%20filename%3Db\.exe$/,
+  ],
   ['text that runs the other way', "attachment; filename*=UTF-8''gpj%E2%80%AE.exe", 'gpj\u202e.exe', /^attachment; filename="gpj\.exe"$/],
   ['a device of Windows', 'attachment; filename="con.html"', 'con.html', /^attachment; filename="con\.html"$/],
   ['a name for objects', 'attachment; filename="__proto__"', '__proto__', /^attachment; filename="__proto__"$/],
@@ -168,10 +216,16 @@ for (const [what, disposition, told, saved] of names) {
   overBoth(`R94 · a name that is ${what} reaches hooks as it is, and neither the file system nor a header`, async (t, version) => {
     const seen: (string | undefined)[] = []
     const site = await serve(t, version, { download: {}, onFinish: ({ metadata }) => void seen.push(metadata.get('filename')) })
-    const answer = await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?1', 'Content-Disposition': disposition, 'Content-Type': 'text/html' }, '<script>')
+    const answer = await ask(
+      site,
+      'POST',
+      '/files/',
+      { ...I8, 'Upload-Complete': '?1', 'Content-Disposition': disposition, 'Content-Type': 'text/html' },
+      '<script>',
+    )
     assert.equal(answer.status, 200)
     assert.deepEqual(seen, [told])
-    const path = answer.headers.get('location') ?? assert.fail('no Location')
+    const path = locationOf(answer)
     assert.match(path, /^\/files\/[0-9a-f]{32}$/)
     const id = basename(path)
     assert.deepEqual(filesIn(site.folder), [id, `${id}.info`])
@@ -179,7 +233,10 @@ for (const [what, disposition, told, saved] of names) {
     const download = await ask(site, 'GET', path)
     assert.equal(download.status, 200)
     assert.match(download.headers.get('content-disposition') ?? '', saved)
-    assert.deepEqual([download.headers.get('content-type'), download.headers.get('x-content-type-options')], ['application/octet-stream', 'nosniff'])
+    assert.deepEqual(
+      [download.headers.get('content-type'), download.headers.get('x-content-type-options')],
+      ['application/octet-stream', 'nosniff'],
+    )
     const inTus = await ask(site, 'HEAD', path, { 'Tus-Resumable': '1.0.0' })
     for (const each of [answer, download, inTus]) {
       assert.equal(each.headers.has('set-cookie'), false)
@@ -188,14 +245,18 @@ for (const [what, disposition, told, saved] of names) {
   })
 }
 
-const types = ['text/html', 'TEXT/HTML; charset=utf-8', 'image/svg+xml', 'text/html\t;', '../x', 'x', '; text/plain', 'text/plain, text/html', `${'a'.repeat(4000)}/b`, 'multipart/form-data; boundary="a"']
+const types = [
+  'text/html', 'TEXT/HTML; charset=utf-8', 'image/svg+xml', 'text/html\t;', '../x', 'x', '; text/plain', 'text/plain, text/html',
+  `${'a'.repeat(4000)}/b`,
+  'multipart/form-data; boundary="a"',
+]
 
-overBoth('R94 · a type that a browser might run, or that is none, is never the type of a download', async (t, version) => {
+overBoth('R94 · a media type that a browser might run, or a malformed one, is never the type of a download', async (t, version) => {
   const site = await serve(t, version, { download: {} })
   for (const type of types) {
     const answer = await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?1', 'Content-Type': type }, '<script>')
     assert.equal(answer.status, 200, type)
-    const download = await ask(site, 'GET', answer.headers.get('location') ?? assert.fail('no Location'))
+    const download = await ask(site, 'GET', locationOf(answer))
     assert.deepEqual([download.status, download.headers.get('content-type')], [200, 'application/octet-stream'], type)
     assert.match(download.headers.get('content-disposition') ?? '', /^attachment/)
   }
@@ -203,7 +264,11 @@ overBoth('R94 · a type that a browser might run, or that is none, is never the 
 
 test('R94 · a name of 64 KiB is more than Node takes: nothing is made', async (t) => {
   const site = await serve(t, 'HTTP/1.1')
-  const answer = await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?0', 'Content-Disposition': `attachment; filename="${'x'.repeat(64 * 1024)}"` })
+  const answer = await ask(site, 'POST', '/files/', {
+    ...I8,
+    'Upload-Complete': '?0',
+    'Content-Disposition': `attachment; filename="${'x'.repeat(64 * 1024)}"`,
+  })
   assert.equal(answer.status, 431)
   await site.settled()
   assert.deepEqual(filesIn(site.folder), [])
@@ -221,7 +286,11 @@ overBoth('R95 · whose right is revoked meanwhile cannot complete the upload, wh
   const path = await make(site, { 'Upload-Length': '10' }, 'hello')
   const full = await make(site, {}, 'hello')
   revoked = true
-  for (const answer of [await append(site, path, 5, true, 'world'), await append(site, full, 5, true), await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?1' }, 'hello')]) {
+  for (const answer of [
+    await append(site, path, 5, true, 'world'),
+    await append(site, full, 5, true),
+    await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?1' }, 'hello'),
+  ]) {
     assert.deepEqual([answer.status, answer.headers.get('upload-complete'), answer.body], [403, '?0', 'Forbidden\n'])
   }
   assert.equal(finished.length, 0)
@@ -248,7 +317,9 @@ overBoth('R95 · a right that is revoked while the last bytes come is for onFini
   const { status, headers, body } = await last.answer
   assert.deepEqual([status, headers.get('upload-complete'), body], [403, '?1', 'Forbidden\n'])
   revoked = false
-  for (const answer of [await head(site, path), await append(site, path, 10, true)]) assert.deepEqual([answer.status, answer.headers.get('upload-complete')], [403, '?1'])
+  for (const answer of [await head(site, path), await append(site, path, 10, true)]) {
+    assert.deepEqual([answer.status, answer.headers.get('upload-complete')], [403, '?1'])
+  }
 })
 
 // R96: clients that take their time
@@ -256,11 +327,18 @@ overBoth('R95 · a right that is revoked while the last bytes come is for onFini
 const PLACES = 8
 
 /** Takes every place that the server has with uploads that come byte by byte, and keeps them coming until the test is over. */
-async function trickle(t: TestContext, site: Site): Promise<readonly { readonly path: string; readonly exchange: Exchange; fallSilent(): void }[]> {
+async function trickle(
+  t: TestContext,
+  site: Site,
+): Promise<readonly { readonly path: string; readonly exchange: Exchange; fallSilent(): void }[]> {
   const slow = await Promise.all(
     Array.from({ length: PLACES }, async () => {
       const path = await make(site)
-      const exchange = await begin(site, { method: 'PATCH', path, headers: { ...I8, ...PU, 'Upload-Offset': '0', 'Upload-Complete': '?0' } }, 1_000_000)
+      const exchange = await begin(
+        site,
+        { method: 'PATCH', path, headers: { ...I8, ...PU, 'Upload-Offset': '0', 'Upload-Complete': '?0' } },
+        1_000_000,
+      )
       await exchange.write('a')
       await stored(site, path, 1)
       const timer = setInterval(() => void exchange.write('a'), 50)
@@ -280,7 +358,7 @@ function serveFew(t: TestContext, version: Version): Promise<Site> {
   return serve(t, version, { maxConcurrent: PLACES, idleTimeoutMs: 3000 })
 }
 
-overBoth('R96 · while slow uploads have all places, another body is told to come again, and whatever brings none is served', async (t, version) => {
+overBoth('R96 · while slow uploads fill maxConcurrent, another body is refused with Retry-After, and requests without a body are served', async (t, version) => {
   const site = await serveFew(t, version)
   const other = await make(site, {}, 'hello')
   const slow = await trickle(t, site)
@@ -300,7 +378,11 @@ overBoth('R96 · while slow uploads have all places, another body is told to com
     assert.equal((await append(site, '/files/unknown', 0, false)).status, 404)
   }
   assert.ok((await offsetOf(site, slow[0]!.path)) >= 1, 'also of a slow one, which ends')
-  assert.deepEqual([(await slow[0]!.exchange.answer).status, (await append(site, other, 5, true, 'world')).status], [409, 200], 'which leaves its place to another')
+  assert.deepEqual(
+    [(await slow[0]!.exchange.answer).status, (await append(site, other, 5, true, 'world')).status],
+    [409, 200],
+    'which leaves its place to another',
+  )
 })
 
 overBoth('R96 · a slow upload that falls silent is ended in time: its bytes are kept, its place is free, and the others go on', async (t, version) => {
@@ -312,8 +394,15 @@ overBoth('R96 · a slow upload that falls silent is ended in time: its bytes are
   const { status, headers } = await silent.exchange.answer
   assert.deepEqual([status, headers.get('upload-complete')], [503, '?0'])
   assert.ok((await offsetOf(site, silent.path)) >= 1)
-  const stillGoing = await Promise.race([Promise.race(others.map(({ exchange }) => exchange.answer)), ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?1' }, 'hello')])
-  assert.deepEqual([stillGoing.status, stillGoing.headers.get('upload-complete')], [200, '?1'], 'a place is free, and no other upload has ended')
+  const stillGoing = await Promise.race([
+    Promise.race(others.map(({ exchange }) => exchange.answer)),
+    ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?1' }, 'hello'),
+  ])
+  assert.deepEqual(
+    [stillGoing.status, stillGoing.headers.get('upload-complete')],
+    [200, '?1'],
+    'a place is free, and no other upload has ended',
+  )
 })
 
 overBoth('R96 · empty appends, one after the other, hold no place, and leave nothing behind', async (t, version) => {

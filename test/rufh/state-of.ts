@@ -2,6 +2,7 @@
 
 /** What an answer says of the state of an upload, to be compared as a whole. @module */
 
+import { limitsOf as checkedLimitsOf } from './checked.ts'
 import type { Head } from './support.ts'
 
 /** The status and the fields about the state, as they were sent. A field that is not there is no member. */
@@ -15,11 +16,15 @@ export interface State {
 /** Reads the state from an answer. */
 export function stateOf({ status, headers }: Head): State {
   const [offset, complete, length] = ['offset', 'complete', 'length'].map((name) => headers.get(`upload-${name}`))
-  return { status, ...(offset !== undefined && { offset }), ...(complete !== undefined && { complete }), ...(length !== undefined && { length }) }
+  return {
+    status,
+    ...(offset !== undefined && { offset }),
+    ...(complete !== undefined && { complete }),
+    ...(length !== undefined && { length }),
+  }
 }
 
-/** The members of `Upload-Limit`, of which all values are integers here. */
-export function limitsOf({ headers }: Head): Readonly<Record<string, number>> {
-  const members = headers.get('upload-limit')?.split(', ') ?? []
-  return Object.fromEntries(members.map((member) => member.split('=')).map(([key = '', value]) => [key, Number(value)]))
+/** The limits of an answer, checked, in a form that `assert.deepEqual` compares. */
+export function limitsOf(head: Head): Readonly<Record<string, number>> {
+  return Object.fromEntries(checkedLimitsOf(head) ?? [])
 }

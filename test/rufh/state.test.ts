@@ -10,9 +10,12 @@ import { test, type TestContext } from 'node:test'
 import { rufhHandler } from '../../lib/rufh/handler.ts'
 import type { Upload } from '../../lib/upload/types.ts'
 import { Random } from '../fault/random.ts'
+import { addressOf, locationOf } from '../support/address-of.ts'
+import { pattern } from '../support/pattern.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { contentOf, stored } from '../support/stored-content.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { contentOf, pattern, snapshot, stored } from '../tus/support.ts'
-import { addressOf, append, ask, assertInconsistentLength, assertState, begin, head, interimOf, make } from './checked.ts'
+import { append, ask, assertInconsistentLength, assertState, begin, head, interimOf, make } from './checked.ts'
 import { I8, overBoth, PU, serve, type Answer, type Exchange, type Head, type Site, type SiteOptions, type Version } from './support.ts'
 
 const TUS = { 'Tus-Resumable': '1.0.0' }
@@ -28,7 +31,11 @@ function digestOf(content: Uint8Array): string {
 }
 
 /** Starts a server that counts how often an upload was finished. */
-async function serveCounting(t: TestContext, version: Version, options: SiteOptions = {}): Promise<Site & { readonly finished: readonly Upload[] }> {
+async function serveCounting(
+  t: TestContext,
+  version: Version,
+  options: SiteOptions = {},
+): Promise<Site & { readonly finished: readonly Upload[] }> {
   const finished: Upload[] = []
   const site = await serve(t, version, { ...options, onFinish: (upload) => void finished.push(upload) })
   return { ...site, finished }
@@ -176,7 +183,10 @@ class Run {
     this.#hear(await head(this.#site, this.#path), 204) // more may be there than was told
     const content = this.source.subarray(this.#told, this.#told + size)
     this.#sent = this.#told + (status === 204 ? size : 0)
-    this.#hear(await append(this.#site, this.#path, this.#told, false, content, digest ? { 'Content-Digest': digest(content) } : {}), status)
+    this.#hear(
+      await append(this.#site, this.#path, this.#told, false, content, digest ? { 'Content-Digest': digest(content) } : {}),
+      status,
+    )
     assert.equal(this.#told, this.#sent)
   }
 
@@ -226,7 +236,9 @@ for (const [sync, more] of [['none', ['append until told how far']], ['append', 
 
     const content = await run.complete()
     assert.ok(content.equals(run.source.subarray(0, content.length)), 'what is stored is what was sent, without gaps')
-    for (const status of [200, 204, 409, 503, ...(sync === 'none' ? [104] : [])]) assert.ok(run.tellings.has(status), `no ${status} told an offset`)
+    for (const status of [200, 204, 409, 503, ...(sync === 'none' ? [104] : [])]) {
+      assert.ok(run.tellings.has(status), `no ${status} told an offset`)
+    }
   })
 }
 
@@ -299,7 +311,7 @@ const ACKNOWLEDGMENTS: readonly (readonly [name: string, send: (site: Site, path
 ]
 
 for (const [name, send] of ACKNOWLEDGMENTS) {
-  overBoth(`R3 · an offset that was told by ${name} is never followed by a smaller one`, async (t, version) => {
+  overBoth(`R3 · an offset that ${name} reported is never followed by a smaller one`, async (t, version) => {
     const { folder, ...before } = await serve(t, version)
     const path = await make({ folder, ...before }, {}, 'helloworld')
     const site = await serve(t, version, { folder, maxAppendSize: 50 })
@@ -309,10 +321,14 @@ for (const [name, send] of ACKNOWLEDGMENTS) {
   })
 }
 
-overBoth('R3 · an offset that was told by 104 alone is never followed by a smaller one', async (t, version) => {
+overBoth('R3 · an offset that only a 104 reported is never followed by a smaller one', async (t, version) => {
   const site = await serve(t, version)
   const path = await make(site)
-  const exchange = await begin(site, { method: 'PATCH', path, headers: { ...I8, ...PU, 'Upload-Offset': '0', 'Upload-Complete': '?0' } }, 'unknown')
+  const exchange = await begin(
+    site,
+    { method: 'PATCH', path, headers: { ...I8, ...PU, 'Upload-Offset': '0', 'Upload-Complete': '?0' } },
+    'unknown',
+  )
   const heard = exchange.interim()
   await exchange.write('hello')
   await stored(site, path, 5)
@@ -328,7 +344,7 @@ overBoth('R3 · an offset that was told by 104 alone is never followed by a smal
   await assertUseless(site, path, 410)
 })
 
-overBoth('R3 · bytes that nobody was told of may be lost: the upload goes on where it is', async (t, version) => {
+overBoth('R3 · bytes that were never acknowledged may be lost: the upload is resumed from what is left', async (t, version) => {
   const before = await serve(t, version)
   const path = await make(before, {}, 'helloworld')
   truncateSync(fileOf(before, path), 4)
@@ -382,7 +398,8 @@ overBoth('R4 · an Upload-Offset that is no integer counts as missing: 400, neve
   const [fresh, begun] = [await make(site), await make(site, {}, 'hello')]
   const before = snapshot(site.folder)
   const values: readonly Lines[] = [
-    ['abc'], ['-1'], ['1.0'], ['"0"'], ['?0'], ['0 0'], ['0, 0'], ['0', '0'], ['0', '5'], ['1000000000000000'], [''], ['+0'], ['0x0'], ['1e1'],
+    ['abc'], ['-1'], ['1.0'], ['"0"'], ['?0'], ['0 0'], ['0, 0'], ['0', '0'], ['0', '5'], ['1000000000000000'], [''], ['+0'], ['0x0'],
+    ['1e1'],
     ['(0)'], [':AA==:'], ['@0'], ['0;'], ['0,'], [],
   ]
   for (const path of [fresh, begun]) {
@@ -516,7 +533,7 @@ overBoth('R12 · a creation in chunks that ends short of its length is 400: it i
   const answer = await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?1', 'Upload-Length': '10' }, 'hello', 'unknown')
   assertInconsistentLength(answer)
   assert.equal(answer.headers.get('upload-offset'), '5')
-  const path = answer.headers.get('location') ?? assert.fail('no Location')
+  const path = locationOf(answer)
   await assertState(site, path, 5, '?0', 10)
   assert.equal(site.finished.length, 0)
   assert.equal((await append(site, path, 5, true, 'world')).status, 200)

@@ -4,7 +4,15 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { formatDictionary, parseBoolean, parseDictionary, parseInteger, parseItem, type BareItem, type Member } from '../../lib/rufh/structured-fields.ts'
+import {
+  formatDictionary,
+  parseBoolean,
+  parseDictionary,
+  parseInteger,
+  parseItem,
+  type BareItem,
+  type Member,
+} from '../../lib/rufh/structured-fields.ts'
 
 /** The shape of the HTTP working group's own test suite; an expectation is what this parser makes of a value. */
 type Vector = { readonly name: string; readonly raw: readonly string[] } & (
@@ -27,7 +35,12 @@ const items: readonly Vector[] = [
   { name: 'an integer is one digit at least', raw: ['7'], header_type: 'item', expected: integer(7) },
   { name: 'an integer may be negative', raw: ['-1048576'], header_type: 'item', expected: integer(-1048576) },
   { name: 'an integer has fifteen digits at most', raw: ['999999999999999'], header_type: 'item', expected: integer(999_999_999_999_999) },
-  { name: 'a negative integer has fifteen digits at most', raw: ['-999999999999999'], header_type: 'item', expected: integer(-999_999_999_999_999) },
+  {
+    name: 'a negative integer has fifteen digits at most',
+    raw: ['-999999999999999'],
+    header_type: 'item',
+    expected: integer(-999_999_999_999_999),
+  },
   { name: 'zeros may lead', raw: ['0007'], header_type: 'item', expected: integer(7) },
   { name: 'leading zeros count as digits', raw: ['000000000000001'], header_type: 'item', expected: integer(1) },
   { name: 'zero has no sign once it is read', raw: ['-0'], header_type: 'item', expected: integer(0) },
@@ -48,7 +61,12 @@ const items: readonly Vector[] = [
   { name: 'a decimal has one digit of fraction at least', raw: ['2.5'], header_type: 'item', expected: decimal(2.5) },
   { name: 'a decimal may be negative', raw: ['-0.75'], header_type: 'item', expected: decimal(-0.75) },
   { name: 'a decimal has three digits of fraction at most', raw: ['3.142'], header_type: 'item', expected: decimal(3.142) },
-  { name: 'a decimal has twelve digits before its point at most', raw: ['999999999999.999'], header_type: 'item', expected: decimal(999_999_999_999.999) },
+  {
+    name: 'a decimal has twelve digits before its point at most',
+    raw: ['999999999999.999'],
+    header_type: 'item',
+    expected: decimal(999_999_999_999.999),
+  },
   { name: 'a whole decimal stays one', raw: ['5.0'], header_type: 'item', expected: decimal(5) },
   { name: 'zeros may lead and trail in a decimal', raw: ['004.500'], header_type: 'item', expected: decimal(4.5) },
   { name: 'a decimal zero has no sign once it is read', raw: ['-0.0'], header_type: 'item', expected: decimal(0) },
@@ -65,7 +83,12 @@ const items: readonly Vector[] = [
   { name: 'a date is in seconds', raw: ['@1785542400'], header_type: 'item', expected: date(1785542400) },
   { name: 'a date may lie before 1970', raw: ['@-86400'], header_type: 'item', expected: date(-86400) },
   { name: 'the first date has no sign once it is read', raw: ['@-0'], header_type: 'item', expected: date(0) },
-  { name: 'a date may lie as far ahead as fifteen digits reach', raw: ['@999999999999999'], header_type: 'item', expected: date(999_999_999_999_999) },
+  {
+    name: 'a date may lie as far ahead as fifteen digits reach',
+    raw: ['@999999999999999'],
+    header_type: 'item',
+    expected: date(999_999_999_999_999),
+  },
   { name: 'a date has no sixteenth digit', raw: ['@1000000000000000'], header_type: 'item', must_fail: true },
   { name: 'a date has no fraction', raw: ['@1785542400.5'], header_type: 'item', must_fail: true },
   { name: 'a date has digits', raw: ['@'], header_type: 'item', must_fail: true },
@@ -84,9 +107,24 @@ const items: readonly Vector[] = [
   { name: 'a token is one letter at least', raw: ['x'], header_type: 'item', expected: token('x') },
   { name: 'a token keeps its case', raw: ['Chunked'], header_type: 'item', expected: token('Chunked') },
   { name: 'a token may be a star', raw: ['*'], header_type: 'item', expected: token('*') },
-  { name: 'a token may look like a media type', raw: ['application/partial-upload'], header_type: 'item', expected: token('application/partial-upload') },
-  { name: 'a token may look like a URL', raw: ['https://a.example:8443/~u/%7E'], header_type: 'item', expected: token('https://a.example:8443/~u/%7E') },
-  { name: "a token may hold every tchar, colons and slashes", raw: ["t!#$%&'*+-.^_`|~:/09AZaz"], header_type: 'item', expected: token("t!#$%&'*+-.^_`|~:/09AZaz") },
+  {
+    name: 'a token may look like a media type',
+    raw: ['application/partial-upload'],
+    header_type: 'item',
+    expected: token('application/partial-upload'),
+  },
+  {
+    name: 'a token may look like a URL',
+    raw: ['https://a.example:8443/~u/%7E'],
+    header_type: 'item',
+    expected: token('https://a.example:8443/~u/%7E'),
+  },
+  {
+    name: 'a token may hold every tchar, colons and slashes',
+    raw: ["t!#$%&'*+-.^_`|~:/09AZaz"],
+    header_type: 'item',
+    expected: token("t!#$%&'*+-.^_`|~:/09AZaz"),
+  },
   { name: 'a token does not begin with a digit', raw: ['1st'], header_type: 'item', must_fail: true },
   { name: 'a token does not begin with an underscore', raw: ['_x'], header_type: 'item', must_fail: true },
   { name: 'a token does not begin with a slash', raw: ['/x'], header_type: 'item', must_fail: true },
@@ -97,13 +135,23 @@ const items: readonly Vector[] = [
 
   { name: 'a string may be empty', raw: ['""'], header_type: 'item', expected: string('') },
   { name: 'a string may hold spaces', raw: ['" a  b "'], header_type: 'item', expected: string(' a  b ') },
-  { name: 'a string may hold what means something elsewhere', raw: ['"a=1, (b;c) :d: ?1 @5 %e"'], header_type: 'item', expected: string('a=1, (b;c) :d: ?1 @5 %e') },
+  {
+    name: 'a string may hold what means something elsewhere',
+    raw: ['"a=1, (b;c) :d: ?1 @5 %e"'],
+    header_type: 'item',
+    expected: string('a=1, (b;c) :d: ?1 @5 %e'),
+  },
   { name: 'a quote in a string is escaped', raw: ['"say \\"when\\""'], header_type: 'item', expected: string('say "when"') },
   { name: 'a backslash in a string is escaped', raw: ['"C:\\\\uploads\\\\"'], header_type: 'item', expected: string('C:\\uploads\\') },
   { name: 'an escaped backslash escapes nothing', raw: ['"\\\\\\""'], header_type: 'item', expected: string('\\"') },
   { name: 'a string may be one escape', raw: ['"\\""'], header_type: 'item', expected: string('"') },
   { name: 'a percent sign in a string is one', raw: ['"%41"'], header_type: 'item', expected: string('%41') },
-  { name: 'a string may hold all of printable ASCII', raw: [`"${printable('"\\')}"`], header_type: 'item', expected: string(printable('"\\')) },
+  {
+    name: 'a string may hold all of printable ASCII',
+    raw: [`"${printable('"\\')}"`],
+    header_type: 'item',
+    expected: string(printable('"\\')),
+  },
   { name: 'a string ends', raw: ['"a'], header_type: 'item', must_fail: true },
   { name: 'a quote alone is nothing', raw: ['"'], header_type: 'item', must_fail: true },
   { name: 'an escaped quote does not end a string', raw: ['"a\\"'], header_type: 'item', must_fail: true },
@@ -119,7 +167,12 @@ const items: readonly Vector[] = [
   { name: 'single quotes make no string', raw: ["'a'"], header_type: 'item', must_fail: true },
   { name: 'nothing stands right behind a string', raw: ['"a"b'], header_type: 'item', must_fail: true },
   { name: 'strings do not stand side by side', raw: ['"a" "b"'], header_type: 'item', must_fail: true },
-  { name: 'a string that was cut by a comma of the join goes on behind it', raw: ['"a', 'b"'], header_type: 'item', expected: string('a, b') },
+  {
+    name: 'a string that was cut by a comma of the join goes on behind it',
+    raw: ['"a', 'b"'],
+    header_type: 'item',
+    expected: string('a, b'),
+  },
 
   { name: 'bytes may be none', raw: ['::'], header_type: 'item', expected: bytes('') },
   { name: 'bytes are base64', raw: [':bG9uZ2hhdWw=:'], header_type: 'item', expected: bytes('longhaul') },
@@ -146,16 +199,31 @@ const items: readonly Vector[] = [
   { name: 'a third colon is too many', raw: [':::'], header_type: 'item', must_fail: true },
 
   { name: 'a display string may be empty', raw: ['%""'], header_type: 'item', expected: display('') },
-  { name: 'a display string holds plain ASCII as it is', raw: ['%"Half a report.pdf"'], header_type: 'item', expected: display('Half a report.pdf') },
+  {
+    name: 'a display string holds plain ASCII as it is',
+    raw: ['%"Half a report.pdf"'],
+    header_type: 'item',
+    expected: display('Half a report.pdf'),
+  },
   { name: 'a display string decodes UTF-8 of two bytes', raw: ['%"Gr%c3%b6%c3%9fe"'], header_type: 'item', expected: display('Größe') },
   { name: 'a display string decodes UTF-8 of three bytes', raw: ['%"%e5%90%8d"'], header_type: 'item', expected: display('名') },
   { name: 'a display string decodes UTF-8 of four bytes', raw: ['%"%f0%9f%9a%9a"'], header_type: 'item', expected: display('🚚') },
-  { name: 'a display string decodes up to the last code point', raw: ['%"%f4%8f%bf%bf"'], header_type: 'item', expected: display('\u{10ffff}') },
+  {
+    name: 'a display string decodes up to the last code point',
+    raw: ['%"%f4%8f%bf%bf"'],
+    header_type: 'item',
+    expected: display('\u{10ffff}'),
+  },
   { name: 'a display string decodes quotes and percent signs', raw: ['%"%22100%25%22"'], header_type: 'item', expected: display('"100%"') },
   { name: 'a display string decodes controls', raw: ['%"%00%0a%7f"'], header_type: 'item', expected: display('\0\n\x7f') },
   { name: 'a display string keeps a byte order mark', raw: ['%"%ef%bb%bfa"'], header_type: 'item', expected: display('\ufeffa') },
   { name: 'a backslash in a display string is one', raw: ['%"a\\b\\\\"'], header_type: 'item', expected: display('a\\b\\\\') },
-  { name: 'a display string may hold all of printable ASCII', raw: [`%"${printable('"%')}"`], header_type: 'item', expected: display(printable('"%')) },
+  {
+    name: 'a display string may hold all of printable ASCII',
+    raw: [`%"${printable('"%')}"`],
+    header_type: 'item',
+    expected: display(printable('"%')),
+  },
   { name: 'a display string has lower-case digits', raw: ['%"%C3%B6"'], header_type: 'item', must_fail: true },
   { name: 'a display string has lower-case digits in either place', raw: ['%"%c3%bC"'], header_type: 'item', must_fail: true },
   { name: 'a display string has two digits behind a percent sign', raw: ['%"100%"'], header_type: 'item', must_fail: true },
@@ -180,7 +248,12 @@ const items: readonly Vector[] = [
   { name: 'parameters are dropped', raw: ['7;a=1;b="x";c'], header_type: 'item', expected: integer(7) },
   { name: 'spaces may stand behind a semicolon', raw: ['"x";   a=1;  b'], header_type: 'item', expected: string('x') },
   { name: 'a parameter may come twice', raw: ['?1;a=1;a=2'], header_type: 'item', expected: boolean(true) },
-  { name: 'a parameter may hold any bare item', raw: ['t;a=1;b=2.5;c=@3;d=?0;e=f;g="h";i=:aQ==:;j=%"k"'], header_type: 'item', expected: token('t') },
+  {
+    name: 'a parameter may hold any bare item',
+    raw: ['t;a=1;b=2.5;c=@3;d=?0;e=f;g="h";i=:aQ==:;j=%"k"'],
+    header_type: 'item',
+    expected: token('t'),
+  },
   { name: "a parameter's name may begin with a star", raw: ['7;*a=1'], header_type: 'item', expected: integer(7) },
   { name: "a parameter's name may have digits and punctuation", raw: ['7;a0_-.*=1'], header_type: 'item', expected: integer(7) },
   { name: 'spaces do not stand before a semicolon', raw: ['7 ;a'], header_type: 'item', must_fail: true },
@@ -217,25 +290,116 @@ const dictionaries: readonly Vector[] = [
   { name: 'an empty text is an empty dictionary', raw: [''], header_type: 'dictionary', expected: [] },
   { name: 'spaces are an empty dictionary', raw: ['   '], header_type: 'dictionary', expected: [] },
   { name: 'a dictionary may have one member', raw: ['max-size=1000'], header_type: 'dictionary', expected: [['max-size', integer(1000)]] },
-  { name: 'a dictionary keeps the order of its members', raw: ['max-size=9, min-size=1, expires=60'], header_type: 'dictionary', expected: [['max-size', integer(9)], ['min-size', integer(1)], ['expires', integer(60)]] },
-  { name: 'a dictionary may hold every type', raw: ['a=1, b=-2.5, c=@3, d=?0, e=f/g, h="i", j=:aw==:, l=%"%c3%a9", m=(1 n)'], header_type: 'dictionary', expected: [['a', integer(1)], ['b', decimal(-2.5)], ['c', date(3)], ['d', boolean(false)], ['e', token('f/g')], ['h', string('i')], ['j', bytes('k')], ['l', display('é')], ['m', list]] },
+  {
+    name: 'a dictionary keeps the order of its members',
+    raw: ['max-size=9, min-size=1, expires=60'],
+    header_type: 'dictionary',
+    expected: [
+      ['max-size', integer(9)],
+      ['min-size', integer(1)],
+      ['expires', integer(60)],
+    ],
+  },
+  {
+    name: 'a dictionary may hold every type',
+    raw: ['a=1, b=-2.5, c=@3, d=?0, e=f/g, h="i", j=:aw==:, l=%"%c3%a9", m=(1 n)'],
+    header_type: 'dictionary',
+    expected: [
+      ['a', integer(1)],
+      ['b', decimal(-2.5)],
+      ['c', date(3)],
+      ['d', boolean(false)],
+      ['e', token('f/g')],
+      ['h', string('i')],
+      ['j', bytes('k')],
+      ['l', display('é')],
+      ['m', list],
+    ],
+  },
   { name: 'a key alone is true', raw: ['a'], header_type: 'dictionary', expected: [['a', boolean(true)]] },
-  { name: 'keys alone may stand anywhere', raw: ['a, b=2, c'], header_type: 'dictionary', expected: [['a', boolean(true)], ['b', integer(2)], ['c', boolean(true)]] },
-  { name: 'a key alone may have parameters', raw: ['a;x=1;y, b'], header_type: 'dictionary', expected: [['a', boolean(true)], ['b', boolean(true)]] },
-  { name: 'parameters of members are dropped', raw: ['a=1;x=2, b="c";y'], header_type: 'dictionary', expected: [['a', integer(1)], ['b', string('c')]] },
+  {
+    name: 'keys alone may stand anywhere',
+    raw: ['a, b=2, c'],
+    header_type: 'dictionary',
+    expected: [
+      ['a', boolean(true)],
+      ['b', integer(2)],
+      ['c', boolean(true)],
+    ],
+  },
+  {
+    name: 'a key alone may have parameters',
+    raw: ['a;x=1;y, b'],
+    header_type: 'dictionary',
+    expected: [
+      ['a', boolean(true)],
+      ['b', boolean(true)],
+    ],
+  },
+  {
+    name: 'parameters of members are dropped',
+    raw: ['a=1;x=2, b="c";y'],
+    header_type: 'dictionary',
+    expected: [
+      ['a', integer(1)],
+      ['b', string('c')],
+    ],
+  },
   { name: 'a key may be a star', raw: ['*=1'], header_type: 'dictionary', expected: [['*', integer(1)]] },
   { name: 'a key may have digits and punctuation', raw: ['a0_-.*=1'], header_type: 'dictionary', expected: [['a0_-.*', integer(1)]] },
-  { name: 'a key may be the name of what objects inherit', raw: ['constructor=1, *__proto__=2'], header_type: 'dictionary', expected: [['constructor', integer(1)], ['*__proto__', integer(2)]] },
-  { name: 'a last value counts, in the place of the first', raw: ['a=1, b=2, a=3'], header_type: 'dictionary', expected: [['a', integer(3)], ['b', integer(2)]] },
+  {
+    name: 'a key may be the name of what objects inherit',
+    raw: ['constructor=1, *__proto__=2'],
+    header_type: 'dictionary',
+    expected: [
+      ['constructor', integer(1)],
+      ['*__proto__', integer(2)],
+    ],
+  },
+  {
+    name: 'a last value counts, in the place of the first',
+    raw: ['a=1, b=2, a=3'],
+    header_type: 'dictionary',
+    expected: [
+      ['a', integer(3)],
+      ['b', integer(2)],
+    ],
+  },
   { name: 'a last value may be of another type', raw: ['a=(1 2), a'], header_type: 'dictionary', expected: [['a', boolean(true)]] },
   { name: 'a first value must be well-formed though the last counts', raw: ['a=!, a=3'], header_type: 'dictionary', must_fail: true },
-  { name: 'no space is needed around commas', raw: ['a=1,b,c=3'], header_type: 'dictionary', expected: [['a', integer(1)], ['b', boolean(true)], ['c', integer(3)]] },
-  { name: 'spaces and tabs may stand around commas', raw: ['a=1 \t , \t b=2'], header_type: 'dictionary', expected: [['a', integer(1)], ['b', integer(2)]] },
+  {
+    name: 'no space is needed around commas',
+    raw: ['a=1,b,c=3'],
+    header_type: 'dictionary',
+    expected: [
+      ['a', integer(1)],
+      ['b', boolean(true)],
+      ['c', integer(3)],
+    ],
+  },
+  {
+    name: 'spaces and tabs may stand around commas',
+    raw: ['a=1 \t , \t b=2'],
+    header_type: 'dictionary',
+    expected: [
+      ['a', integer(1)],
+      ['b', integer(2)],
+    ],
+  },
   { name: 'spaces may stand around a dictionary', raw: ['  a=1  '], header_type: 'dictionary', expected: [['a', integer(1)]] },
   { name: 'tabs may stand behind the last member', raw: ['a=1 \t'], header_type: 'dictionary', expected: [['a', integer(1)]] },
   { name: 'tabs do not stand before the first member', raw: ['\ta=1'], header_type: 'dictionary', must_fail: true },
   { name: 'tabs are no empty dictionary', raw: ['\t'], header_type: 'dictionary', must_fail: true },
-  { name: 'lines of a field are one dictionary', raw: ['a=1', 'b=2, c', 'a=4'], header_type: 'dictionary', expected: [['a', integer(4)], ['b', integer(2)], ['c', boolean(true)]] },
+  {
+    name: 'lines of a field are one dictionary',
+    raw: ['a=1', 'b=2, c', 'a=4'],
+    header_type: 'dictionary',
+    expected: [
+      ['a', integer(4)],
+      ['b', integer(2)],
+      ['c', boolean(true)],
+    ],
+  },
   { name: 'lines of a field are not empty between others', raw: ['a=1', '', 'b=2'], header_type: 'dictionary', must_fail: true },
   { name: 'lines of a field do not end in a comma', raw: ['a=1,', 'b=2'], header_type: 'dictionary', must_fail: true },
   { name: 'a dictionary does not end in a comma', raw: ['a=1,'], header_type: 'dictionary', must_fail: true },
@@ -262,13 +426,37 @@ const dictionaries: readonly Vector[] = [
   { name: 'one malformed member spoils a dictionary', raw: ['a=1, b=1.2345, c=3'], header_type: 'dictionary', must_fail: true },
   { name: 'a malformed parameter spoils a dictionary', raw: ['a=1;x=, b=2'], header_type: 'dictionary', must_fail: true },
   { name: 'a malformed parameter of a key alone spoils a dictionary', raw: ['a;, b=2'], header_type: 'dictionary', must_fail: true },
-  { name: 'a comma in a string separates nothing', raw: ['a="1, b=2", c=3'], header_type: 'dictionary', expected: [['a', string('1, b=2')], ['c', integer(3)]] },
+  {
+    name: 'a comma in a string separates nothing',
+    raw: ['a="1, b=2", c=3'],
+    header_type: 'dictionary',
+    expected: [
+      ['a', string('1, b=2')],
+      ['c', integer(3)],
+    ],
+  },
 
   { name: 'an inner list may be empty', raw: ['a=()'], header_type: 'dictionary', expected: [['a', list]] },
   { name: 'an inner list may be spaces', raw: ['a=(   )'], header_type: 'dictionary', expected: [['a', list]] },
-  { name: 'an inner list may hold every type', raw: ['a=(1 2.5 @3 ?1 t "s" :Yg==: %"d"), b=2'], header_type: 'dictionary', expected: [['a', list], ['b', integer(2)]] },
+  {
+    name: 'an inner list may hold every type',
+    raw: ['a=(1 2.5 @3 ?1 t "s" :Yg==: %"d"), b=2'],
+    header_type: 'dictionary',
+    expected: [
+      ['a', list],
+      ['b', integer(2)],
+    ],
+  },
   { name: 'an inner list may have spaces within', raw: ['a=(  1   2  )'], header_type: 'dictionary', expected: [['a', list]] },
-  { name: 'an inner list and its items may have parameters', raw: ['a=(1;x 2;y=3);z="4", b'], header_type: 'dictionary', expected: [['a', list], ['b', boolean(true)]] },
+  {
+    name: 'an inner list and its items may have parameters',
+    raw: ['a=(1;x 2;y=3);z="4", b'],
+    header_type: 'dictionary',
+    expected: [
+      ['a', list],
+      ['b', boolean(true)],
+    ],
+  },
   { name: 'a bracket in a string ends no inner list', raw: ['a=(")" 1)'], header_type: 'dictionary', expected: [['a', list]] },
   { name: 'an inner list ends', raw: ['a=(1 2'], header_type: 'dictionary', must_fail: true },
   { name: 'an inner list ends though it is empty', raw: ['a=('], header_type: 'dictionary', must_fail: true },
@@ -344,7 +532,11 @@ test('every integer of fifteen digits is read back as it was written', () => {
 })
 
 test('no integer of more digits is read', () => {
-  fc.assert(fc.property(fc.bigInt(10n ** 15n, 10n ** 40n), fc.constantFrom('', '-'), (each, sign) => assert.equal(parseItem(`${sign}${each}`), undefined)))
+  fc.assert(
+    fc.property(fc.bigInt(10n ** 15n, 10n ** 40n), fc.constantFrom('', '-'), (each, sign) =>
+      assert.equal(parseItem(`${sign}${each}`), undefined),
+    ),
+  )
 })
 
 test('every text whatsoever is a display string and back', () => {
@@ -360,21 +552,33 @@ test('every text whatsoever is a display string and back', () => {
 const bare: fc.Arbitrary<readonly [text: string, read: BareItem]> = fc.oneof(
   fifteenDigits.map((each) => [String(each), integer(each)] as const),
   fifteenDigits.map((each) => [`@${each}`, date(each)] as const),
-  fc.tuple(fc.integer({ min: -999_999_999_999, max: 999_999_999_999 }), fc.stringMatching(/^[0-9]{1,3}$/)).map(([whole, fraction]) => [`${whole}.${fraction}`, decimal(Number(`${whole}.${fraction}`))] as const),
+  fc
+    .tuple(fc.integer({ min: -999_999_999_999, max: 999_999_999_999 }), fc.stringMatching(/^[0-9]{1,3}$/))
+    .map(([whole, fraction]) => [`${whole}.${fraction}`, decimal(Number(`${whole}.${fraction}`))] as const),
   fc.boolean().map((each) => [each ? '?1' : '?0', boolean(each)] as const),
   fc.stringMatching(/^[A-Za-z*][A-Za-z0-9!#$%&'*+\-.^_`|~:/]{0,8}$/).map((each) => [each, token(each)] as const),
   fc.string({ unit: 'grapheme-ascii' }).map((each) => [`"${each.replace(/["\\]/g, '\\$&')}"`, string(each)] as const),
-  fc.uint8Array({ maxLength: 8 }).map((each) => [`:${Buffer.from(each).toString('base64')}:`, { type: 'bytes', value: Buffer.from(each) }] as const),
+  fc
+    .uint8Array({ maxLength: 8 })
+    .map((each) => [`:${Buffer.from(each).toString('base64')}:`, { type: 'bytes', value: Buffer.from(each) }] as const),
 )
-const parameter = fc.tuple(fc.constantFrom('', ' ', '  '), key, fc.option(bare)).map(([space, name, item]) => `;${space}${name}${item ? `=${item[0]}` : ''}`)
+const parameter = fc
+  .tuple(fc.constantFrom('', ' ', '  '), key, fc.option(bare))
+  .map(([space, name, item]) => `;${space}${name}${item ? `=${item[0]}` : ''}`)
 const parameters = fc.array(parameter, { maxLength: 2 }).map((each) => each.join(''))
 const item = fc.tuple(bare, parameters).map(([[text, read], rest]) => [text + rest, read] as const)
-const innerList = fc.tuple(fc.array(item, { maxLength: 3 }), fc.constantFrom(' ', '  '), parameters).map(([each, space, rest]) => [`(${each.map(([text]) => text).join(space)})${rest}`, list] as const)
+const innerList = fc
+  .tuple(fc.array(item, { maxLength: 3 }), fc.constantFrom(' ', '  '), parameters)
+  .map(([each, space, rest]) => [`(${each.map(([text]) => text).join(space)})${rest}`, list] as const)
 const member = fc.oneof(
-  fc.tuple(key, fc.oneof({ weight: 4, arbitrary: item }, innerList)).map(([name, [text, read]]) => [`${name}=${text}`, [name, read]] as const),
+  fc
+    .tuple(key, fc.oneof({ weight: 4, arbitrary: item }, innerList))
+    .map(([name, [text, read]]) => [`${name}=${text}`, [name, read]] as const),
   fc.tuple(key, parameters).map(([name, rest]) => [name + rest, [name, boolean(true)]] as const),
 )
-const comma = fc.tuple(fc.constantFrom('', ' ', '\t ', '  '), fc.constantFrom('', ' ', ' \t')).map(([before, behind]) => `${before},${behind}`)
+const comma = fc
+  .tuple(fc.constantFrom('', ' ', '\t ', '  '), fc.constantFrom('', ' ', ' \t'))
+  .map(([before, behind]) => `${before},${behind}`)
 
 test('whatever the grammar allows is read, member by member', () => {
   fc.assert(
@@ -413,7 +617,9 @@ test('an oracle agrees about every text that is nearly an integer or a boolean',
 })
 
 test('any text is a value, a dictionary, or malformed; nothing throws', () => {
-  const nearlyFields = fc.string({ unit: fc.constantFrom(...'ab*Z019-._"\\:;=,()?@%!/+ \t\r\n\0é\x7f', '%c3', '%"', '\\"', 'a=', '==:', '; ', '\ud83d') })
+  const nearlyFields = fc.string({
+    unit: fc.constantFrom(...'ab*Z019-._"\\:;=,()?@%!/+ \t\r\n\0é\x7f', '%c3', '%"', '\\"', 'a=', '==:', '; ', '\ud83d'),
+  })
   const types = ['integer', 'decimal', 'date', 'boolean', 'string', 'token', 'display-string', 'bytes']
   fc.assert(
     fc.property(fc.oneof(nearlyFields, fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' })), (text) => {
@@ -492,5 +698,7 @@ test('the file imports nothing', () => {
 
 /** The printable characters of ASCII, but for some. */
 function printable(without: string): string {
-  return Array.from({ length: 0x7f - 0x20 }, (_, index) => String.fromCharCode(0x20 + index)).filter((character) => !without.includes(character)).join('')
+  return Array.from({ length: 0x7f - 0x20 }, (_, index) => String.fromCharCode(0x20 + index))
+    .filter((character) => !without.includes(character))
+    .join('')
 }

@@ -10,13 +10,22 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { connect as connectHttp2, createServer as createHttp2Server, type ClientHttp2Stream, type Http2ServerRequest, type Http2ServerResponse, type IncomingHttpHeaders } from 'node:http2'
+import {
+  connect as connectHttp2,
+  createServer as createHttp2Server,
+  type ClientHttp2Stream,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type IncomingHttpHeaders,
+} from 'node:http2'
 import { connect as connectSocket, type Socket } from 'node:net'
 import { test, type TestContext } from 'node:test'
-import { FileStore, type FileStoreOptions } from '../../lib/file-store.ts'
-import { uploadHandler, type UploadHandlerOptions } from '../../lib/handler/upload-handler.ts'
+import { FileStore, type FileStoreOptions } from '../../lib/file-store/file-store.ts'
+import { uploadHandler, type UploadHandlerOptions } from '../../lib/upload-handler.ts'
 import type { UploadHandler } from '../../lib/http/handler.ts'
 import type { UploadStore } from '../../lib/upload/types.ts'
+import { addressOf } from '../support/address-of.ts'
+import { InFlight } from '../support/in-flight.ts'
 import { listen } from '../support/listen.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { WireClient } from '../support/wire.ts'
@@ -30,43 +39,42 @@ export const I8 = { 'Upload-Draft-Interop-Version': '8' }
 export const PU = { 'Content-Type': 'application/partial-upload' }
 
 /** A server that is under test. */
-export interface Site {
+export interface Site<Store = UploadStore> {
   readonly version: Version
   readonly port: number
   readonly folder: string
   readonly uploads: UploadHandler
+  readonly store: Store
   /** Resolves when every request that has begun is answered and all its storing is done. */
   settled(): Promise<void>
 }
 
 /** What a test may choose; the store is made over a temporary folder unless it is given. */
-export interface SiteOptions extends Partial<Omit<UploadHandlerOptions, 'store'>> {
+export interface SiteOptions<Store = UploadStore> extends Partial<Omit<UploadHandlerOptions, 'store'>> {
   readonly folder?: string
   readonly files?: FileStoreOptions
-  readonly store?: (files: FileStore) => UploadStore
+  readonly store?: (files: FileStore) => Store
   /** In place of a handler of both protocols. */
   readonly handler?: (options: UploadHandlerOptions) => UploadHandler
 }
 
 /** Starts a server at `/files/`, which is gone after the test. */
-export async function serve(t: TestContext, version: Version, options: SiteOptions = {}): Promise<Site> {
-  const { folder = temporaryFolder(t), files: fileOptions, store, handler = uploadHandler, ...others } = options
+export async function serve<Store extends UploadStore = FileStore>(
+  t: TestContext, version: Version, options: SiteOptions<Store> = {},
+): Promise<Site<Store>> {
+  const { folder = temporaryFolder(t), files: fileOptions, store: over, handler = uploadHandler, ...others } = options
   const files = new FileStore(folder, { sync: 'none', ...fileOptions })
-  const uploads = handler({ progressIntervalMs: 1, ...others, store: store?.(files) ?? files })
-  const underWay = new Set<Promise<void>>()
-  const track = (work: Promise<void>): void => {
-    underWay.add(work)
-    void work.finally(() => underWay.delete(work))
-  }
-  const onRequest = (req: IncomingMessage | Http2ServerRequest, res: ServerResponse | Http2ServerResponse): void => track(uploads(req, res))
-  const onCheckContinue = (req: IncomingMessage | Http2ServerRequest, res: ServerResponse | Http2ServerResponse): void => track(uploads.checkContinue(req, res))
+  const store = over?.(files) ?? (files as UploadStore as Store)
+  const uploads = handler({ progressIntervalMs: 1, ...others, store })
+  const requests = new InFlight()
+  const onRequest = (req: IncomingMessage | Http2ServerRequest, res: ServerResponse | Http2ServerResponse): void =>
+    requests.add(uploads(req, res))
+  const onCheckContinue = (req: IncomingMessage | Http2ServerRequest, res: ServerResponse | Http2ServerResponse): void =>
+    requests.add(uploads.checkContinue(req, res))
   const server = version === 'HTTP/2' ? createHttp2Server(onRequest) : createServer({ requestTimeout: 0 }, onRequest)
   server.on('checkContinue', onCheckContinue as () => void)
   const port = await listen(t, server)
-  const settled = async (): Promise<void> => {
-    while (underWay.size > 0) await Promise.all(underWay)
-  }
-  return { version, port, folder, uploads, settled }
+  return { version, port, folder, uploads, store, settled: () => requests.settled() }
 }
 
 /** Registers one test for each version of HTTP; the name says which. */
@@ -115,14 +123,25 @@ export interface Exchange {
  * Begins a request: its head is sent. With a number as `length` the content is announced by that; with
  * `unknown` it is of unknown length; with `none` there is no content at all.
  */
-export async function begin(site: { readonly port: number; readonly version: Version }, call: Call, length: number | 'unknown' | 'none'): Promise<Exchange> {
+export async function begin(
+  site: { readonly port: number; readonly version: Version },
+  call: Call,
+  length: number | 'unknown' | 'none',
+): Promise<Exchange> {
   const exchange = site.version === 'HTTP/2' ? await beginHttp2(site.port, call, length) : await beginHttp1(site.port, call, length)
   exchange.answer.catch(() => {}) // a test may be about the cut alone
   return exchange
 }
 
 /** Sends a whole request and returns its answer. Without content none is announced. */
-export async function ask(site: Site, method: string, path: string, headers: Call['headers'] = {}, content?: string | Uint8Array, length: 'known' | 'unknown' = 'known'): Promise<Answer> {
+export async function ask(
+  site: Site,
+  method: string,
+  path: string,
+  headers: Call['headers'] = {},
+  content?: string | Uint8Array,
+  length: 'known' | 'unknown' = 'known',
+): Promise<Answer> {
   const size = content === undefined ? 'none' : length === 'unknown' ? 'unknown' : Buffer.byteLength(content)
   const exchange = await begin(site, { method, path, headers }, size)
   if (content !== undefined) {
@@ -138,9 +157,7 @@ export async function ask(site: Site, method: string, path: string, headers: Cal
 
 /** Creates an upload that is to go on; returns its path. */
 export async function make(site: Site, headers: Call['headers'] = {}, content = ''): Promise<string> {
-  const created = await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?0', ...headers }, content)
-  assert.equal(created.status, 201)
-  return created.headers.get('location') ?? assert.fail('no Location')
+  return addressOf(await ask(site, 'POST', '/files/', { ...I8, 'Upload-Complete': '?0', ...headers }, content))
 }
 
 /** Asks where an upload stands. */
@@ -156,8 +173,21 @@ export async function offsetOf(site: Site, path: string): Promise<number> {
 }
 
 /** Appends to an upload. */
-export function append(site: Site, path: string, offset: number, complete: boolean, content: string | Uint8Array = '', headers: Call['headers'] = {}): Promise<Answer> {
-  return ask(site, 'PATCH', path, { ...I8, ...PU, 'Upload-Offset': String(offset), 'Upload-Complete': complete ? '?1' : '?0', ...headers }, content)
+export function append(
+  site: Site,
+  path: string,
+  offset: number,
+  complete: boolean,
+  content: string | Uint8Array = '',
+  headers: Call['headers'] = {},
+): Promise<Answer> {
+  return ask(
+    site,
+    'PATCH',
+    path,
+    { ...I8, ...PU, 'Upload-Offset': String(offset), 'Upload-Complete': complete ? '?1' : '?0', ...headers },
+    content,
+  )
 }
 
 async function beginHttp1(port: number, { method, path, headers = {} }: Call, length: number | 'unknown' | 'none'): Promise<Exchange> {
@@ -179,7 +209,8 @@ async function beginHttp1(port: number, { method, path, headers = {} }: Call, le
     write: async (content) => {
       if (client.socket.destroyed) return
       const bytes = Buffer.from(content as string)
-      const framed = length === 'unknown' ? Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]) : bytes
+      const framed =
+        length === 'unknown' ? Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]) : bytes
       await Promise.race([client.send(framed), closed])
     },
     end: () => {
@@ -198,14 +229,20 @@ async function beginHttp2(port: number, { method, path, headers = {} }: Call, le
   socket.on('error', () => {}) // a reset shows as the end of the stream
   const session = connectHttp2(`http://127.0.0.1:${port}`, { createConnection: () => socket })
   session.on('error', () => {})
-  const fields = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), typeof value === 'string' ? value : [...value]]))
+  const fields = Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name.toLowerCase(), typeof value === 'string' ? value : [...value]]),
+  )
   const framing = typeof length === 'number' ? { 'content-length': String(length) } : {}
-  const stream = session.request({ ':method': method, ':path': path, ...fields, ...framing }, { endStream: length === 'none' || length === 0 })
+  const stream = session.request(
+    { ':method': method, ':path': path, ...fields, ...framing },
+    { endStream: length === 'none' || length === 0 },
+  )
   stream.on('error', () => {})
   const heads = new HeadQueue()
   stream.on('headers', (fields: IncomingHttpHeaders) => heads.add(headOf(fields)))
   const closed = new Promise<void>((resolve) => {
-    stream.once('close', () => resolve()).once('aborted', () => resolve()) // of a stream whose content was not wanted, Node 20 to 24 emit no more than that
+    // of a stream whose content was not wanted, Node 20 to 24 emit no more than that
+    stream.once('close', () => resolve()).once('aborted', () => resolve())
   })
   const answer = answerOf(stream, heads).finally(() => {
     heads.end()
@@ -234,7 +271,8 @@ function answerOf(stream: ClientHttp2Stream, heads: HeadQueue): Promise<Answer> 
     let body = ''
     stream.on('response', (fields) => (head = headOf(fields)))
     stream.setEncoding('utf8').on('data', (chunk: string) => (body += chunk))
-    const finish = (): void => (head ? resolve({ ...head, body, interim: heads.all }) : reject(new Error('The stream ended without an answer')))
+    const finish = (): void =>
+      head ? resolve({ ...head, body, interim: heads.all }) : reject(new Error('The stream ended without an answer'))
     stream.once('end', finish)
     stream.once('close', finish)
   })

@@ -3,16 +3,7 @@
 /** What the tests of appends have in common: a store that tells what it was given, and requests that stay open. @module */
 
 import assert from 'node:assert/strict'
-import type { TestContext } from 'node:test'
-import { WatchedStore } from '../tus/support.ts'
-import { begin, I8, PU, serve, type Answer, type Exchange, type Site, type SiteOptions, type Version } from './support.ts'
-
-/** Starts a server whose store is watched. */
-export async function serveWatched(t: TestContext, version: Version, options: Omit<SiteOptions, 'store'> = {}): Promise<Site & { readonly store: WatchedStore }> {
-  let store: WatchedStore | undefined
-  const site = await serve(t, version, { ...options, store: (files) => (store = new WatchedStore(files)) })
-  return { ...site, store: store ?? assert.fail('no store') }
-}
+import { begin, I8, PU, type Answer, type Exchange, type Site } from './support.ts'
 
 /** Begins an append; the first of its content is sent, and the rest is up to the test. */
 export async function beginAppend(
@@ -25,7 +16,13 @@ export async function beginAppend(
 }
 
 /** Appends content of which some may still be on its way when the answer comes. */
-export async function appendLarge(site: Site, path: string, offset: number, complete: boolean, content: string | Uint8Array): Promise<Answer> {
+export async function appendLarge(
+  site: Site,
+  path: string,
+  offset: number,
+  complete: boolean,
+  content: string | Uint8Array,
+): Promise<Answer> {
   const exchange = await beginAppend(site, path, offset, complete, content.length)
   void exchange.write(content)
   exchange.end()

@@ -22,7 +22,10 @@ export interface FinishProcess {
 
 /** Starts `finish-server.ts` over a folder, with an `onFinish` that hangs or answers; killed after the test. */
 export async function startFinishProcess(t: TestContext, folder: string, mode: 'hang' | 'answer'): Promise<FinishProcess> {
-  const child = fork(SCRIPT, [folder, mode], { execArgv: ['--import', import.meta.resolve('tsx')], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const child = fork(SCRIPT, [folder, mode], {
+    execArgv: ['--import', import.meta.resolve('tsx')],
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
   const exit = once(child, 'exit')
   const kill = async (): Promise<void> => {
     child.kill('SIGKILL')
@@ -30,7 +33,8 @@ export async function startFinishProcess(t: TestContext, folder: string, mode: '
   }
   t.after(kill)
   const lines: string[] = []
-  const heard = (): Promise<unknown> => Promise.race([once(child, 'message'), exit.then(() => Promise.reject(new Error('The server ended')))])
+  const heard = (): Promise<unknown> =>
+    Promise.race([once(child, 'message'), exit.then(() => Promise.reject(new Error('The server ended')))])
   child.on('message', (line) => lines.push(String(line)))
   const said = async (): Promise<string> => {
     while (lines.length === 0) await heard()

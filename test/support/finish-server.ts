@@ -4,7 +4,7 @@
 
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { FileStore } from '../../lib/file-store.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
 
 const [, , folder = '', mode = 'hang'] = process.argv

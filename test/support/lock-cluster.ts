@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 
-/** A cluster whose second worker takes a key over from the first. Says what happens, and ends by itself. @module */
+/** A cluster whose second worker takes a key over from the first. Sends what happens, and ends by itself. @module */
 
 import cluster from 'node:cluster'
 import { once } from 'node:events'
-import { LockFiles } from '../../lib/lock-files.ts'
+import { LockFiles } from '../../lib/lock-files/lock-files.ts'
 
 const [, , directory = ''] = process.argv
 

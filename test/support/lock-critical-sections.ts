@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * Enters critical sections, in a way that the seed tells, until it is told to stop: says "section" for each,
- * and "met <pid>" if the mark of another process was in it.
+ * Enters critical sections, in an order that the seed decides, until a message stops it. Sends "section" for
+ * each, and "met <pid>" if the mark of another process was in it.
  *
  * @module
  */
 
 import { readlinkSync, symlinkSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { LockFiles } from '../../lib/lock-files.ts'
+import { LockFiles } from '../../lib/lock-files/lock-files.ts'
 
 const [, , directory = '', marks = '', seed = '', keys = ''] = process.argv
 

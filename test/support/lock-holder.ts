@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * Does as it is told with one key: `acquire` says "held" when it has it, "asked" when somebody wants it, "lost" when it has
- * lost it; `check` says whether it is held; `release`; `leave`. With a third argument it cannot read what tells its host.
+ * Obeys commands about one key. `acquire` answers "held" when it has the key, "asked" when somebody wants it, and
+ * "lost" when it has lost it. `check` answers whether the key is held. `release` and `leave` do that. With a third
+ * argument it cannot read which host it is on.
  *
  * @module
  */
 
 import promises from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
-import { LockFiles, type LockFilesHold } from '../../lib/lock-files.ts'
+import { LockFiles, type LockFilesHold } from '../../lib/lock-files/lock-files.ts'
 
 const [, , directory = '', key = '', anonymous] = process.argv
 

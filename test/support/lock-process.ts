@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 
-/** Scripts in processes of their own that talk with their test in lines of text. @module */
+/** Scripts in processes of their own, which exchange lines of text with their test. @module */
 
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
-/** A script at work. */
+/** A script that runs. */
 export interface LockProcess {
   readonly process: ChildProcess
-  /** The next line that it says. Rejects if it ends without one. */
+  /** The next line that it sends. Rejects if it ends without one. */
   said(): Promise<string>
   tell(line: string): void
   readonly exit: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>

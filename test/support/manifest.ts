@@ -52,22 +52,30 @@ const GLOBALS = [
   'setTimeout', 'structuredClone',
 ]
 
+/** A primitive's name: that of its file without the ending, or of its folder. */
+export function primitiveOf(entry: string): string {
+  return dirname(entry) === '.' ? entry.replace(/\.ts$/, '') : dirname(entry)
+}
+
 interface Source {
   /** Without comments. */
   readonly code: string
   readonly statements: readonly Statement[]
 }
 
-/** An import, or a re-export. */
+/** An import, or a re-export, as the entry of a folder has it. */
 interface Statement {
   readonly from: string
+  readonly isExport: boolean
   readonly values: readonly string[]
   readonly types: readonly string[]
 }
 
 export function makeManifest(): Manifest {
   const { name, version, license, engines, exports } = packageManifest()
-  const subpaths = Object.keys(exports).filter((subpath) => subpath !== '.' && subpath !== './package.json').map((subpath) => subpath.slice(2))
+  const subpaths = Object.keys(exports)
+    .filter((subpath) => subpath !== '.' && subpath !== './package.json')
+    .map((subpath) => subpath.slice(2))
   const units = subpaths.map((subpath) => [subpath, makeUnit(sourceOf(subpath).slice(join(ROOT, 'lib/').length))] as const)
   const files = sorted(units.flatMap(([, unit]) => unit.files)).map((path) => [path, fingerprint(path)] as const)
   return { name, version, license, node: engines.node, units: Object.fromEntries(units), files: Object.fromEntries(files) }
@@ -87,7 +95,16 @@ export function makeBillOfMaterials(): object {
     specVersion: '1.6',
     version: 1,
     metadata: {
-      component: { type: 'library', 'bom-ref': purl, name, version, description, licenses: [{ license: { id: license } }], copyright, purl },
+      component: {
+        type: 'library',
+        'bom-ref': purl,
+        name,
+        version,
+        description,
+        licenses: [{ license: { id: license } }],
+        copyright,
+        purl,
+      },
     },
     components: [],
     dependencies: [{ ref: purl, dependsOn: [] }],
@@ -112,12 +129,13 @@ function makeUnit(entry: string): Unit {
   const files = closure(entry)
   const sources = files.map(read)
   const statements = sources.flatMap((source) => source.statements).filter(({ from }) => from.startsWith('node:'))
-  const { code } = read(entry)
+  const { code, statements: ofEntry } = read(entry)
+  const passedOn = ofEntry.filter(({ isExport }) => isExport)
   return {
     files,
     lines: files.reduce((sum, path) => sum + linesOfCode(textOf(path)).length, 0),
-    exports: namesIn(code, /^export (?:async )?(?:class|const|function) (\w+)/gm),
-    exportedTypes: namesIn(code, /^export (?:interface|type) (\w+)/gm),
+    exports: sorted([...namesIn(code, /^export (?:async )?(?:class|const|function) (\w+)/gm), ...passedOn.flatMap(({ values }) => values)]),
+    exportedTypes: sorted([...namesIn(code, /^export (?:interface|type) (\w+)/gm), ...passedOn.flatMap(({ types }) => types)]),
     imports: byModule(statements, ({ values }) => values),
     importedTypes: byModule(statements, ({ types }) => types),
     globals: sorted(sources.flatMap(globalsOf)),
@@ -135,11 +153,19 @@ function closure(entry: string): string[] {
 
 function read(path: string): Source {
   const code = withoutComments(textOf(path))
-  const statements = Array.from(code.matchAll(/^(?:import|export) (type )?\{([^}]*)\} from '([^']+)'$/gm), ([, typesOnly, list = '', from = '']) => {
-    const names = list.split(',').map((each) => each.trim().replace(/ as \w+$/, '')).filter((each) => each !== '')
-    const isType = (name: string): boolean => typesOnly !== undefined || name.startsWith('type ')
-    return { from, values: names.filter((name) => !isType(name)), types: names.filter(isType).map((name) => name.replace(/^type /, '')) }
-  })
+  const statements = Array.from(
+    code.matchAll(/^(?:import|export) (type )?\{([^}]*)\} from '([^']+)'$/gm),
+    ([whole, typesOnly, list = '', from = '']) => {
+      const names = list.split(',').map((each) => each.trim().replace(/ as \w+$/, '')).filter((each) => each !== '')
+      const isType = (name: string): boolean => typesOnly !== undefined || name.startsWith('type ')
+      return {
+        from,
+        isExport: whole.startsWith('export'),
+        values: names.filter((name) => !isType(name)),
+        types: names.filter(isType).map((name) => name.replace(/^type /, '')),
+      }
+    },
+  )
   const others = code.match(/^import\b|^export\b[^'\n]*\bfrom\b|\bimport\(/gm)?.length ?? 0
   if (others !== statements.length) throw new Error(`lib/${path} imports in a way that is not known here`)
   return { code, statements }
@@ -190,9 +216,20 @@ function format(value: object): string {
   })}\n`
 }
 
-function packageManifest(): { name: string; version: string; description: string; license: string; engines: { node: string }; exports: object } {
+function packageManifest(): {
+  name: string
+  version: string
+  description: string
+  license: string
+  engines: { node: string }
+  exports: object
+} {
   return JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
 }
+
+/** Files directly in `lib`, and folders that hold nothing of ours from elsewhere: each is taken by itself. */
+export const PRIMITIVES: readonly Unit[] = Object.values(makeManifest().units)
+  .filter(({ files }) => files.every((file) => dirname(file) === dirname(files[0]!)))
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   for (const [path, text] of generatedFiles()) {

@@ -30,7 +30,9 @@ export interface Program {
 
 /** Starts the program from its sources, for the host of `request`; killed after the test. Rejects if it ends before it listens. */
 export async function startProgram(t: TestContext, args: readonly string[]): Promise<Program> {
-  const child = spawn(process.execPath, [...FLAGS, MAIN, '--port', '0', '--allowed-host', 'test', ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [...FLAGS, MAIN, '--port', '0', '--allowed-host', 'test', ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   t.after(() => child.kill('SIGKILL'))
   const exit = once(child, 'exit').then(([code, signal]) => ({ code, signal }) as Exit)
   const [line] = (await Promise.race([

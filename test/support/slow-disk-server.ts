@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT
 
-/** A server whose disk takes two seconds for a write; it tells its parent its port and, after some of them, its peak of memory in MiB. @module */
+/**
+ * A server whose disk takes two seconds for a write; it tells its parent its port and, after some of them, its peak of memory in MiB.
+ * @module
+ */
 
+import { readFileSync } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { FileStore } from '../../lib/file-store.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
 
 /** The client may stop then, and fills all that it can fill long before. */
@@ -23,8 +27,14 @@ const { writev } = prototype
 let writes = 0
 async function writeSlowly(this: FileHandle, ...args: Parameters<FileHandle['writev']>): ReturnType<FileHandle['writev']> {
   await delay(2000)
-  if (++writes === WRITES) process.send?.(Math.round(process.resourceUsage().maxRSS / 1024))
+  if (++writes === WRITES) process.send?.(peakMiB())
   return writev.apply(this, args)
+}
+
+/** Not `resourceUsage().maxRSS`: on Linux, that of a child begins with what its parent has. */
+function peakMiB(): number {
+  const [, peakKiB] = /VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8')) ?? []
+  return Math.round(Number(peakKiB) / 1024)
 }
 prototype.writev = writeSlowly as FileHandle['writev']
 const server = createServer(tusHandler({ store, path: '/files/', maxSize: 2 ** 40 }))

@@ -117,3 +117,19 @@ export async function exchange(port: number, request: string | Uint8Array, optio
 export function request(startLine: string, headers: readonly string[] = [], body = ''): string {
   return [`${startLine} HTTP/1.1`, 'Host: test', ...headers, '', body].join('\r\n')
 }
+
+/** A request with a body of bytes. */
+export function withBody(head: string, body: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.from(head, 'latin1'), body])
+}
+
+/** A body in chunked coding, in chunks of at most `size` bytes. */
+export function chunked(body: string | Uint8Array, size = Infinity): Buffer {
+  const bytes = Buffer.from(body as Uint8Array)
+  const parts: Buffer[] = []
+  for (let at = 0; at < bytes.length; at += size) {
+    const chunk = bytes.subarray(at, Math.min(at + size, bytes.length))
+    parts.push(Buffer.from(`${chunk.length.toString(16)}\r\n`), chunk, Buffer.from('\r\n'))
+  }
+  return Buffer.concat([...parts, Buffer.from('0\r\n\r\n')])
+}

@@ -9,10 +9,9 @@ import assert from 'node:assert/strict'
 import type { IncomingMessage } from 'node:http'
 import { test, type TestContext } from 'node:test'
 import { text as readAll } from 'node:stream/consumers'
-import { exchange, request, WireClient } from '../support/wire.ts'
-import {
-  ask, assertNoSecrets, assertPlainRefusal, chunked, make, OCT, serve, snapshot, V, withBody, type Site, type SiteOptions,
-} from './support.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { chunked, exchange, request, WireClient, withBody } from '../support/wire.ts'
+import { ask, assertNoSecrets, assertPlainRefusal, make, OCT, serve, V, type Site, type SiteOptions } from './support.ts'
 
 /** A site with one upload, @5 of 10, at the path that is put in for `U`. */
 async function siteWithUpload(t: TestContext, options?: SiteOptions): Promise<Site & { readonly upload: string }> {
@@ -110,7 +109,8 @@ const targets = [
   '/files/..%2fID', '/files/..%2FID', '/files/..%5cID', '/files/..\\ID', '/files/%2e%2e%2fID', '/files/../files/ID', '/files/./ID',
   '/files/..', '/files/.', '/files/...', '/files/ID%00', '/files/ID%00.info', '/files/%00', '/files/ID%20', '/files/ID%0a', '/files/ID/',
   '/files/ID/x', '/files//ID', '/files/%49D', '/files/~root', '/files/C:', '/files/ID::$DATA', '/files/ID;x=1', '/files/%c3%a9',
-  '/files/%ff', '/files/%', '/files/%zz', '/files/*', `/files/${'a'.repeat(129)}`, `/files/${'../'.repeat(50)}etc/passwd`, '/ID', '//files/ID',
+  '/files/%ff', '/files/%', '/files/%zz', '/files/*', `/files/${'a'.repeat(129)}`, `/files/${'../'.repeat(50)}etc/passwd`, '/ID',
+  '//files/ID',
   '/FILES/ID', 'http://test/files/../ID', 'file:///etc/passwd', '/etc/passwd', '/files/__proto__', '/files/constructor',
 ]
 
@@ -239,7 +239,11 @@ for (const [how, consume] of consumers) {
     const texts = [
       request(`PATCH ${site.upload}`, [V, OCT, 'X-Consume: 1', 'Upload-Offset: 5', 'Content-Length: 5'], 'world'),
       request('POST /files/', [V, OCT, 'X-Consume: 1', 'Upload-Length: 5', 'Content-Length: 5'], 'hello'),
-      request(`PATCH ${site.upload}`, [V, OCT, 'X-Consume: 1', 'Upload-Offset: 5', 'Transfer-Encoding: chunked'], '5\r\nworld\r\n0\r\n\r\n'),
+      request(
+        `PATCH ${site.upload}`,
+        [V, OCT, 'X-Consume: 1', 'Upload-Offset: 5', 'Transfer-Encoding: chunked'],
+        '5\r\nworld\r\n0\r\n\r\n',
+      ),
     ]
     for (const text of texts) {
       const answer = await ask(site, text)

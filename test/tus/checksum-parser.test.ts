@@ -94,7 +94,11 @@ test('one character more, less or other makes a checksum malformed, or another o
 })
 
 test('any text is a checksum of a known algorithm and the right length, or malformed; nothing throws', () => {
-  const almost = fc.tuple(fc.oneof(algorithms, fc.string()), fc.constantFrom(' ', '', '  ', '\t', ', '), fc.oneof(fc.base64String(), fc.string()))
+  const almost = fc.tuple(
+    fc.oneof(algorithms, fc.string()),
+    fc.constantFrom(' ', '', '  ', '\t', ', '),
+    fc.oneof(fc.base64String(), fc.string()),
+  )
   fc.assert(
     fc.property(fc.oneof(fc.string({ unit: 'binary' }), almost.map((parts) => parts.join(''))), (text) => {
       const checksum = parseChecksum(text)
@@ -107,7 +111,12 @@ test('any text is a checksum of a known algorithm and the right length, or malfo
 })
 
 test('a text of any size is judged at once: no input makes the expression slow', () => {
-  for (const text of [`sha1 ${'A'.repeat(1_000_000)}`, `sha1 ${'='.repeat(1_000_000)}`, 'a'.repeat(1_000_000), `sha1 ${'AA=='.repeat(250_000)}`]) {
+  for (const text of [
+    `sha1 ${'A'.repeat(1_000_000)}`,
+    `sha1 ${'='.repeat(1_000_000)}`,
+    'a'.repeat(1_000_000),
+    `sha1 ${'AA=='.repeat(250_000)}`,
+  ]) {
     const startedMs = performance.now()
     assert.equal(parseChecksum(text), undefined)
     assert.ok(performance.now() - startedMs < 5000)

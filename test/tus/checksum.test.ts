@@ -8,17 +8,20 @@ import { once } from 'node:events'
 import { connect, createServer, type OutgoingHttpHeaders } from 'node:http2'
 import { Readable } from 'node:stream'
 import { test, type TestContext } from 'node:test'
-import { FileStore, FileStoreError } from '../../lib/file-store.ts'
+import { FileStore, FileStoreError } from '../../lib/file-store/file-store.ts'
 import { CHECKSUM_ALGORITHMS } from '../../lib/tus/checksum.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
-import type { AppendOptions, Upload } from '../../lib/upload/types.ts'
+import type { Upload, VerifiedAppendOptions } from '../../lib/upload/types.ts'
+import { locationOf } from '../support/address-of.ts'
 import { listen } from '../support/listen.ts'
+import { pattern } from '../support/pattern.ts'
 import { startProgram } from '../support/program.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { StoreBehind } from '../support/store-behind.ts'
+import { contentOf, stored } from '../support/stored-content.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { exchange, request, WireClient } from '../support/wire.ts'
-import {
-  ask, assertPlainRefusal, chunked, contentOf, make, OCT, offsetOf, pattern, serve, snapshot, stored, StoreBehind, V, withBody, type Site,
-} from './support.ts'
+import { chunked, exchange, request, WireClient, withBody } from '../support/wire.ts'
+import { ask, assertPlainRefusal, make, OCT, offsetOf, serve, V, type Site } from './support.ts'
 
 const CODED = 'Transfer-Encoding: chunked'
 const TRAILER = 'Trailer: Upload-Checksum'
@@ -40,7 +43,14 @@ function trailed(body: string | Uint8Array, lines: readonly string[], size?: num
 }
 
 /** A PATCH in chunked coding, with trailer lines. */
-function codedPatch(upload: string, offset: number, body: string | Uint8Array, headers: readonly string[], lines: readonly string[], size?: number): Buffer {
+function codedPatch(
+  upload: string,
+  offset: number,
+  body: string | Uint8Array,
+  headers: readonly string[],
+  lines: readonly string[],
+  size?: number,
+): Buffer {
   return withBody(request(`PATCH ${upload}`, [V, OCT, `Upload-Offset: ${offset}`, CODED, ...headers]), trailed(body, lines, size))
 }
 
@@ -329,7 +339,10 @@ test('T105 · bodies with checksums and without make up one upload, in any order
   const site = await serve(t)
   const source = pattern(64 * 1024)
   const upload = await make(site, source.length)
-  const kinds = ['checked', 'plain', 'wrong', 'plain', 'trailed', 'wrong', 'checked', 'checked', 'cut', 'plain', 'wrong', 'trailed', 'cut', 'checked', 'plain', 'trailed']
+  const kinds = [
+    'checked', 'plain', 'wrong', 'plain', 'trailed', 'wrong', 'checked', 'checked', 'cut', 'plain', 'wrong', 'trailed', 'cut', 'checked',
+    'plain', 'trailed',
+  ]
   let offset = 0
   for (const [index, kind] of kinds.entries()) {
     const body = source.subarray(offset, offset + 1000 + index)
@@ -342,7 +355,8 @@ test('T105 · bodies with checksums and without make up one upload, in any order
       await client.closed()
     } else {
       const plain = kind === 'plain' ? [] : [checksum(body)]
-      const text = kind === 'trailed' ? codedPatch(upload, offset, body, [TRAILER], [checksum(body)], 99) : patch(upload, offset, body, plain)
+      const text =
+        kind === 'trailed' ? codedPatch(upload, offset, body, [TRAILER], [checksum(body)], 99) : patch(upload, offset, body, plain)
       assert.equal((await ask(site, text)).status, 204, `${kind} at ${offset}`)
       offset += body.length
     }
@@ -572,7 +586,7 @@ test('T101 · a server that is killed in the middle of a body with a checksum te
   const source = pattern(1024 * 1024)
   const first = await startProgram(t, ['--dir', folder, '--lock', 'memory'])
   const created = await exchange(first.port, request('POST /files/', [V, `Upload-Length: ${source.length}`, 'Content-Length: 0']))
-  const upload = created.headers.get('location') ?? assert.fail('no Location')
+  const upload = locationOf(created)
   assert.equal((await exchange(first.port, patch(upload, 0, source.subarray(0, 1000)))).status, 204)
   const rest = source.subarray(1000)
   const client = await WireClient.connect(first.port)
@@ -602,7 +616,7 @@ test('T101 · after a kill in the middle of a body with a checksum an append wit
   const source = pattern(400_000)
   const first = await startProgram(t, ['--dir', folder, '--lock', 'memory'])
   const created = await exchange(first.port, request('POST /files/', [V, `Upload-Length: ${source.length}`, 'Content-Length: 0']))
-  const upload = created.headers.get('location') ?? assert.fail('no Location')
+  const upload = locationOf(created)
   const client = await WireClient.connect(first.port)
   const wrong = Buffer.alloc(source.length, 'x')
   await client.send(codedPatch(upload, 0, wrong, [TRAILER], [], 65_536).subarray(0, -2)) // all of it, but for the trailer
@@ -626,8 +640,8 @@ for (const [thrown, status] of [
     class FaultyStore extends StoreBehind {
       fails = false
 
-      override appendVerified(upload: Upload, body: Readable, verify: () => boolean, options: AppendOptions): Promise<number> {
-        return super.appendVerified(upload, this.fails ? Readable.from(failing(body), { objectMode: false }) : body, verify, options)
+      override appendVerified(upload: Upload, body: Readable, options: VerifiedAppendOptions): Promise<number> {
+        return super.appendVerified(upload, this.fails ? Readable.from(failing(body), { objectMode: false }) : body, options)
       }
     }
     async function* failing(body: Readable): AsyncGenerator<Buffer> {
@@ -636,25 +650,27 @@ for (const [thrown, status] of [
         throw thrown
       }
     }
-    let store: FaultyStore | undefined
-    const site = await serve(t, { store: (files) => (store = new FaultyStore(files)) })
-    assert.ok(store)
+    const site = await serve(t, { store: (files) => new FaultyStore(files) })
     for (const resume of [[], [checksum('world')]]) {
       const upload = await make(site, 10, 'hello')
-      store.fails = true
+      site.store.fails = true
       const answer = await ask(site, patch(upload, 5, 'world', [checksum('world')]))
       assert.equal(answer.status, status)
       assertPlainRefusal(answer, site)
       await site.settled()
       assert.equal(await offsetOf(site, upload), 5)
-      store.fails = false
+      site.store.fails = false
       assert.equal((await ask(site, patch(upload, 5, 'world', resume))).status, 204)
       await assertStored(site, upload, 'helloworld')
     }
   })
 }
 
-async function http2Patch(t: TestContext, trailers: OutgoingHttpHeaders, headers: OutgoingHttpHeaders = {}): Promise<readonly [status: unknown, offset: number]> {
+async function http2Patch(
+  t: TestContext,
+  trailers: OutgoingHttpHeaders,
+  headers: OutgoingHttpHeaders = {},
+): Promise<readonly [status: unknown, offset: number]> {
   const folder = temporaryFolder(t)
   const store = new FileStore(folder, { sync: 'none' })
   const { id } = await store.create({ length: 10 })
@@ -663,7 +679,12 @@ async function http2Patch(t: TestContext, trailers: OutgoingHttpHeaders, headers
   const server = createServer((req, res) => void served.push(tus(req, res)))
   const session = connect(`http://127.0.0.1:${await listen(t, server)}`)
   t.after(() => session.destroy())
-  const common = { 'tus-resumable': '1.0.0', 'content-type': 'application/offset+octet-stream', 'upload-offset': '0', trailer: 'upload-checksum' }
+  const common = {
+    'tus-resumable': '1.0.0',
+    'content-type': 'application/offset+octet-stream',
+    'upload-offset': '0',
+    trailer: 'upload-checksum',
+  }
   const stream = session.request({ ':method': 'PATCH', ':path': `/files/${id}`, ...common, ...headers }, { waitForTrailers: true })
   stream.on('wantTrailers', () => stream.sendTrailers(trailers))
   stream.end('hello')

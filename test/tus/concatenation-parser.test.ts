@@ -17,8 +17,10 @@ const finals: readonly (readonly [header: string, addresses: readonly string[]])
 ]
 
 const malformed = [
-  '', ' ', ';', 'foo', 'final', 'final ', 'final;', 'final; ', 'final;  ', 'final; a', 'final;a ', 'final;a  b', 'final;a\tb', 'final;a\nb', 'final;a\r\nX: y',
-  'final;\0', 'final;é', 'final;/files/ä', 'final;\u00a0', 'final a', 'final:a', 'Final;a', 'FINAL;a', ' final;a', 'partial;', 'partial;x', 'partial ',
+  '', ' ', ';', 'foo', 'final', 'final ', 'final;', 'final; ', 'final;  ', 'final; a', 'final;a ', 'final;a  b', 'final;a\tb', 'final;a\nb',
+  'final;a\r\nX: y',
+  'final;\0', 'final;é', 'final;/files/ä', 'final;\u00a0', 'final a', 'final:a', 'Final;a', 'FINAL;a', ' final;a', 'partial;', 'partial;x',
+  'partial ',
   ' partial', 'Partial', 'PARTIAL', 'partial, partial', 'partial,final;a', 'final;a\n', 'partial\n',
 ]
 

@@ -7,14 +7,18 @@ import { createServer } from 'node:http'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { test, type TestContext } from 'node:test'
-import { FileStoreError } from '../../lib/file-store.ts'
+import { FileStoreError } from '../../lib/file-store/file-store.ts'
 import type { AppendOptions, Upload } from '../../lib/upload/types.ts'
+import { addressOf } from '../support/address-of.ts'
+import { Gate } from '../support/gate.ts'
 import { listen } from '../support/listen.ts'
-import { exchange, request, type WireResponse } from '../support/wire.ts'
-import { addressOf, concatenate, Gate, idOf, makePartial, patch, post, published } from './steps.ts'
-import {
-  ask, assertPlainRefusal, chunked, contentOf, head, make, OCT, serve, snapshot, StoreBehind, V, withBody, type Site, type SiteOptions,
-} from './support.ts'
+import { published } from '../support/published.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { StoreBehind } from '../support/store-behind.ts'
+import { contentOf } from '../support/stored-content.ts'
+import { chunked, exchange, request, type WireResponse, withBody } from '../support/wire.ts'
+import { concatenate, idOf, makePartial, patch, post } from './steps.ts'
+import { ask, assertPlainRefusal, head, make, OCT, serve, V, type Site, type SiteOptions } from './support.ts'
 
 /** A store in which concatenations get their bytes when the gate is open, and no more of them than there is room for. */
 class AssemblyStore extends StoreBehind {
@@ -33,10 +37,8 @@ class AssemblyStore extends StoreBehind {
   }
 }
 
-async function serveAssembly(t: TestContext, options: SiteOptions = {}): Promise<Site & { readonly store: AssemblyStore }> {
-  let store: AssemblyStore | undefined
-  const site = await serve(t, { ...options, store: (files) => (store = new AssemblyStore(files)) })
-  return { ...site, store: store ?? assert.fail('no store') }
+function serveAssembly(t: TestContext, options?: SiteOptions): Promise<Site<AssemblyStore>> {
+  return serve(t, { ...options, store: (files) => new AssemblyStore(files) })
 }
 
 /** Two parts that are complete: `hello` and ` world`. */
@@ -45,7 +47,10 @@ async function makeParts(site: Site): Promise<readonly [hello: string, world: st
 }
 
 /** A concatenation that waits for the last byte of its second part. */
-async function makeWaiting(site: Site, headers: readonly string[] = []): Promise<{ readonly final: string; readonly parts: readonly [string, string] }> {
+async function makeWaiting(
+  site: Site,
+  headers: readonly string[] = [],
+): Promise<{ readonly final: string; readonly parts: readonly [string, string] }> {
   const parts = [await makePartial(site, 'hello'), await makePartial(site, ' worl', 6)] as const
   return { final: addressOf(await concatenate(site, parts, headers)), parts }
 }
@@ -74,7 +79,7 @@ for (const missing of ['read', 'setLength'] as const) {
   })
 }
 
-test('T118, T119 · a partial upload is created, and HEAD tells that it is one, with its offset and length', async (t) => {
+test('T118, T119 · a partial upload is created, and HEAD reports that it is one, with its offset and length', async (t) => {
   const site = await serve(t)
   const fresh = addressOf(await post(site, ['Upload-Length: 5', 'Upload-Concat: partial']))
   for (const [upload, offset] of [[fresh, 0], [await makePartial(site, 'hel', 5), 3], [await makePartial(site, 'hello'), 5]] as const) {
@@ -86,7 +91,7 @@ test('T118, T119 · a partial upload is created, and HEAD tells that it is one, 
   }
 })
 
-test('T120, T121, T122 · the final upload has the bytes of its parts in their order, and HEAD tells the list as it was sent', async (t) => {
+test('T120, T121, T122 · the final upload has the bytes of its parts in their order, and HEAD reports the list as it was sent', async (t) => {
   const site = await serve(t)
   const [hello, world] = await makeParts(site)
   for (const [parts, content] of [[[hello, world], 'hello world'], [[world, hello], ' worldhello'], [[hello], 'hello']] as const) {
@@ -115,7 +120,7 @@ test('T121 · the content of the final upload can be downloaded; that of a part 
   assertRefused(await ask(site, request(`GET ${hello}`)), 404, site)
 })
 
-test('T122 · HEAD tells the list as it was sent also from a new server on the same store', async (t) => {
+test('T122 · HEAD reports the list as it was sent also from a new server on the same store', async (t) => {
   const site = await serve(t)
   const [hello, world] = await makeParts(site)
   const value = `final;HTTP://TEST:80${hello} ${world}`
@@ -159,7 +164,9 @@ test('a part that is named twice, in whichever way, is 400 and creates nothing: 
 
 test('HEAD of a final upload of which a part is unfinished looks up that part alone', async (t) => {
   let looked: string[] = []
-  const site = await serve(t, { store: (files) => Object.assign(new StoreBehind(files), { find: (id: string) => (looked.push(id), files.find(id)) }) })
+  const site = await serve(t, {
+    store: (files) => Object.assign(new StoreBehind(files), { find: (id: string) => (looked.push(id), files.find(id)) }),
+  })
   const finished = [await makePartial(site, 'a'), await makePartial(site, 'b'), await makePartial(site, 'c')]
   const unfinished = await makePartial(site, 'd', 2)
   const final = addressOf(await concatenate(site, [...finished, unfinished]))
@@ -266,7 +273,9 @@ test('T131 · a final upload that says its length, or puts it off, is 400 and cr
   const site = await serve(t)
   const parts = await makeParts(site)
   const before = snapshot(site.folder)
-  for (const header of ['Upload-Length: 11', 'Upload-Length: 5', 'Upload-Length: x', 'Upload-Length:', 'Upload-Defer-Length: 1', 'Upload-Defer-Length: 0']) {
+  for (const header of [
+    'Upload-Length: 11', 'Upload-Length: 5', 'Upload-Length: x', 'Upload-Length:', 'Upload-Defer-Length: 1', 'Upload-Defer-Length: 0',
+  ]) {
     assertRefused(await concatenate(site, parts, [header]), 400, site)
   }
   assert.deepEqual(snapshot(site.folder), before)
@@ -316,10 +325,14 @@ test('T133 · what is no partial upload of this server cannot be concatenated: 4
   const before = snapshot(site.folder)
   const id = idOf(hello)
   const strangers = [
-    '/files/unknown', plain, final, `/elsewhere/${id}`, `/${id}`, id, `files/${id}`, `./${id}`, '/files/', '/files', `//test${hello}`, `/files//${id}`,
-    `/files/../files/${id}`, `/files/%2e%2e/${id}`, `${hello}/`, `${hello}.info`, `${hello}%00`, `/files/${'a'.repeat(129)}`, '/files/__proto__',
-    `http://other${hello}`, `http://test:1080${hello}`, `http://user@test${hello}`, `http://test@other${hello}`, `http://test.other${hello}`,
-    `ftp://test${hello}`, `file://${hello}`, `http://other${hello}?x`, `http://other${hello}#x`, `http:/files/${id}`, `http://${hello}`, 'http://test/',
+    '/files/unknown', plain, final, `/elsewhere/${id}`, `/${id}`, id, `files/${id}`, `./${id}`, '/files/', '/files', `//test${hello}`,
+    `/files//${id}`,
+    `/files/../files/${id}`, `/files/%2e%2e/${id}`, `${hello}/`, `${hello}.info`, `${hello}%00`, `/files/${'a'.repeat(129)}`,
+    '/files/__proto__',
+    `http://other${hello}`, `http://test:1080${hello}`, `http://user@test${hello}`, `http://test@other${hello}`,
+    `http://test.other${hello}`,
+    `ftp://test${hello}`, `file://${hello}`, `http://other${hello}?x`, `http://other${hello}#x`, `http:/files/${id}`, `http://${hello}`,
+    'http://test/',
     `javascript:${hello}`, `http://other?${hello}`, `\\\\other${hello}`,
   ]
   const bodies = new Set<string>()
@@ -335,7 +348,7 @@ test('T133 · what is no partial upload of this server cannot be concatenated: 4
   assert.deepEqual(snapshot(site.folder), before)
 })
 
-test('T133 · nobody is asked for an upload of another host', async (t) => {
+test('T133 · a part on another host is refused, and no request is sent there', async (t) => {
   let connections = 0
   const other = createServer().on('connection', () => connections++)
   const port = await listen(t, other)
@@ -370,7 +383,11 @@ test('T133 · ten thousand parts are concatenated; one more is 400 and creates n
     }
   }
   let made = 0
-  const site = await serve(t, { maxHeaderSize: 256 * 1024, onCreate: () => ({ id: `u${++made}` }), store: (files) => new PartsStore(files) })
+  const site = await serve(t, {
+    maxHeaderSize: 256 * 1024,
+    onCreate: () => ({ id: `u${++made}` }),
+    store: (files) => new PartsStore(files),
+  })
   const empty = await makePartial(site, '')
   const parts = Array.from({ length: 10_001 }, (_, index) => `/files/p${index}`)
   const final = addressOf(await concatenate(site, parts.slice(1)))
@@ -418,7 +435,10 @@ test('T134 · parts whose known lengths are too large together are 413, also if 
 
 for (const limit of ['of the server', 'that onCreate chose'] as const) {
   test(`T134 · a waiting final upload whose parts become larger than the maximum ${limit} is 413 from then on, and can be deleted`, async (t) => {
-    const site = await serve(t, limit === 'of the server' ? { maxSize: 9 } : { onCreate: ({ parts }) => (parts ? { maxSize: 9 } : undefined) })
+    const site = await serve(
+      t,
+      limit === 'of the server' ? { maxSize: 9 } : { onCreate: ({ parts }) => (parts ? { maxSize: 9 } : undefined) },
+    )
     const later = await makePartial(site, '', 'later')
     const final = addressOf(await concatenate(site, [await makePartial(site, 'hello'), later]))
     assert.equal((await patch(site, later, 0, ' world'.slice(0, 5), ['Upload-Length: 5'])).status, 204)
@@ -476,7 +496,10 @@ test('T136 · a part may have a length that comes later, bytes of its own at its
   const later = await makePartial(site, 'hel', 'later')
   assert.equal((await head(site, later)).headers.get('upload-defer-length'), '1')
   assert.equal((await patch(site, later, 3, 'lo', ['Upload-Length: 5'])).headers.get('upload-offset'), '5')
-  const chunks = withBody(request('POST /files/', [V, OCT, 'Upload-Length: 6', 'Upload-Concat: partial', 'Transfer-Encoding: chunked']), chunked(' world', 2))
+  const chunks = withBody(
+    request('POST /files/', [V, OCT, 'Upload-Length: 6', 'Upload-Concat: partial', 'Transfer-Encoding: chunked']),
+    chunked(' world', 2),
+  )
   const whole = addressOf(await ask(site, chunks))
   assert.equal(contentOf(site, addressOf(await concatenate(site, [later, whole]))).toString(), 'hello world')
 })
@@ -633,7 +656,9 @@ test('a part that is deleted while its final upload is put together cannot damag
 test('the refusal of an unknown part and of one of another kind is the same for whoever asks, and authorize is asked first', async (t) => {
   const site = await serve(t, {
     authorize: (operation, { headers }) => {
-      if (operation.kind === 'create' && !operation.description.partial && headers.authorization === undefined) throw Object.assign(new Error(), { status: 401 })
+      if (operation.kind === 'create' && !operation.description.partial && headers.authorization === undefined) {
+        throw Object.assign(new Error(), { status: 401 })
+      }
     },
   })
   const part = await makePartial(site, 'hello')

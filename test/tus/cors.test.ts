@@ -4,23 +4,26 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { FileStore } from '../../lib/file-store.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
 import { type CorsOptions } from '../../lib/http/cors.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
+import { published } from '../support/published.ts'
+import { snapshot } from '../support/snapshot.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { exchange, request, type WireResponse } from '../support/wire.ts'
-import { published } from './steps.ts'
-import { ask, assertPlainRefusal, make, OCT, serve, snapshot, V, type Site } from './support.ts'
+import { ask, assertPlainRefusal, make, OCT, serve, V, type Site } from './support.ts'
 
 const PAGE = 'https://page.example'
 const ORIGIN = `Origin: ${PAGE}`
 /** Every request header of tus, and what its clients in browsers send besides. */
 const REQUEST_HEADERS = [
-  'content-type', 'tus-resumable', 'upload-offset', 'upload-length', 'upload-defer-length', 'upload-metadata', 'upload-concat', 'upload-checksum',
+  'content-type', 'tus-resumable', 'upload-offset', 'upload-length', 'upload-defer-length', 'upload-metadata', 'upload-concat',
+  'upload-checksum',
   'x-http-method-override', 'x-request-id', 'authorization',
 ]
 const RESPONSE_HEADERS = [
-  'location', 'upload-offset', 'upload-length', 'upload-metadata', 'upload-defer-length', 'upload-concat', 'upload-expires', 'tus-resumable', 'tus-version',
+  'location', 'upload-offset', 'upload-length', 'upload-metadata', 'upload-defer-length', 'upload-concat', 'upload-expires',
+  'tus-resumable', 'tus-version',
   'tus-extension', 'tus-max-size', 'tus-checksum-algorithm',
 ]
 
@@ -64,7 +67,11 @@ async function assertEveryAnswer(site: Site, check: (answer: WireResponse) => vo
 for (const target of ['/files/', '/files/unknown']) {
   test(`T137 · a preflight of ${target} is told the methods and every header of tus, and how long that holds`, async (t) => {
     const site = await serve(t, { cors: { origins: [PAGE], allowHeaders: ['X-Tenant'] } })
-    const asked = [ORIGIN, 'Access-Control-Request-Method: PATCH', 'Access-Control-Request-Headers: content-type,tus-resumable,upload-offset']
+    const asked = [
+      ORIGIN,
+      'Access-Control-Request-Method: PATCH',
+      'Access-Control-Request-Headers: content-type,tus-resumable,upload-offset',
+    ]
     const answer = await ask(site, request(`OPTIONS ${target}`, asked))
     assert.equal(answer.status, 204)
     assert.equal(answer.headers.get('access-control-allow-origin'), PAGE)
@@ -84,7 +91,10 @@ test('T137 · a preflight may hold as long as maxAgeSeconds says', async (t) => 
 
 test('T137 · an OPTIONS that is no preflight is not told what only preflights ask', async (t) => {
   const site = await serve(t, { cors: { origins: '*' } })
-  assert.deepEqual(corsNamesOf(await ask(site, request('OPTIONS /files/', [ORIGIN]))), ['access-control-allow-origin', 'access-control-expose-headers'])
+  assert.deepEqual(corsNamesOf(await ask(site, request('OPTIONS /files/', [ORIGIN]))), [
+    'access-control-allow-origin',
+    'access-control-expose-headers',
+  ])
 })
 
 test('T137 · a preflight asks neither authorize nor the store', async (t) => {
@@ -137,7 +147,10 @@ test('T139 · credentials are allowed to the origins that are, by name, and to n
       assert.equal(headers.get('access-control-allow-credentials'), 'true')
       assert.equal(headers.get('vary'), 'Origin')
     })
-    const stranger = await ask(site, request('OPTIONS /files/', ['Origin: https://stranger.example', 'Access-Control-Request-Method: POST']))
+    const stranger = await ask(
+      site,
+      request('OPTIONS /files/', ['Origin: https://stranger.example', 'Access-Control-Request-Method: POST']),
+    )
     for (const name of ['access-control-allow-origin', 'access-control-allow-credentials']) assert.equal(stranger.headers.has(name), false)
   }
 })
@@ -146,13 +159,19 @@ test('T139 · an origin that is not on the list, however alike, is not let in; c
   for (const origins of [[PAGE], (origin: string) => origin === PAGE] as const) {
     const site = await serve(t, { cors: { origins } })
     const strangers = [
-      'https://stranger.example', 'null', `${PAGE}.evil.example`, `${PAGE}:444`, 'http://page.example', 'https://PAGE.example', `${PAGE}/`, 'page.example', '*', '',
+      'https://stranger.example', 'null', `${PAGE}.evil.example`, `${PAGE}:444`, 'http://page.example', 'https://PAGE.example', `${PAGE}/`,
+      'page.example', '*', '',
       `${PAGE}, https://stranger.example`, 'https://sub.page.example',
     ]
     for (const stranger of strangers) {
-      for (const text of [request('OPTIONS /files/', [`Origin: ${stranger}`, 'Access-Control-Request-Method: POST']), request('DELETE /files/unknown', [V, `Origin: ${stranger}`])]) {
+      for (const text of [
+        request('OPTIONS /files/', [`Origin: ${stranger}`, 'Access-Control-Request-Method: POST']),
+        request('DELETE /files/unknown', [V, `Origin: ${stranger}`]),
+      ]) {
         const answer = await ask(site, text)
-        for (const name of ['access-control-allow-origin', 'access-control-expose-headers']) assert.equal(answer.headers.has(name), false, stranger)
+        for (const name of ['access-control-allow-origin', 'access-control-expose-headers']) {
+          assert.equal(answer.headers.has(name), false, stranger)
+        }
         assert.equal(answer.headers.get('vary'), 'Origin')
       }
     }
@@ -192,7 +211,7 @@ test('without the option no answer lets a page in, and none varies', async (t) =
   assert.deepEqual(corsNamesOf(await ask(site, request('OPTIONS /files/', [ORIGIN, 'Access-Control-Request-Method: PATCH']))), [])
 })
 
-test('a function that fails is 500 without detail, published, and lets nobody in', async (t) => {
+test('an origin function that fails is 500 without detail, published, and admits no origin', async (t) => {
   const errors = published(t, 'longhaul:error')
   const site = await serve(t, { cors: { origins: () => Promise.reject(new Error('secret')) } })
   const answer = await ask(site, request('DELETE /files/unknown', [V, ORIGIN, 'Connection: close']))
@@ -204,15 +223,31 @@ test('a function that fails is 500 without detail, published, and lets nobody in
 
 const mistakes: readonly (readonly [what: string, cors: unknown])[] = [
   ['any origin with credentials', { origins: '*', credentials: true }],
-  ...['*', 'null', '', 'page.example', `${PAGE}/`, `${PAGE}/path`, `${PAGE},https://other.example`, `${PAGE} `, 'https://', '//page.example', 'https://*.page.example']
-    .map((origin) => [`the origin ${JSON.stringify(origin)} in a list`, { origins: [origin] }] as const),
+  ...[
+    '*',
+    'null',
+    '',
+    'page.example',
+    `${PAGE}/`,
+    `${PAGE}/path`,
+    `${PAGE},https://other.example`,
+    `${PAGE} `,
+    'https://',
+    '//page.example',
+    'https://*.page.example',
+  ].map((origin) => [`the origin ${JSON.stringify(origin)} in a list`, { origins: [origin] }] as const),
   ['one origin that is no list', { origins: PAGE }],
   ['a choice without origins', {}],
   ['one header that is no list', { origins: '*', exposeHeaders: 'X-Foo' }],
   ['a header that is no text', { origins: '*', exposeHeaders: [5] }],
-  ...['file://', 'file:///', 'capacitor://', 'capacitor:localhost', 'capacitor://localhost/'].map((origin) => [`the origin ${origin} in a list`, { origins: [origin] }] as const),
+  ...['file://', 'file:///', 'capacitor://', 'capacitor:localhost', 'capacitor://localhost/'].map(
+    (origin) => [`the origin ${origin} in a list`, { origins: [origin] }] as const,
+  ),
   ...['', 'X Tenant', 'X-Tenant:', 'X-Tenant, X-Other', 'X-\r\nSet-Cookie: a', 'Größe'].flatMap((name) =>
-    ['allowHeaders', 'exposeHeaders'].map((option) => [`${option} with ${JSON.stringify(name)}`, { origins: '*', [option]: [name] }] as const)),
+    ['allowHeaders', 'exposeHeaders'].map(
+      (option) => [`${option} with ${JSON.stringify(name)}`, { origins: '*', [option]: [name] }] as const,
+    ),
+  ),
 ]
 
 for (const [what, cors] of mistakes) {
@@ -225,18 +260,27 @@ for (const [what, cors] of mistakes) {
 test('a time for which browsers may remember an answer must be a whole number of seconds', (t) => {
   const store = new FileStore(temporaryFolder(t))
   for (const maxAgeSeconds of [-1, 0.5, NaN, Infinity, '1' as never]) {
-    assert.throws(() => tusHandler({ store, cors: { origins: '*', maxAgeSeconds } }), { name: 'RangeError', message: /maxAgeSeconds must be a whole number/ })
+    assert.throws(() => tusHandler({ store, cors: { origins: '*', maxAgeSeconds } }), {
+      name: 'RangeError',
+      message: /maxAgeSeconds must be a non-negative whole number/,
+    })
   }
 })
 
 test('the origins null and file:// are refused in a list, with what may be done instead', (t) => {
   const store = new FileStore(temporaryFolder(t))
   for (const origin of ['null', 'file://']) {
-    assert.throws(() => tusHandler({ store, cors: { origins: [PAGE, origin] } }), { name: 'TypeError', message: /: received "(?:null|file:\/\/)"\. Any local file has it: use a function$/ })
+    assert.throws(() => tusHandler({ store, cors: { origins: [PAGE, origin] } }), {
+      name: 'TypeError',
+      message: /: received "(?:null|file:\/\/)"\. Any local file has it: use a function$/,
+    })
   }
 })
 
-for (const origin of ['capacitor://localhost', 'ionic://localhost', 'app://my.app', 'chrome-extension://abcdefghijklmnop', 'http://localhost:3000', 'http://[::1]:80']) {
+for (const origin of [
+  'capacitor://localhost', 'ionic://localhost', 'app://my.app', 'chrome-extension://abcdefghijklmnop', 'http://localhost:3000',
+  'http://[::1]:80',
+]) {
   test(`T138 · the origin ${origin} may be in a list`, async (t) => {
     const site = await serve(t, { cors: { origins: [origin], credentials: true } })
     const answer = await ask(site, request('OPTIONS /files/', [`Origin: ${origin}`, 'Access-Control-Request-Method: POST']))
@@ -253,20 +297,29 @@ test('T138 · a page may read all of a download, and what hooks add; it may ask 
   const part = await ask(site, request(`GET ${upload}`, [ORIGIN, 'Range: bytes=2-3']))
   assert.equal(part.status, 206)
   const safelisted = ['cache-control', 'content-length', 'content-type', 'last-modified'] // which pages may read anyway
-  const ofBrowsers = ['connection', 'content-security-policy', 'cross-origin-resource-policy', 'date', 'keep-alive', 'vary', 'x-content-type-options']
+  const ofBrowsers = [
+    'connection', 'content-security-policy', 'cross-origin-resource-policy', 'date', 'keep-alive', 'vary', 'x-content-type-options',
+  ]
   for (const answer of [finished, part, await ask(site, request(`GET ${upload}`, [ORIGIN]))]) {
     const exposed = listOf(answer, 'access-control-expose-headers')
-    const hidden = [...answer.headers.keys()].filter((name) => ![...exposed, ...safelisted, ...ofBrowsers].includes(name) && !name.startsWith('access-control-'))
+    const hidden = [...answer.headers.keys()].filter(
+      (name) => ![...exposed, ...safelisted, ...ofBrowsers].includes(name) && !name.startsWith('access-control-'),
+    )
     assert.deepEqual(hidden, [])
     assert.equal(exposed.length, new Set(exposed).size, 'each is named once')
     assert.deepEqual(exposed.filter((name) => safelisted.includes(name)), [])
   }
-  const preflight = await ask(site, request(`OPTIONS ${upload}`, [ORIGIN, 'Access-Control-Request-Method: GET', 'Access-Control-Request-Headers: if-range,range']))
-  for (const name of ['range', 'if-range', 'if-none-match']) assert.ok(listOf(preflight, 'access-control-allow-headers').includes(name), name)
+  const preflight = await ask(
+    site,
+    request(`OPTIONS ${upload}`, [ORIGIN, 'Access-Control-Request-Method: GET', 'Access-Control-Request-Headers: if-range,range']),
+  )
+  for (const name of ['range', 'if-range', 'if-none-match']) {
+    assert.ok(listOf(preflight, 'access-control-allow-headers').includes(name), name)
+  }
   assert.ok(listOf(preflight, 'access-control-allow-methods').includes('get'))
 })
 
-test('without downloads a page is told nothing of theirs', async (t) => {
+test('without downloads, the headers of downloads are not exposed to pages', async (t) => {
   const site = await serve(t, { cors: { origins: '*' } })
   const answer = await ask(site, request('OPTIONS /files/', [ORIGIN, 'Access-Control-Request-Method: POST']))
   for (const name of ['etag', 'content-range']) assert.equal(listOf(answer, 'access-control-expose-headers').includes(name), false)

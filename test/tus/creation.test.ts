@@ -4,10 +4,10 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { exchange, request, WireClient } from '../support/wire.ts'
-import {
-  ask, assertPlainRefusal, chunked, contentOf, head, make, OCT, offsetOf, serve, snapshot, V, withBody, type SiteOptions,
-} from './support.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { contentOf } from '../support/stored-content.ts'
+import { chunked, exchange, request, WireClient, withBody } from '../support/wire.ts'
+import { ask, assertPlainRefusal, head, make, OCT, offsetOf, serve, V, type SiteOptions } from './support.ts'
 
 test('T55, T56 · POST creates an upload and tells where it is', async (t) => {
   const site = await serve(t)
@@ -117,7 +117,7 @@ const metadata = [
   '__proto__ eA==,constructor eQ==,toString', 'k eB==',
 ]
 
-test('T72, T74 · HEAD tells the metadata byte for byte as they came, also from a new server on the same store', async (t) => {
+test('T72, T74 · HEAD reports the metadata byte for byte as they came, also from a new server on the same store', async (t) => {
   const site = await serve(t)
   const later = await serve(t, { folder: site.folder })
   for (const value of metadata) {
@@ -129,9 +129,13 @@ test('T72, T74 · HEAD tells the metadata byte for byte as they came, also from 
   }
 })
 
-test('T72 · white space around the commas of metadata means nothing, and HEAD tells them without it; two lines are one list', async (t) => {
+test('T72 · white space around the commas of metadata means nothing, and HEAD reports them without it; two lines are one list', async (t) => {
   const site = await serve(t)
-  const spaced = [['Upload-Metadata: fileName d29ybGQ=, filetype eA=='], ['Upload-Metadata: fileName d29ybGQ= ,\tfiletype eA=='], ['Upload-Metadata: fileName d29ybGQ=', 'Upload-Metadata: filetype eA==']]
+  const spaced = [
+    ['Upload-Metadata: fileName d29ybGQ=, filetype eA=='],
+    ['Upload-Metadata: fileName d29ybGQ= ,\tfiletype eA=='],
+    ['Upload-Metadata: fileName d29ybGQ=', 'Upload-Metadata: filetype eA=='],
+  ]
   for (const headers of spaced) {
     const answer = await ask(site, request('POST /files/', [V, 'Upload-Length: 10', ...headers, 'Content-Length: 0']))
     assert.equal(answer.status, 201, headers.join())
@@ -276,7 +280,7 @@ test('T82 · POST with more bytes than the length is 413 and leaves nothing behi
   }
 })
 
-test('T85 · POST that expects 100-continue hears it before it sends; a refusal comes in its place', async (t) => {
+test('T85 · POST that expects 100-continue gets it before it sends; a refusal comes in its place', async (t) => {
   const site = await serve(t, { maxSize: 10 })
   const client = await WireClient.connect(site.port)
   await client.send(request('POST /files/', [V, OCT, 'Upload-Length: 10', 'Content-Length: 5', 'Expect: 100-continue']))

@@ -6,10 +6,14 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import type { Upload } from '../../lib/upload/types.ts'
-import { exchange, request, WireClient } from '../support/wire.ts'
-import {
-  ask, assertPlainRefusal, chunked, contentOf, head, OCT, offsetOf, pattern, serve, serveWatched, snapshot, StoreBehind, V, withBody, type Site,
-} from './support.ts'
+import { locationOf } from '../support/address-of.ts'
+import { pattern } from '../support/pattern.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { StoreBehind } from '../support/store-behind.ts'
+import { contentOf } from '../support/stored-content.ts'
+import { watched } from '../support/watched-store.ts'
+import { chunked, exchange, request, WireClient, withBody } from '../support/wire.ts'
+import { ask, assertPlainRefusal, head, OCT, offsetOf, serve, V, type Site } from './support.ts'
 
 const DEFERRED = 'Upload-Defer-Length: 1'
 
@@ -18,7 +22,7 @@ async function makeDeferred(site: Site, content = ''): Promise<string> {
   const created = await exchange(site.port, request('POST /files/', [V, OCT, DEFERRED, `Content-Length: ${content.length}`], content))
   assert.equal(created.status, 201)
   assert.equal(created.headers.get('upload-offset'), String(content.length))
-  return created.headers.get('location') ?? assert.fail('no Location')
+  return locationOf(created)
 }
 
 /** The text of a PATCH with a length. */
@@ -59,7 +63,7 @@ test('T66 · the length comes with a PATCH, which finishes the upload if it brin
   assert.equal(contentOf(site, upload).toString(), 'helloworld')
 })
 
-test('T66 · the length may come before the last byte; from then on HEAD tells it, also from a new server', async (t) => {
+test('T66 · the length may come before the last byte; from then on HEAD reports it, also from a new server', async (t) => {
   const finished: (number | undefined)[] = []
   const site = await serve(t, { onFinish: (upload) => void finished.push(upload.length) })
   const upload = await makeDeferred(site)
@@ -140,7 +144,10 @@ test('T66 · a PATCH may say that the length is still to come: its bytes are sto
   const site = await serve(t)
   const upload = await makeDeferred(site)
   for (const [offset, body] of [[0, 'hello'], [5, 'world'], [10, '']] as const) {
-    const answer = await ask(site, request(`PATCH ${upload}`, [V, OCT, `Upload-Offset: ${offset}`, DEFERRED, `Content-Length: ${body.length}`], body))
+    const answer = await ask(
+      site,
+      request(`PATCH ${upload}`, [V, OCT, `Upload-Offset: ${offset}`, DEFERRED, `Content-Length: ${body.length}`], body),
+    )
     assert.deepEqual([answer.status, answer.headers.get('upload-offset')], [204, String(offset + body.length)])
     assert.deepEqual(await toldOf(site, upload), [String(offset + body.length), undefined, '1'])
   }
@@ -168,7 +175,8 @@ test('T69 · once the length is known, a PATCH that puts it off is 400 and store
   for (const [offset, body] of [[5, 'world'], [5, ''], [10, '']] as const) {
     if (offset === 10) assert.equal((await ask(site, patch(upload, 5, undefined, 'world'))).status, 204)
     const before = snapshot(site.folder)
-    const answer = await ask(site, request(`PATCH ${upload}`, [V, OCT, `Upload-Offset: ${offset}`, DEFERRED, `Content-Length: ${body.length}`], body))
+    const headers = [V, OCT, `Upload-Offset: ${offset}`, DEFERRED, `Content-Length: ${body.length}`]
+    const answer = await ask(site, request(`PATCH ${upload}`, headers, body))
     assert.equal(answer.status, 400)
     assertPlainRefusal(answer, site)
     assert.deepEqual(snapshot(site.folder), before)
@@ -177,16 +185,25 @@ test('T69 · once the length is known, a PATCH that puts it off is 400 and store
 
 test('T69 · with a store that keeps no lengths, a PATCH that puts the length off is 400', async (t) => {
   const site = await serve(t, { store: (files) => Object.assign(new StoreBehind(files), { setLength: undefined }) })
-  const upload = (await exchange(site.port, request('POST /files/', [V, OCT, 'Upload-Length: 10', 'Content-Length: 5'], 'hello'))).headers.get('location')
+  const upload = (
+    await exchange(site.port, request('POST /files/', [V, OCT, 'Upload-Length: 10', 'Content-Length: 5'], 'hello'))
+  ).headers.get('location')
   const answer = await ask(site, request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 5', DEFERRED, 'Content-Length: 5'], 'world'))
-  assert.deepEqual([answer.status, answer.body], [400, 'Upload-Defer-Length is not supported here\n'])
+  assert.deepEqual([answer.status, answer.body], [400, 'Upload-Defer-Length is not supported\n'])
 })
 
 const refusals: readonly (readonly [status: number, what: string, text: (upload: string) => string | Buffer])[] = [
   [409, 'is at another offset', (upload) => patch(upload, 0, 10, 'world')],
   [413, 'brings too much and says so', (upload) => patch(upload, 5, 8, 'world')],
-  [413, 'turns out to bring too much', (upload) =>
-    withBody(request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 5', 'Upload-Length: 8', 'Transfer-Encoding: chunked']), chunked('world', 2))],
+  [
+    413,
+    'turns out to bring too much',
+    (upload) =>
+      withBody(
+        request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 5', 'Upload-Length: 8', 'Transfer-Encoding: chunked']),
+        chunked('world', 2),
+      ),
+  ],
   [415, 'is of another content type', (upload) =>
     request(`PATCH ${upload}`, [V, 'Upload-Offset: 5', 'Upload-Length: 10', 'Content-Length: 5'], 'world')],
   [460, 'does not match its checksum', (upload) =>
@@ -270,8 +287,8 @@ test('T84 · a creation without a length may bring the first bytes, or none', as
 })
 
 for (const cut of ['end', 'resetAndDestroy'] as const) {
-  test(`T66 · a PATCH that brings the length and is cut (${cut}) is resumed from what HEAD tells, and the length said again`, async (t) => {
-    const site = await serveWatched(t)
+  test(`T66 · a PATCH that brings the length and is cut (${cut}) is resumed from what HEAD reports, and the length said again`, async (t) => {
+    const site = await serve(t, { store: watched })
     const source = pattern(300_000)
     const upload = await makeDeferred(site)
     const client = await WireClient.connect(site.port)
@@ -289,7 +306,7 @@ for (const cut of ['end', 'resetAndDestroy'] as const) {
   })
 }
 
-test('a store that cannot keep the length is 500; HEAD tells what is really stored, and knows of no length', async (t) => {
+test('a store that cannot keep the length is 500; HEAD reports what is really stored, and knows of no length', async (t) => {
   class FaultyStore extends StoreBehind {
     override setLength(): Promise<void> {
       return Promise.reject(new Error('secret'))

@@ -5,11 +5,14 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
-import type { FileStore } from '../../lib/file-store.ts'
+import type { FileStore } from '../../lib/file-store/file-store.ts'
 import { KeyedLock } from '../../lib/keyed-lock.ts'
 import type { UploadStore } from '../../lib/upload/types.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { StoreBehind } from '../support/store-behind.ts'
+import { contentOf } from '../support/stored-content.ts'
 import { exchange, request, WireClient, type WireResponse } from '../support/wire.ts'
-import { ask, assertPlainRefusal, contentOf, head, make, OCT, offsetOf, serve, snapshot, StoreBehind, V } from './support.ts'
+import { ask, assertPlainRefusal, head, make, OCT, offsetOf, serve, V } from './support.ts'
 
 /** What works over a store that can do everything. */
 const EXTENSIONS = [
@@ -24,7 +27,7 @@ function assertDiscovery(answer: WireResponse): void {
   assert.match(answer.headers.get('tus-max-size') ?? '', /^\d+$/)
 }
 
-test('T1, T2 · OPTIONS tells the one version, to a client that names none', async (t) => {
+test('T1, T2 · OPTIONS reports the one version, to a client that names none', async (t) => {
   const site = await serve(t)
   assertDiscovery(await ask(site, request('OPTIONS /files/')))
 })
@@ -211,10 +214,26 @@ const notOffered: readonly (readonly [rows: string, what: Ability, feature: stri
     request('POST /files/', [V, OCT, 'Upload-Length: 5', `Upload-Checksum: ${hello}`, 'Content-Length: 5'], 'hello')],
   ['T12, T97', 'appendVerified', 'Upload-Checksum',
     request('PATCH U', [V, OCT, 'Upload-Offset: 5', `Upload-Checksum: ${world}`, 'Content-Length: 5'], 'world')],
-  ['T12, T108', 'appendVerified', 'Upload-Checksum',
-    request('PATCH U', [V, OCT, 'Upload-Offset: 5', 'Trailer: Upload-Checksum', 'Transfer-Encoding: chunked'], `${coded}Upload-Checksum: ${world}\r\n\r\n`)],
-  ['T12, T108', 'appendVerified', 'Upload-Checksum',
-    request('POST /files/', [V, OCT, 'Upload-Length: 5', 'Trailer: Upload-Checksum', 'Transfer-Encoding: chunked'], `${coded}Upload-Checksum: ${world}\r\n\r\n`)],
+  [
+    'T12, T108',
+    'appendVerified',
+    'Upload-Checksum',
+    request(
+      'PATCH U',
+      [V, OCT, 'Upload-Offset: 5', 'Trailer: Upload-Checksum', 'Transfer-Encoding: chunked'],
+      `${coded}Upload-Checksum: ${world}\r\n\r\n`,
+    ),
+  ],
+  [
+    'T12, T108',
+    'appendVerified',
+    'Upload-Checksum',
+    request(
+      'POST /files/',
+      [V, OCT, 'Upload-Length: 5', 'Trailer: Upload-Checksum', 'Transfer-Encoding: chunked'],
+      `${coded}Upload-Checksum: ${world}\r\n\r\n`,
+    ),
+  ],
 ]
 
 for (const [rows, what, feature, text] of notOffered) {
@@ -232,7 +251,7 @@ for (const [rows, what, feature, text] of notOffered) {
   })
 }
 
-test('T14, T15 · OPTIONS tells the maximum that is configured, and a finite one otherwise', async (t) => {
+test('T14, T15 · OPTIONS reports the maximum that is configured, and a finite one otherwise', async (t) => {
   for (const maxSize of [0, 1, 12_345, Number.MAX_SAFE_INTEGER]) {
     const site = await serve(t, { maxSize })
     assert.equal((await ask(site, request('OPTIONS /files/'))).headers.get('tus-max-size'), String(maxSize))

@@ -8,12 +8,17 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { KeyedLock } from '../../lib/keyed-lock.ts'
 import type { Upload } from '../../lib/upload/types.ts'
+import { addressOf } from '../support/address-of.ts'
 import { filesIn } from '../support/files.ts'
+import { Gate } from '../support/gate.ts'
+import { published } from '../support/published.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { StoreBehind } from '../support/store-behind.ts'
+import { contentOf, stored } from '../support/stored-content.ts'
+import { watched } from '../support/watched-store.ts'
 import { request, WireClient, type WireResponse } from '../support/wire.ts'
-import { addressOf, concatenate, Gate, idOf, makePartial, patch, post, published } from './steps.ts'
-import {
-  ask, assertPlainRefusal, contentOf, head, make, OCT, serve, serveWatched, snapshot, StoreBehind, stored, V, type Site, type SiteOptions,
-} from './support.ts'
+import { concatenate, idOf, makePartial, patch, post } from './steps.ts'
+import { ask, assertPlainRefusal, head, make, OCT, serve, V, type Site, type SiteOptions } from './support.ts'
 
 const HOUR = 3_600_000
 const IMF_FIXDATE = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT$/
@@ -76,7 +81,15 @@ for (const from of ['activity', 'creation', undefined] as const) {
     const upload = addressOf(created)
     const withBytes = await ask(site, request('POST /files/', [V, OCT, 'Upload-Length: 10', 'Content-Length: 5'], 'hello'))
     const deferred = await post(site, ['Upload-Defer-Length: 1'])
-    const answers = [created, withBytes, deferred, await head(site, upload), await patch(site, upload, 0, 'hello'), await patch(site, upload, 5, ''), await head(site, upload)]
+    const answers = [
+      created,
+      withBytes,
+      deferred,
+      await head(site, upload),
+      await patch(site, upload, 0, 'hello'),
+      await patch(site, upload, 5, ''),
+      await head(site, upload),
+    ]
     for (const answer of answers) assertExpires(answer, HOUR)
   })
 }
@@ -200,7 +213,11 @@ test('T94 · an upload that has all its bytes when the server stops is finished 
   writeFileSync(join(site.folder, idOf(upload)), 'helloworld') // as after a crash between the last byte and what follows it
   later(t, 2 * HOUR)
   let finished = 0
-  const restarted = await serve(t, { folder: site.folder, expiration: { afterMs: HOUR, from: 'creation' }, onFinish: () => void finished++ })
+  const restarted = await serve(t, {
+    folder: site.folder,
+    expiration: { afterMs: HOUR, from: 'creation' },
+    onFinish: () => void finished++,
+  })
   assert.deepEqual(await restarted.tus.sweep(), { examined: 1, expired: 0, settled: 1, failed: 0 })
   assert.equal(finished, 1)
   assert.equal(contentOf(site, upload).toString(), 'helloworld')
@@ -221,8 +238,8 @@ test('T94 · an upload that is rejected expires as one that is not finished', as
   assert.equal(snapshot(site.folder).size, 0)
 })
 
-test('T95 · a sweep leaves an upload alone that a PATCH is at work on; that goes on, and is kept when it completes it', async (t) => {
-  const site = await serveWatched(t, { expiration: { afterMs: HOUR, from: 'creation' } })
+test('T95 · a sweep leaves an upload alone that a PATCH is appending to; the upload is kept when that completes it', async (t) => {
+  const site = await serve(t, { expiration: { afterMs: HOUR, from: 'creation' }, store: watched })
   const upload = await make(site, 10)
   const client = await WireClient.connect(site.port)
   await client.send(request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', 'Content-Length: 10'], 'hello'))
@@ -240,8 +257,8 @@ test('T95 · a sweep leaves an upload alone that a PATCH is at work on; that goe
   assert.equal(contentOf(site, upload).toString(), 'helloworld')
 })
 
-test('T95 · an upload that expired while a PATCH was at work on it is 410 after it, and removed by the next sweep', async (t) => {
-  const site = await serveWatched(t, { expiration: { afterMs: HOUR, from: 'creation' } })
+test('T95 · an upload that expired during a PATCH is 410 after it, and removed by the next sweep', async (t) => {
+  const site = await serve(t, { expiration: { afterMs: HOUR, from: 'creation' }, store: watched })
   const upload = await make(site, 20)
   const client = await WireClient.connect(site.port)
   await client.send(request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', 'Content-Length: 10'], 'hello'))
@@ -351,9 +368,8 @@ class LateStore extends StoreBehind {
 
 test('a sweep looks again once it has the lock: what a request finished meanwhile is not counted, nor finished twice', async (t) => {
   let runs = 0
-  let store: LateStore | undefined
   const site = await serve(t, {
-    store: (files) => (store = new LateStore(files)),
+    store: (files) => new LateStore(files),
     onFinish: () => {
       if (++runs === 1) throw new Error('secret')
     },
@@ -361,7 +377,7 @@ test('a sweep looks again once it has the lock: what a request finished meanwhil
   const upload = await make(site, 10, 'hello')
   assert.equal((await patch(site, upload, 5, 'world')).status, 500)
   const gate = new Gate()
-  store!.late = gate
+  site.store.late = gate
   const sweep = site.tus.sweep()
   await gate.arrived
   assert.equal((await head(site, upload)).status, 200)
@@ -383,7 +399,7 @@ test('a sweep counts an upload that is rejected as settled', async (t) => {
   assert.equal((await head(site, upload)).status, 422)
 })
 
-test('a sidecar that is damaged is counted and published; the sweep goes on, and leaves it for repair', async (t) => {
+test('a damaged sidecar is counted, published and left for repair, and the sweep continues', async (t) => {
   const errors = published(t, 'longhaul:error')
   const site = await serve(t, { expiration: { afterMs: HOUR, from: 'creation' } })
   for (let n = 0; n < 10; n++) await make(site, 10)
@@ -396,14 +412,21 @@ test('a sidecar that is damaged is counted and published; the sweep goes on, and
   assert.deepEqual(filesIn(site.folder), ['damaged', 'damaged.info', 'without-data.info'])
 })
 
-test('onTerminate is told of what expires, before it is removed and while nobody else has it', async (t) => {
+test('onTerminate runs for an expired upload under its lock, before it is removed', async (t) => {
   const locker = new KeyedLock()
-  const told: { readonly id: string; readonly offset: number; readonly reason: string; readonly there: boolean; readonly free: boolean }[] = []
+  const told: { readonly id: string; readonly offset: number; readonly reason: string; readonly there: boolean; readonly free: boolean }[] =
+    []
   const site: Site = await serve(t, {
     locker,
     expiration: { afterMs: HOUR, from: 'creation' },
     onTerminate: async ({ id, offset }, reason) => {
-      told.push({ id, offset, reason, there: statSync(join(site.folder, id)).size === 5, free: (await locker.tryAcquire(id)) !== undefined })
+      told.push({
+        id,
+        offset,
+        reason,
+        there: statSync(join(site.folder, id)).size === 5,
+        free: (await locker.tryAcquire(id)) !== undefined,
+      })
     },
   })
   const upload = await make(site, 10, 'hello')
@@ -470,10 +493,8 @@ class CountingStore extends StoreBehind {
   }
 }
 
-async function serveCounting(t: TestContext, options: SiteOptions = {}): Promise<Site & { readonly store: CountingStore }> {
-  let store: CountingStore | undefined
-  const site = await serve(t, { ...options, store: (files) => (store = new CountingStore(files)) })
-  return { ...site, store: store ?? assert.fail('no store') }
+function serveCounting(t: TestContext, options?: SiteOptions): Promise<Site<CountingStore>> {
+  return serve(t, { ...options, store: (files) => new CountingStore(files) })
 }
 
 test('a sweep looks at a few uploads at a time, and does not run ahead of itself through the list', async (t) => {
@@ -536,7 +557,10 @@ test('a sweep removes what crashes left behind', async (t) => {
 })
 
 test('a store that cannot list is not swept', async (t) => {
-  const site = await serve(t, { expiration: { afterMs: HOUR, from: 'creation' }, store: (files) => Object.assign(new StoreBehind(files), { list: undefined }) })
+  const site = await serve(t, {
+    expiration: { afterMs: HOUR, from: 'creation' },
+    store: (files) => Object.assign(new StoreBehind(files), { list: undefined }),
+  })
   await make(site, 10)
   later(t, HOUR)
   assert.deepEqual(await site.tus.sweep(), { examined: 0, expired: 0, settled: 0, failed: 0 })

@@ -6,13 +6,15 @@ import assert from 'node:assert/strict'
 import { appendFileSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import type { FileStore } from '../../lib/file-store.ts'
+import type { FileStore } from '../../lib/file-store/file-store.ts'
 import type { FinishAnswer, UploadHooks } from '../../lib/upload/hooks.ts'
 import type { Upload } from '../../lib/upload/types.ts'
+import { addressOf } from '../support/address-of.ts'
 import { filesIn } from '../support/files.ts'
+import { published } from '../support/published.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { request, type WireResponse } from '../support/wire.ts'
-import { addressOf, concatenate, idOf, makePartial, patch, post, published } from './steps.ts'
+import { concatenate, idOf, makePartial, patch, post } from './steps.ts'
 import { ask, assertPlainRefusal, head, make, OCT, serve, V, type Site, type SiteOptions } from './support.ts'
 
 /** What the hook of a test is given. */
@@ -25,7 +27,11 @@ interface Bench {
 type Hook = (upload: Upload, bench: Bench) => FinishAnswer | void | Promise<FinishAnswer | void>
 
 /** A server with such a hook, and the runs of it by their keys. */
-async function serveWith(t: TestContext, hook: Hook, options: Omit<SiteOptions, 'store' | 'onFinish'> = {}): Promise<{ readonly site: Site; readonly keys: string[]; readonly target: string }> {
+async function serveWith(
+  t: TestContext,
+  hook: Hook,
+  options: Omit<SiteOptions, 'store' | 'onFinish'> = {},
+): Promise<{ readonly site: Site; readonly keys: string[]; readonly target: string }> {
   let files!: FileStore
   const target = temporaryFolder(t)
   const keys: string[] = []
@@ -137,7 +143,7 @@ for (const [what, result] of [
   ['returns nonsense', () => ({ status: 7, body: 12 }) as never],
 ] as const) {
   for (const ask of ['HEAD', 'PATCH', 'sweep'] as const) {
-    test(`an onFinish that moves the bytes and then ${what} runs again with the same key, by ${ask}, until it does not, and the client hears that all is there`, async (t) => {
+    test(`an onFinish that moves the bytes and then ${what} runs again with the same key, by ${ask}, until it succeeds, and the client gets a complete upload`, async (t) => {
       let fails = true
       const { site, keys, target } = await serveWith(t, async (upload, bench) => {
         await moveAway(upload, bench)
@@ -224,7 +230,7 @@ test('parts of a concatenation that is finished are removed by a sweep once they
   assert.equal((await get(site, upload)).body, 'helloworld')
 })
 
-test('metadata that onCreate chooses must be such that a client can be told of them', async (t) => {
+test('metadata that onCreate chooses must be valid in a header', async (t) => {
   for (const key of ['', 'a b', 'a,b', 'größe', 'a\n', '\u0000']) {
     const site = await serve(t, { onCreate: () => ({ metadata: new Map([[key, 'x']]) }) })
     const refused = await post(site, ['Upload-Length: 10'])
@@ -233,5 +239,8 @@ test('metadata that onCreate chooses must be such that a client can be told of t
     assert.deepEqual(names(site), [])
   }
   const site = await serve(t, { onCreate: () => ({ metadata: new Map([['__proto__', 'größe\r\n']]) }) })
-  assert.equal((await head(site, addressOf(await post(site, ['Upload-Length: 10', OCT])))).headers.get('upload-metadata'), `__proto__ ${btoa(String.fromCharCode(...new TextEncoder().encode('größe\r\n')))}`)
+  assert.equal(
+    (await head(site, addressOf(await post(site, ['Upload-Length: 10', OCT])))).headers.get('upload-metadata'),
+    `__proto__ ${btoa(String.fromCharCode(...new TextEncoder().encode('größe\r\n')))}`,
+  )
 })

@@ -8,14 +8,19 @@ import { readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { FileStore } from '../../lib/file-store.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
 import { KeyedLock } from '../../lib/keyed-lock.ts'
 import type { FinishAnswer } from '../../lib/upload/hooks.ts'
+import { addressOf } from '../support/address-of.ts'
 import { startFinishProcess } from '../support/finish-process.ts'
+import { Gate } from '../support/gate.ts'
+import { published } from '../support/published.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { contentOf } from '../support/stored-content.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { exchange, request, WireClient, type WireResponse } from '../support/wire.ts'
-import { addressOf, Gate, idOf, patch, post, published } from './steps.ts'
-import { ask, assertNoSecrets, assertPlainRefusal, chunked, contentOf, head, make, OCT, serve, snapshot, V, withBody, type Site } from './support.ts'
+import { chunked, exchange, request, WireClient, type WireResponse, withBody } from '../support/wire.ts'
+import { idOf, patch, post } from './steps.ts'
+import { ask, assertNoSecrets, assertPlainRefusal, head, make, OCT, serve, V, type Site } from './support.ts'
 
 /** One run of `onFinish`, as it saw the upload. */
 interface Run {
@@ -41,7 +46,12 @@ const ways: readonly (readonly [way: string, length: number, complete: (site: Si
   }],
   ['POST with all bytes', 10, async (site) => make(site, 10, 'helloworld')],
   ['POST with all bytes in chunks', 10, async (site) => {
-    return addressOf(await ask(site, withBody(request('POST /files/', [V, OCT, 'Upload-Length: 10', 'Transfer-Encoding: chunked']), chunked('helloworld', 3))))
+    return addressOf(
+      await ask(
+        site,
+        withBody(request('POST /files/', [V, OCT, 'Upload-Length: 10', 'Transfer-Encoding: chunked']), chunked('helloworld', 3)),
+      ),
+    )
   }],
   ['POST of length 0', 0, async (site) => addressOf(await post(site, ['Upload-Length: 0']))],
   ['POST of length 0 with the content type of bytes', 0, async (site) => addressOf(await post(site, ['Upload-Length: 0', OCT]))],
@@ -71,7 +81,10 @@ for (const [way, length, complete] of ways) {
     const finished = published(t, 'longhaul:finish')
     const upload = await complete(site)
     assert.equal(runs.length, 1)
-    assert.deepEqual({ ...runs[0], key: '' }, { id: idOf(upload), key: '', state: 'finishing', stored: 'finishing', content: 'helloworld'.slice(0, length) })
+    assert.deepEqual(
+      { ...runs[0], key: '' },
+      { id: idOf(upload), key: '', state: 'finishing', stored: 'finishing', content: 'helloworld'.slice(0, length) },
+    )
     const restarted = await serve(t, { folder: site.folder, onFinish: () => assert.fail('it ran again') })
     for (const server of [site, restarted]) {
       assert.equal((await head(server, upload)).headers.get('upload-offset'), String(length))
@@ -99,7 +112,11 @@ test('onFinish does not run for an upload that lacks a byte, whatever is asked',
 })
 
 /** Each of these has a complete upload whose `onFinish` failed be finished. */
-const retries: readonly (readonly [retry: string, run: (site: Site, upload: string) => Promise<WireResponse | undefined>, status: number])[] = [
+const retries: readonly (readonly [
+  retry: string,
+  run: (site: Site, upload: string) => Promise<WireResponse | undefined>,
+  status: number,
+])[] = [
   ['an empty PATCH at the end', (site, upload) => patch(site, upload, 10, ''), 204],
   ['HEAD', (site, upload) => ask(site, request(`HEAD ${upload}`, [V]), { toHead: true }), 200],
   ['a sweep', async (site) => void (await site.tus.sweep()), 0],
@@ -167,7 +184,10 @@ test('an onFinish that fails at a creation with all bytes is 500; the upload sta
       if (fails) throw new Error('secret')
     },
   })
-  for (const text of [request('POST /files/', [V, OCT, 'Upload-Length: 5', 'Content-Length: 5'], 'hello'), request('POST /files/', [V, 'Upload-Length: 0', 'Content-Length: 0'])]) {
+  for (const text of [
+    request('POST /files/', [V, OCT, 'Upload-Length: 5', 'Content-Length: 5'], 'hello'),
+    request('POST /files/', [V, 'Upload-Length: 0', 'Content-Length: 0']),
+  ]) {
     const refused = await ask(site, text)
     assert.equal(refused.status, 500)
     assertPlainRefusal(refused, site)
@@ -189,7 +209,9 @@ test('an onFinish that refuses with a status from 500 has failed: that status is
   let runs = 0
   const site = await serve(t, {
     onFinish: () => {
-      if (++runs < 3) throw Object.assign(new Error('secret'), { status: 503, body: 'The archive is closed', headers: { 'Retry-After': '60' } })
+      if (++runs < 3) {
+        throw Object.assign(new Error('secret'), { status: 503, body: 'The archive is closed', headers: { 'Retry-After': '60' } })
+      }
     },
   })
   const errors = published(t, 'longhaul:error')
@@ -264,7 +286,10 @@ test('a rejection of a creation with all bytes is answered, and nothing is left 
     throw Object.assign(new Error('secret'), { status: 422, body: 'No' })
   }
   const site = await serve(t, { onFinish })
-  for (const text of [request('POST /files/', [V, OCT, 'Upload-Length: 5', 'Content-Length: 5'], 'hello'), request('POST /files/', [V, 'Upload-Length: 0', 'Content-Length: 0'])]) {
+  for (const text of [
+    request('POST /files/', [V, OCT, 'Upload-Length: 5', 'Content-Length: 5'], 'hello'),
+    request('POST /files/', [V, 'Upload-Length: 0', 'Content-Length: 0']),
+  ]) {
     const answer = await ask(site, text)
     assert.equal(answer.status, 422)
     assert.equal(answer.body, 'No\n')
@@ -378,7 +403,7 @@ for (const how of ['HEAD', 'a sweep'] as const) {
   })
 }
 
-test('a client that leaves while onFinish runs does not stop it; whoever asks next is told that it is complete', async (t) => {
+test('a client that leaves while onFinish runs does not stop it; the next HEAD reports a complete upload', async (t) => {
   const gate = new Gate()
   let runs = 0
   const responses: ServerResponse[] = []
@@ -405,7 +430,7 @@ test('a client that leaves while onFinish runs does not stop it; whoever asks ne
   assert.equal(runs, 1)
 })
 
-test('HEAD waits while onFinish runs, and is told what came of it; it does not run beside itself', async (t) => {
+test('HEAD waits while onFinish runs and reports its outcome; onFinish does not run twice at once', async (t) => {
   const gate = new Gate()
   let runs = 0
   const site = await serve(t, { onFinish: () => (runs++, gate.pass()) })
@@ -461,7 +486,7 @@ test('onFinish is told when the server shuts down; what it leaves undone then is
   assert.equal(keys[0], keys[1])
 })
 
-test('HEAD of what is finished or rejected does not wait for the lock, and does not disturb who holds it', async (t) => {
+test('HEAD of a finished or rejected upload neither waits for the lock nor disturbs its holder', async (t) => {
   const locker = new KeyedLock()
   const site = await serve(t, {
     locker,

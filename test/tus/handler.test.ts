@@ -4,19 +4,22 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { FileStore } from '../../lib/file-store.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
 import { KeyedLock } from '../../lib/keyed-lock.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
 import type { Locker } from '../../lib/upload/types.ts'
+import { addressOf } from '../support/address-of.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { request } from '../support/wire.ts'
-import { addressOf } from './steps.ts'
 import { ask, head, OCT, serve, V } from './support.ts'
 
 for (const path of ['', 'files', 'files/', '/files', '/files?/', '/files#/', '/a/b', 'http://test/files/']) {
   test(`the path ${JSON.stringify(path)} is a TypeError: it must begin and end with a slash`, (t) => {
     const store = new FileStore(temporaryFolder(t))
-    assert.throws(() => tusHandler({ store, path }), { name: 'TypeError', message: /^Cannot mount uploads as path must begin and end with a slash.*: received / })
+    assert.throws(() => tusHandler({ store, path }), {
+      name: 'TypeError',
+      message: /^Cannot mount uploads as path must begin and end with a slash.*: received /,
+    })
   })
 }
 
@@ -45,13 +48,22 @@ for (const name of ['idleTimeoutMs', 'graceMs', 'lockTimeoutMs', 'answerTimeoutM
 
   test(`${name} may be as long as a timer of Node can be, or Infinity, and must be a number`, (t) => {
     const store = new FileStore(temporaryFolder(t))
-    assert.throws(() => tusHandler({ store, [name]: '1000' }), { name: 'TypeError', message: `Cannot wait as ${name} must be a number: received string` })
+    assert.throws(() => tusHandler({ store, [name]: '1000' }), {
+      name: 'TypeError',
+      message: `Cannot wait as ${name} must be a number: received string`,
+    })
     for (const value of [least, 2 ** 31 - 1, Infinity]) assert.equal(typeof tusHandler({ store, [name]: value }), 'function')
   })
 }
 
 test('a handler all of whose times are Infinity receives, hands over and offers for download, and nothing times out', async (t) => {
-  const never = { idleTimeoutMs: Infinity, graceMs: Infinity, lockTimeoutMs: Infinity, answerTimeoutMs: Infinity, progressIntervalMs: Infinity }
+  const never = {
+    idleTimeoutMs: Infinity,
+    graceMs: Infinity,
+    lockTimeoutMs: Infinity,
+    answerTimeoutMs: Infinity,
+    progressIntervalMs: Infinity,
+  }
   const timeouts: unknown[] = []
   const locks = new KeyedLock()
   const locker: Locker = {

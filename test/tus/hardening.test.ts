@@ -10,14 +10,18 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { test } from 'node:test'
-import { FileStore } from '../../lib/file-store.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
 import type { AppendOptions, Upload } from '../../lib/upload/types.ts'
+import { Gate } from '../support/gate.ts'
 import { listen } from '../support/listen.ts'
+import { published } from '../support/published.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { StoreBehind } from '../support/store-behind.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { watched } from '../support/watched-store.ts'
 import { exchange, request, WireClient } from '../support/wire.ts'
-import { Gate, published } from './steps.ts'
-import { head, OCT, offsetOf, serve, serveWatched, snapshot, StoreBehind, V } from './support.ts'
+import { head, OCT, offsetOf, serve, V } from './support.ts'
 
 const POST = (headers: readonly string[], body = ''): string => request('POST /files/', [V, ...headers], body)
 
@@ -38,8 +42,8 @@ test('a sweep of a directory that is gone fails, says so, and does not reject', 
   assert.equal(errors.length, 2)
 })
 
-test('a creation whose upload another request takes over is told what is stored, and the upload stays', async (t) => {
-  const site = await serveWatched(t, { onCreate: () => ({ id: 'mine' }) })
+test('a creation whose upload another request takes over is answered with the stored offset, and the upload stays', async (t) => {
+  const site = await serve(t, { onCreate: () => ({ id: 'mine' }), store: watched })
   const client = await WireClient.connect(site.port)
   const arrived = site.store.arrived(5)
   await client.send(POST([OCT, 'Upload-Length: 10', 'Content-Length: 10'], 'hello'))
@@ -50,7 +54,7 @@ test('a creation whose upload another request takes over is told what is stored,
   client.destroy()
 })
 
-test('what a client was told when the server shut down stays true, whatever becomes of the bytes that follow', async (t) => {
+test('the offset that a client got at a shutdown stays true, whatever becomes of the bytes that follow', async (t) => {
   for (const what of ['the store fails', 'they are too many'] as const) {
     const controller = new AbortController()
     class Store extends StoreBehind {
@@ -96,7 +100,7 @@ test('a client that waited for 100 Continue, lost patience and sends, still read
   client.destroy()
 })
 
-test('an answer that somebody else has begun is cut, reported, and harms nobody', async (t) => {
+test('a response that other code has begun is cut and reported, and the server serves on', async (t) => {
   const errors = await published(t, 'longhaul:error')
   const tus = tusHandler({ store: new FileStore(temporaryFolder(t)) })
   const outcomes: Promise<void>[] = []
@@ -148,7 +152,7 @@ test('a creation that was answered 503 for a hook that hangs makes nothing when 
 })
 
 test('an upload that another server began is not taken for complete while its last bytes are still being judged', async (t) => {
-  const site = await serveWatched(t)
+  const site = await serve(t, { store: watched })
   writeFileSync(join(site.folder, 'theirs'), 'he')
   writeFileSync(join(site.folder, 'theirs.info'), JSON.stringify({ ID: 'theirs', Size: 5 }))
   const client = await WireClient.connect(site.port)

@@ -6,8 +6,9 @@ import assert from 'node:assert/strict'
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { snapshot } from '../support/snapshot.ts'
 import { request, WireClient } from '../support/wire.ts'
-import { ask, head, make, OCT, serve, snapshot, V } from './support.ts'
+import { ask, head, make, OCT, serve, V } from './support.ts'
 
 test('T22, T24, T26 · HEAD of a fresh upload tells offset 0 and the length', async (t) => {
   const site = await serve(t)
@@ -17,7 +18,7 @@ test('T22, T24, T26 · HEAD of a fresh upload tells offset 0 and the length', as
   assert.equal(answer.headers.get('upload-length'), '10')
 })
 
-test('T23, T24 · HEAD tells how much is stored, and the length, of a partial and of a complete upload', async (t) => {
+test('T23, T24 · HEAD reports how much is stored, and the length, of a partial and of a complete upload', async (t) => {
   const site = await serve(t)
   for (const content of ['h', 'hello', 'hello worl']) {
     const answer = await ask(site, request(`HEAD ${await make(site, 10, content)}`, [V]), { toHead: true })

@@ -10,12 +10,16 @@ import { test } from 'node:test'
 import { KeyedLock } from '../../lib/keyed-lock.ts'
 import type { CreationChoices, Operation, UploadHooks } from '../../lib/upload/hooks.ts'
 import type { Upload } from '../../lib/upload/types.ts'
+import { addressOf } from '../support/address-of.ts'
 import { stopClock } from '../support/clock.ts'
-import { request, WireClient } from '../support/wire.ts'
-import { addressOf, concatenate, Gate, idOf, makePartial, patch, post, published } from './steps.ts'
-import {
-  ask, assertNoSecrets, assertPlainRefusal, chunked, contentOf, head, make, OCT, offsetOf, serve, serveWatched, snapshot, stored, V, withBody, type Site,
-} from './support.ts'
+import { Gate } from '../support/gate.ts'
+import { published } from '../support/published.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { contentOf, stored } from '../support/stored-content.ts'
+import { watched } from '../support/watched-store.ts'
+import { chunked, request, WireClient, withBody } from '../support/wire.ts'
+import { concatenate, idOf, makePartial, patch, post } from './steps.ts'
+import { ask, assertNoSecrets, assertPlainRefusal, head, make, OCT, offsetOf, serve, V, type Site } from './support.ts'
 
 /** An error as applications throw it. */
 function refusal(answer: object): Error {
@@ -50,8 +54,13 @@ test('authorize is asked about each operation once, with the upload as it is, or
 
 test('authorize is asked about a creation, with what the client says of it, and the request itself', async (t) => {
   const seen: { readonly operation: Operation; readonly authorization: string | undefined }[] = []
-  const site = await serve(t, { authorize: (operation, { headers }) => void seen.push({ operation, authorization: headers.authorization }) })
-  await ask(site, request('POST /files/', [V, OCT, 'Authorization: me', 'Upload-Length: 10', 'Upload-Metadata: a eA==', 'Content-Length: 5'], 'hello'))
+  const site = await serve(t, {
+    authorize: (operation, { headers }) => void seen.push({ operation, authorization: headers.authorization }),
+  })
+  await ask(
+    site,
+    request('POST /files/', [V, OCT, 'Authorization: me', 'Upload-Length: 10', 'Upload-Metadata: a eA==', 'Content-Length: 5'], 'hello'),
+  )
   await post(site, ['Upload-Defer-Length: 1'])
   const [first, second] = seen
   assert.ok(first?.operation.kind === 'create' && second?.operation.kind === 'create')
@@ -68,7 +77,13 @@ test('authorize sees the parts of a concatenation as they are, and its length', 
   await concatenate(site, parts)
   const operation = seen.at(-1)
   assert.ok(operation?.kind === 'create')
-  assert.deepEqual(operation.parts.map(({ id, offset, length }) => [id, offset, length]), [[idOf(parts[0]!), 5, 5], [idOf(parts[1]!), 3, 6]])
+  assert.deepEqual(
+    operation.parts.map(({ id, offset, length }) => [id, offset, length]),
+    [
+      [idOf(parts[0]!), 5, 5],
+      [idOf(parts[1]!), 3, 6],
+    ],
+  )
   assert.equal(operation.description.length, 11)
   assert.deepEqual(operation.description.parts, parts.map(idOf))
 })
@@ -108,7 +123,12 @@ test('what authorize refuses changes nothing, and is answered as it says', async
   const authorize = (): void => {
     if (refused) throw refusal({ status: 401, body: 'Sign in', headers: { 'WWW-Authenticate': 'Bearer' } })
   }
-  const site = await serve(t, { download: {}, authorize, onCreate: () => (refused ? assert.fail('onCreate ran') : undefined), onTerminate: () => assert.fail('onTerminate ran') })
+  const site = await serve(t, {
+    download: {},
+    authorize,
+    onCreate: () => (refused ? assert.fail('onCreate ran') : undefined),
+    onTerminate: () => assert.fail('onTerminate ran'),
+  })
   const upload = await make(site, 10, 'hello')
   const part = await makePartial(site, 'hello')
   const before = snapshot(site.folder)
@@ -140,7 +160,7 @@ test('a request that authorize refuses does not disturb the one that holds the u
   const authorize: UploadHooks['authorize'] = (_, { headers }) => {
     if (headers.authorization === 'thief') throw refusal({ status: 403 })
   }
-  const site = await serveWatched(t, { authorize })
+  const site = await serve(t, { authorize, store: watched })
   const upload = await make(site, 10)
   const client = await WireClient.connect(site.port)
   await client.send(request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', 'Content-Length: 10'], 'hello'))
@@ -159,7 +179,7 @@ test('a request that authorize refuses does not disturb the one that holds the u
   assert.equal(contentOf(site, upload).toString(), 'helloworld')
 })
 
-test('T47 · a client that expects 100-continue hears the refusal of authorize in its place', async (t) => {
+test('T47 · a client that expects 100-continue gets the refusal of authorize in its place', async (t) => {
   const site = await serve(t, { authorize: ({ kind }) => (kind === 'append' ? Promise.reject(refusal({ status: 403 })) : undefined) })
   const upload = await make(site, 10)
   const client = await WireClient.connect(site.port)
@@ -183,9 +203,12 @@ const refusals: readonly (readonly [thrown: object, status: number, body: string
 
 /** What is no refusal: the hook has failed. */
 const failures: readonly object[] = [
-  {}, { status: 200 }, { status: 204 }, { status: 302 }, { status: 399 }, { status: 600 }, { status: 700 }, { status: '403' }, { status: 403.5 }, { status: NaN },
-  { status: -403 }, { status: null }, { status: 403, body: 7 }, { status: 403, body: { a: 1 } }, { status: 403, headers: { 'X-A': 'a\r\nX-B: b' } },
-  { status: 403, headers: { 'X A': 'a' } }, { status: 403, headers: { 'X-A': 7 } }, { status: 403, headers: 'X-A: a' }, { status: 403, headers: ['X-A'] },
+  {}, { status: 200 }, { status: 204 }, { status: 302 }, { status: 399 }, { status: 600 }, { status: 700 }, { status: '403' },
+  { status: 403.5 }, { status: NaN },
+  { status: -403 }, { status: null }, { status: 403, body: 7 }, { status: 403, body: { a: 1 } },
+  { status: 403, headers: { 'X-A': 'a\r\nX-B: b' } },
+  { status: 403, headers: { 'X A': 'a' } }, { status: 403, headers: { 'X-A': 7 } }, { status: 403, headers: 'X-A: a' },
+  { status: 403, headers: ['X-A'] },
   { statusCode: 403 }, { code: 'NOT_FOUND' }, { name: 'UploadError', code: 'NOT_FOUND', message: 'secret' },
 ]
 
@@ -278,8 +301,8 @@ test('onCreate chooses the id: it is in Location, and the upload is found there'
   }
 })
 
-test('an id that is taken is 409, and the request that is at work there goes on', async (t) => {
-  const site = await serveWatched(t, { onCreate: () => ({ id: 'taken' }) })
+test('an id that is taken is 409, and the request in progress there goes on', async (t) => {
+  const site = await serve(t, { onCreate: () => ({ id: 'taken' }), store: watched })
   const upload = await make(site, 10, '')
   const client = await WireClient.connect(site.port)
   const arrived = site.store.arrived(5)
@@ -314,15 +337,21 @@ test('an id that is taken is 409: the upload that has it is not touched', async 
 test('of several creations of one id at once one is 201 and the others 409', async (t) => {
   const site = await serve(t, { onCreate: () => ({ id: 'wanted' }) })
   const bodies = ['hello', 'HELLO', 'olleh', 'OLLEH']
-  const answers = await Promise.all(bodies.map((body) => ask(site, request('POST /files/', [V, OCT, 'Upload-Length: 10', 'Content-Length: 5'], body))))
+  const answers = await Promise.all(
+    bodies.map((body) => ask(site, request('POST /files/', [V, OCT, 'Upload-Length: 10', 'Content-Length: 5'], body))),
+  )
   assert.deepEqual(answers.map(({ status }) => status).sort(), [201, 409, 409, 409])
   assert.equal(contentOf(site, '/files/wanted').toString(), bodies[answers.findIndex(({ status }) => status === 201)])
 })
 
 const badChoices: readonly (readonly [what: string, choice: unknown])[] = [
-  ...['', '.', '..', '../x', 'a/b', 'a.info', 'a b', 'a\0', 'é', 'a'.repeat(129), 'a\n', 7, null, {}].map((id) => [`the id ${JSON.stringify(id)}`, { id }] as const),
+  ...['', '.', '..', '../x', 'a/b', 'a.info', 'a b', 'a\0', 'é', 'a'.repeat(129), 'a\n', 7, null, {}].map(
+    (id) => [`the id ${JSON.stringify(id)}`, { id }] as const,
+  ),
   ...[-1, 1.5, NaN, Infinity, 2 ** 53, '10', null].map((maxSize) => [`the maxSize ${maxSize} (${typeof maxSize})`, { maxSize }] as const),
-  ...[{ a: 'x' }, 'a eA==', [['a', 'x']], new Map([['a', 7]]), new Map([[7, 'x']])].map((metadata, n) => [`metadata that are none (${n})`, { metadata }] as const),
+  ...[{ a: 'x' }, 'a eA==', [['a', 'x']], new Map([['a', 7]]), new Map([[7, 'x']])].map(
+    (metadata, n) => [`metadata that are none (${n})`, { metadata }] as const,
+  ),
 ]
 
 for (const [what, choice] of badChoices) {
@@ -338,11 +367,14 @@ for (const [what, choice] of badChoices) {
   })
 }
 
-test('onCreate chooses the metadata: HEAD tells them in place of those of the client, also after a restart', async (t) => {
+test('onCreate chooses the metadata: HEAD reports them in place of those of the client, also after a restart', async (t) => {
   const site = await serve(t, { onCreate: () => ({ metadata: new Map([['owner', 'é 7'], ['flag', ''], ['__proto__', 'x']]) }) })
   const upload = addressOf(await post(site, ['Upload-Length: 10', 'Upload-Metadata: owner eA==,b eQ==']))
   for (const server of [site, await serve(t, { folder: site.folder })]) {
-    assert.equal((await head(server, upload)).headers.get('upload-metadata'), `owner ${Buffer.from('é 7').toString('base64')},flag,__proto__ eA==`)
+    assert.equal(
+      (await head(server, upload)).headers.get('upload-metadata'),
+      `owner ${Buffer.from('é 7').toString('base64')},flag,__proto__ eA==`,
+    )
   }
 })
 
@@ -354,7 +386,10 @@ test('onCreate may leave an upload without metadata', async (t) => {
 
 test('onCreate chooses a maximum: a length above it is 413 and creates nothing', async (t) => {
   const site = await serve(t, { onCreate: () => ({ maxSize: 10 }) })
-  for (const text of [request('POST /files/', [V, 'Upload-Length: 11', 'Content-Length: 0']), request('POST /files/', [V, OCT, 'Upload-Length: 11', 'Content-Length: 5'], 'hello')]) {
+  for (const text of [
+    request('POST /files/', [V, 'Upload-Length: 11', 'Content-Length: 0']),
+    request('POST /files/', [V, OCT, 'Upload-Length: 11', 'Content-Length: 5'], 'hello'),
+  ]) {
     const answer = await ask(site, text)
     assert.equal(answer.status, 413)
     assertPlainRefusal(answer, site)
@@ -427,10 +462,12 @@ test('onProgress is told offsets that are stored by then, in order, no more ofte
 test('onProgress is not told of a request that is over before the interval is', async (t) => {
   const site = await serve(t, { progressIntervalMs: 1_000_000, onProgress: () => assert.fail('it was told') })
   const upload = await make(site, 300_000)
-  for (let offset = 0; offset < 300_000; offset += 100_000) assert.equal((await patch(site, upload, offset, 'x'.repeat(100_000))).status, 204)
+  for (let offset = 0; offset < 300_000; offset += 100_000) {
+    assert.equal((await patch(site, upload, offset, 'x'.repeat(100_000))).status, 204)
+  }
 })
 
-test('onTerminate is told of DELETE, while the files are there and nobody else has the upload', async (t) => {
+test('onTerminate runs for DELETE under the lock, while the files are still there', async (t) => {
   const locker = new KeyedLock()
   const told: unknown[] = []
   const site: Site = await serve(t, {
@@ -447,10 +484,10 @@ test('onTerminate is told of DELETE, while the files are there and nobody else h
   assert.equal(snapshot(site.folder).size, 0)
 })
 
-test('onTerminate runs after the PATCH that was under way has been stored, and before DELETE is answered', async (t) => {
+test('onTerminate runs after the PATCH that was in progress has been stored, and before DELETE is answered', async (t) => {
   const gate = new Gate()
   const offsets: number[] = []
-  const site = await serveWatched(t, { onTerminate: ({ offset }) => (offsets.push(offset), gate.pass()) })
+  const site = await serve(t, { onTerminate: ({ offset }) => (offsets.push(offset), gate.pass()), store: watched })
   const upload = await make(site, 10)
   const client = await WireClient.connect(site.port)
   await client.send(request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', 'Content-Length: 10'], 'hello'))
@@ -467,7 +504,7 @@ test('onTerminate runs after the PATCH that was under way has been stored, and b
   assert.equal((await deletion).status, 204)
 })
 
-test('what is refused leaves nothing, and onTerminate is not told: nobody knew of it', async (t) => {
+test('a refused creation leaves nothing, and onTerminate does not run: no client knew of the upload', async (t) => {
   const site = await serve(t, { onTerminate: () => assert.fail('it was told') })
   const coded = withBody(request('POST /files/', [V, OCT, 'Upload-Length: 3', 'Transfer-Encoding: chunked']), chunked('hello'))
   assert.equal((await ask(site, coded)).status, 413)
@@ -500,17 +537,26 @@ test('each moment in the life of an upload is published on its channel once, wit
   await ask(site, request(`DELETE ${upload}`, [V]))
   const id = idOf(upload)
   assert.deepEqual(heard.splice(0), [
-    ['create', id, 0, 'receiving'], ['append', id, 5, 'receiving'], ['append', id, 10, 'receiving'], ['finish', id, 10, 'finished'], ['terminate', id, 10, 'finished'],
+    ['create', id, 0, 'receiving'], ['append', id, 5, 'receiving'], ['append', id, 10, 'receiving'], ['finish', id, 10, 'finished'],
+    ['terminate', id, 10, 'finished'],
   ])
   const rejected = await make(site, 5)
   await patch(site, rejected, 0, 'hello')
   await patch(site, rejected, 5, '')
-  assert.deepEqual(heard.splice(0), [['create', idOf(rejected), 0, 'receiving'], ['append', idOf(rejected), 5, 'receiving'], ['reject', idOf(rejected), 5, 'rejected']])
+  assert.deepEqual(heard.splice(0), [
+    ['create', idOf(rejected), 0, 'receiving'],
+    ['append', idOf(rejected), 5, 'receiving'],
+    ['reject', idOf(rejected), 5, 'rejected'],
+  ])
 
   t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
   const expiring = await serve(t, { expiration: { afterMs: 1000, from: 'creation' } })
   const forgotten = idOf(await make(expiring, 10, 'hello'))
   t.mock.timers.setTime(Date.now() + 1000)
   await expiring.tus.sweep()
-  assert.deepEqual(heard, [['create', forgotten, 0, 'receiving'], ['append', forgotten, 5, 'receiving'], ['expire', forgotten, 5, 'receiving']])
+  assert.deepEqual(heard, [
+    ['create', forgotten, 0, 'receiving'],
+    ['append', forgotten, 5, 'receiving'],
+    ['expire', forgotten, 5, 'receiving'],
+  ])
 })

@@ -8,11 +8,14 @@ import {
   connect, createServer, type ClientHttp2Session, type ClientHttp2Stream, type IncomingHttpHeaders, type OutgoingHttpHeaders,
 } from 'node:http2'
 import { test, type TestContext } from 'node:test'
-import { FileStore } from '../../lib/file-store.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
 import { tusHandler, type TusHandlerOptions } from '../../lib/tus/handler.ts'
 import { listen } from '../support/listen.ts'
+import { pattern } from '../support/pattern.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { contentOf } from '../support/stored-content.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { contentOf, pattern, snapshot, WatchedStore } from './support.ts'
+import { WatchedStore } from '../support/watched-store.ts'
 
 const V = { 'tus-resumable': '1.0.0' }
 const OCT = { 'content-type': 'application/offset+octet-stream' }
@@ -132,7 +135,7 @@ test('HTTP/2 · a body that turns out too large is 413, and all of it is taken b
   assert.deepEqual(snapshot(site.folder), before)
 })
 
-test('HTTP/2 · a client that expects 100-continue hears it, or its refusal', async (t) => {
+test('HTTP/2 · a client that expects 100-continue gets it, or a refusal', async (t) => {
   const site = await serve(t)
   const upload = await make(site, 10)
   const patch = (offset: number): ClientHttp2Stream =>
@@ -172,7 +175,7 @@ test('HTTP/2 · a stalled PATCH lets go for a HEAD', async (t) => {
   assert.equal(overtaken.status, 409)
 })
 
-test('HTTP/2 · a PATCH that is under way at a shutdown is answered 503, and what came is stored', async (t) => {
+test('HTTP/2 · a PATCH that is in progress at a shutdown is answered 503, and what came is stored', async (t) => {
   const shutdown = new AbortController()
   const site = await serve(t, { signal: shutdown.signal })
   const upload = await make(site, 10)

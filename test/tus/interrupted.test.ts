@@ -6,11 +6,13 @@ import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { KeyedLock, type KeyedLockHold } from '../../lib/keyed-lock.ts'
 import type { Upload } from '../../lib/upload/types.ts'
-import { exchange, request, WireClient } from '../support/wire.ts'
-import { published } from './steps.ts'
-import {
-  ask, assertPlainRefusal, contentOf, head, make, OCT, offsetOf, pattern, serve, serveWatched, snapshot, stored, V, withBody, type Site,
-} from './support.ts'
+import { pattern } from '../support/pattern.ts'
+import { published } from '../support/published.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { contentOf, stored } from '../support/stored-content.ts'
+import { watched } from '../support/watched-store.ts'
+import { exchange, request, WireClient, withBody } from '../support/wire.ts'
+import { ask, assertPlainRefusal, head, make, OCT, offsetOf, serve, V, type Site } from './support.ts'
 
 const MiB = 1024 * 1024
 
@@ -45,7 +47,7 @@ test('T40, T41 · of a PATCH whose client closes in the middle (FIN), every byte
 })
 
 test('T41 · of a PATCH whose client resets the connection (RST), every byte that the server had is stored', async (t) => {
-  const site = await serveWatched(t)
+  const site = await serve(t, { store: watched })
   const source = pattern(MiB)
   const upload = await make(site, MiB)
   const client = await beginPatch(site, upload, 0, MiB, source.subarray(0, 300_000))
@@ -54,8 +56,8 @@ test('T41 · of a PATCH whose client resets the connection (RST), every byte tha
   assert.equal(await resume(site, upload, source), 300_000)
 })
 
-test('T40 · a PATCH whose client resets the connection at once is resumed from what HEAD tells, and gives the right bytes', async (t) => {
-  const site = await serveWatched(t)
+test('T40 · a PATCH whose client resets the connection at once is resumed from what HEAD reports, and gives the right bytes', async (t) => {
+  const site = await serve(t, { store: watched })
   const source = pattern(MiB)
   for (let round = 0; round < 10; round++) {
     const upload = await make(site, MiB)
@@ -67,7 +69,7 @@ test('T40 · a PATCH whose client resets the connection at once is resumed from 
 })
 
 test('T40 · an upload is complete after it was cut in every place', async (t) => {
-  const site = await serveWatched(t)
+  const site = await serve(t, { store: watched })
   const source = pattern(MiB)
   const upload = await make(site, MiB)
   let offset = 0
@@ -90,7 +92,7 @@ test('T42 · a PATCH that falls silent is answered 423 with Retry-After, which c
   const upload = await make(site, MiB)
   const client = await beginPatch(site, upload, 0, MiB, source.subarray(0, 1000))
   const answer = await client.response()
-  assert.deepEqual([answer.status, answer.headers.get('retry-after'), answer.body], [423, '1', 'Nothing was received for too long\n'])
+  assert.deepEqual([answer.status, answer.headers.get('retry-after'), answer.body], [423, '1', 'Timed out waiting for data\n'])
   assert.equal(answer.headers.get('connection'), 'close')
   assertPlainRefusal(answer, site)
   assert.equal(contentOf(site, upload).length, 1000)
@@ -121,7 +123,7 @@ test('T48 · of two PATCHes at once exactly one is stored, and never a mix', asy
   }
 })
 
-test('T48 · of two large PATCHes at once what is stored is a beginning of one of them, and HEAD tells its size', async (t) => {
+test('T48 · of two large PATCHes at once what is stored is a beginning of one of them, and HEAD reports its size', async (t) => {
   const site = await serve(t)
   for (let round = 0; round < 5; round++) {
     const upload = await make(site, 4 * MiB)
@@ -138,7 +140,7 @@ test('T48 · of two large PATCHes at once what is stored is a beginning of one o
 })
 
 test('T49 · a stalled PATCH lets go for a HEAD, whose offset counts all that came; the next PATCH continues there', async (t) => {
-  const site = await serveWatched(t)
+  const site = await serve(t, { store: watched })
   const source = pattern(300_000)
   const upload = await make(site, source.length)
   const stalled = await beginPatch(site, upload, 0, source.length, source.subarray(0, 100_000))
@@ -159,7 +161,7 @@ test('T49 · a stalled PATCH lets go for a HEAD, whose offset counts all that ca
 })
 
 test('T49 · a stalled PATCH lets go for a PATCH that knows its offset', async (t) => {
-  const site = await serveWatched(t)
+  const site = await serve(t, { store: watched })
   const upload = await make(site, 10)
   const stalled = await beginPatch(site, upload, 0, 10, 'hello')
   await site.store.arrived(5)
@@ -171,7 +173,7 @@ test('T49 · a stalled PATCH lets go for a PATCH that knows its offset', async (
 })
 
 test('T49 · a stalled PATCH lets go for a PATCH at another offset, which is 409; what came stays', async (t) => {
-  const site = await serveWatched(t)
+  const site = await serve(t, { store: watched })
   const upload = await make(site, 10)
   const stalled = await beginPatch(site, upload, 0, 10, 'hello')
   await site.store.arrived(5)
@@ -200,7 +202,7 @@ for (const method of ['HEAD', 'PATCH', 'DELETE']) {
   })
 }
 
-test('an offset that HEAD has told is not taken back, even if the PATCH turns out to be too large', async (t) => {
+test('an offset that HEAD has reported is not taken back, even if the PATCH turns out to be too large', async (t) => {
   const site = await serve(t)
   const upload = await make(site, 10)
   const client = await WireClient.connect(site.port)
@@ -215,7 +217,7 @@ test('an offset that HEAD has told is not taken back, even if the PATCH turns ou
 })
 
 async function cutCreation(t: TestContext, cut: 'end' | 'resetAndDestroy'): Promise<void> {
-  const site = await serveWatched(t)
+  const site = await serve(t, { store: watched })
   const source = pattern(MiB)
   const client = await WireClient.connect(site.port)
   await client.send(request('POST /files/', [V, OCT, `Upload-Length: ${MiB}`, `Content-Length: ${MiB}`]))
@@ -232,7 +234,7 @@ async function cutCreation(t: TestContext, cut: 'end' | 'resetAndDestroy'): Prom
 test('T83 · a creation with upload that was cut (FIN) exists, with every byte that came', (t) => cutCreation(t, 'end'))
 test('T83 · a creation with upload that was cut (RST) exists, with every byte that came', (t) => cutCreation(t, 'resetAndDestroy'))
 
-test('a creation with upload that falls silent tells the truth about what is stored', async (t) => {
+test('a creation with upload that stalls is answered with the offset that is really stored', async (t) => {
   const site = await serve(t, { idleTimeoutMs: 50 })
   const client = await WireClient.connect(site.port)
   await client.send(request('POST /files/', [V, OCT, 'Upload-Length: 10', 'Content-Length: 10'], 'hello'))
@@ -272,7 +274,11 @@ test('a request that ends before all of its body is stored is published once, wi
   const silent = await beginPatch(site, upload, await offsetOf(site, upload), 15, 'world')
   assert.equal((await silent.response()).status, 423)
   silent.destroy()
-  const wrong = request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 10', 'Content-Length: 5', `Upload-Checksum: sha1 ${'A'.repeat(27)}=`], 'wrong')
+  const wrong = request(
+    `PATCH ${upload}`,
+    [V, OCT, 'Upload-Offset: 10', 'Content-Length: 5', `Upload-Checksum: sha1 ${'A'.repeat(27)}=`],
+    'wrong',
+  )
   assert.equal((await ask(site, wrong)).status, 460)
   assert.equal((await ask(site, request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 10', 'Content-Length: 5'], 'right'))).status, 204)
 

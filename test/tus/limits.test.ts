@@ -4,25 +4,21 @@
 
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { test, type TestContext } from 'node:test'
+import { test } from 'node:test'
 import type { NewUpload, Upload } from '../../lib/upload/types.ts'
-import { exchange, request, WireClient, type WireResponse } from '../support/wire.ts'
-import {
-  ask, assertPlainRefusal, chunked, contentOf, head, make, OCT, offsetOf, serve, snapshot, stored, StoreBehind, V, withBody, type Site,
-} from './support.ts'
+import { addressOf, locationOf } from '../support/address-of.ts'
+import { Gate } from '../support/gate.ts'
+import { published } from '../support/published.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { StoreBehind } from '../support/store-behind.ts'
+import { contentOf, stored } from '../support/stored-content.ts'
+import { chunked, exchange, request, WireClient, type WireResponse, withBody } from '../support/wire.ts'
+import { ask, assertPlainRefusal, head, make, OCT, offsetOf, serve, V, type Site } from './support.ts'
 
 const CODED = 'Transfer-Encoding: chunked'
 
 function patch(upload: string, offset: number, body: string, headers: readonly string[] = []): string {
   return request(`PATCH ${upload}`, [V, OCT, `Upload-Offset: ${offset}`, `Content-Length: ${body.length}`, ...headers], body)
-}
-
-/** A promise and what settles it. */
-function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
-  let open = (): void => {}
-  const opened = new Promise<void>((resolve) => (open = resolve))
-  return { opened, open }
 }
 
 /** A refusal that goes away by itself, and says when to come again. */
@@ -31,15 +27,6 @@ function assertTemporary(answer: WireResponse, site: Site, text: RegExp): void {
   assert.match(answer.headers.get('retry-after') ?? '', /^[1-9]\d*$/)
   assertPlainRefusal(answer, site)
   assert.match(answer.body, text)
-}
-
-/** What is published on a channel from now on, until the test is over. */
-function published(t: TestContext, channel: string): readonly unknown[] {
-  const messages: unknown[] = []
-  const listener = (message: unknown): unknown => messages.push(message)
-  subscribe(channel, listener)
-  t.after(() => unsubscribe(channel, listener))
-  return messages
 }
 
 // maxAppendSize
@@ -92,7 +79,7 @@ test('maxAppendSize · what is larger than the upload is said to be so, not larg
   for (const text of [patch(upload, 5, 'worlds'), coded]) {
     const answer = await ask(site, text)
     assert.equal(answer.status, 413)
-    assert.match(answer.body, /left of the upload/)
+    assert.match(answer.body, /remaining length of the upload/)
   }
 })
 
@@ -100,9 +87,7 @@ test('maxAppendSize · what is larger than the upload is said to be so, not larg
 
 /** Makes an upload of 10 bytes without a body, which takes no place. */
 async function makeEmpty(site: Site, length = 10): Promise<string> {
-  const created = await exchange(site.port, request('POST /files/', [V, `Upload-Length: ${length}`, 'Content-Length: 0']))
-  assert.equal(created.status, 201)
-  return created.headers.get('location') ?? assert.fail('no Location')
+  return addressOf(await exchange(site.port, request('POST /files/', [V, `Upload-Length: ${length}`, 'Content-Length: 0'])))
 }
 
 /** A PATCH of 10 bytes that has its place among those that are received, and keeps it. */
@@ -199,7 +184,10 @@ const endings: readonly (readonly [what: string, end: (site: Site, upload: strin
     client.destroy()
     await site.settled()
   }],
-  ['is too large', (site, upload) => ask(site, withBody(request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', CODED]), chunked('helloworlds', 3)))],
+  [
+    'is too large',
+    (site, upload) => ask(site, withBody(request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', CODED]), chunked('helloworlds', 3))),
+  ],
   ['does not match its checksum', (site, upload) => ask(site, patch(upload, 0, 'hello', [checksumOfOther]))],
   ['is too large for its creation', (site) =>
     ask(site, withBody(request('POST /files/', [V, OCT, 'Upload-Length: 3', CODED]), chunked('hello')))],
@@ -224,8 +212,8 @@ for (const [what, end] of endings) {
 /** A store that counts bodies, and whose `create` and `setLength` wait until so many of their kind have come, or `open` is called. */
 class GatheringStore extends StoreBehind {
   readonly #expected: number
-  readonly #gate = gate()
-  readonly open = this.#gate.open
+  readonly #gate = new Gate()
+  readonly open = (): void => this.#gate.open()
   #calls = 0
   #appending = 0
   most = 0
@@ -239,7 +227,7 @@ class GatheringStore extends StoreBehind {
   async #gather(): Promise<void> {
     if (!this.gathers) return
     if (++this.#calls === this.#expected) this.open()
-    await this.#gate.opened
+    await this.#gate.pass()
   }
 
   override async create(upload: NewUpload): Promise<Upload> {
@@ -268,18 +256,16 @@ for (const [what, interrupted, text] of [
     request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', 'Upload-Length: 10', 'Content-Length: 10'], 'hello')],
 ] as const) {
   test(`maxConcurrent · of ${what} that come at once no more are received than that`, async (t) => {
-    let store: GatheringStore | undefined
-    const site = await serve(t, { maxConcurrent: 1, idleTimeoutMs: 200, store: (files) => (store = new GatheringStore(files, 3)) })
-    assert.ok(store)
+    const site = await serve(t, { maxConcurrent: 1, idleTimeoutMs: 200, store: (files) => new GatheringStore(files, 3) })
     const uploads = await Promise.all([1, 2, 3].map(async () => {
       const created = await exchange(site.port, request('POST /files/', [V, 'Upload-Defer-Length: 1', 'Content-Length: 0']))
-      return created.headers.get('location') ?? assert.fail('no Location')
+      return locationOf(created)
     }))
-    store.gathers = true
-    const { open } = store
+    site.store.gathers = true
+    const { open } = site.store
     const answers = await Promise.all(uploads.map((upload) => exchange(site.port, text(upload)).finally(open)))
     await site.settled()
-    assert.equal(store.most, 1)
+    assert.equal(site.store.most, 1)
     assert.deepEqual(answers.map(({ status }) => status).sort(), [interrupted, 503, 503])
   })
 }
@@ -287,13 +273,13 @@ for (const [what, interrupted, text] of [
 // answerTimeoutMs
 
 test('answerTimeoutMs · an onFinish that hangs leads to 503 with Retry-After; it goes on, and is not run again', async (t) => {
-  const { opened, open } = gate()
+  const gate = new Gate()
   let runs = 0
-  const site = await serve(t, { answerTimeoutMs: 500, lockTimeoutMs: 20, onFinish: () => (runs++, opened) })
+  const site = await serve(t, { answerTimeoutMs: 500, lockTimeoutMs: 20, onFinish: () => (runs++, gate.pass()) })
   const upload = await makeEmpty(site)
-  assertTemporary(await ask(site, patch(upload, 0, 'helloworld')), site, /still at work/)
+  assertTemporary(await ask(site, patch(upload, 0, 'helloworld')), site, /still working/)
   assert.equal((await head(site, upload)).status, 423, 'until it is done nobody is told that it is complete')
-  open()
+  gate.open()
   await site.settled()
   const { status, headers } = await head(site, upload)
   assert.deepEqual([status, headers.get('upload-offset'), headers.get('upload-length')], [200, '10', '10'])
@@ -301,61 +287,61 @@ test('answerTimeoutMs · an onFinish that hangs leads to 503 with Retry-After; i
 })
 
 test('answerTimeoutMs · an onCreate that hangs leads to 503; no byte is taken later, and no upload is left', async (t) => {
-  const { opened, open } = gate()
+  const gate = new Gate()
   const errors = published(t, 'longhaul:error') as readonly { readonly error: { readonly code: string } }[]
-  const site = await serve(t, { answerTimeoutMs: 500, onCreate: () => opened })
+  const site = await serve(t, { answerTimeoutMs: 500, onCreate: () => gate.pass() })
   const creation = request('POST /files/', [V, OCT, 'Upload-Length: 10', 'Content-Length: 5'], 'hello')
-  assertTemporary(await ask(site, creation), site, /still at work/)
-  open()
+  assertTemporary(await ask(site, creation), site, /still working/)
+  gate.open()
   await site.settled()
   assert.equal(snapshot(site.folder).size, 0)
   assert.deepEqual(errors.map(({ error }) => error.code), ['OVERDUE'], 'the operator learns of it')
 })
 
 test('answerTimeoutMs · an authorize that hangs leads to 503 for a client that is still sending; no byte is taken later', async (t) => {
-  const { opened, open } = gate()
-  const site = await serve(t, { answerTimeoutMs: 500, authorize: ({ kind }) => (kind === 'append' ? opened : undefined) })
+  const gate = new Gate()
+  const site = await serve(t, { answerTimeoutMs: 500, authorize: ({ kind }) => (kind === 'append' ? gate.pass() : undefined) })
   const upload = await makeEmpty(site)
   const client = await WireClient.connect(site.port)
   await client.send(patch(upload, 0, 'helloworld').slice(0, -5))
-  assertTemporary(await client.response(), site, /still at work/)
+  assertTemporary(await client.response(), site, /still working/)
   await client.send('world')
   assert.equal(await client.closed(), '')
-  open()
+  gate.open()
   await site.settled()
   assert.equal(await offsetOf(site, upload), 0)
   assert.equal(contentOf(site, upload).length, 0)
 })
 
 test('answerTimeoutMs · an authorize that hangs leads to 503 for a client that waits for 100 Continue, which never comes', async (t) => {
-  const { opened, open } = gate()
-  const site = await serve(t, { answerTimeoutMs: 500, authorize: ({ kind }) => (kind === 'append' ? opened : undefined) })
+  const gate = new Gate()
+  const site = await serve(t, { answerTimeoutMs: 500, authorize: ({ kind }) => (kind === 'append' ? gate.pass() : undefined) })
   const upload = await makeEmpty(site)
   const client = await WireClient.connect(site.port)
   await client.send(request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', 'Content-Length: 10', 'Expect: 100-continue']))
-  assertTemporary(await client.response(), site, /still at work/)
+  assertTemporary(await client.response(), site, /still working/)
   assert.equal(await client.closed(), '')
-  open()
+  gate.open()
   await site.settled()
   assert.equal(await offsetOf(site, upload), 0)
 })
 
 test('answerTimeoutMs · an onTerminate that hangs leads to 503; the upload is gone when it is done', async (t) => {
-  const { opened, open } = gate()
-  const site = await serve(t, { answerTimeoutMs: 500, onTerminate: () => opened })
+  const gate = new Gate()
+  const site = await serve(t, { answerTimeoutMs: 500, onTerminate: () => gate.pass() })
   const upload = await makeEmpty(site)
-  assertTemporary(await ask(site, request(`DELETE ${upload}`, [V])), site, /still at work/)
-  open()
+  assertTemporary(await ask(site, request(`DELETE ${upload}`, [V])), site, /still working/)
+  gate.open()
   await site.settled()
   assert.equal((await head(site, upload)).status, 404)
   assert.equal(snapshot(site.folder).size, 0)
 })
 
 test('answerTimeoutMs · a store that hangs leads to 503, and to 423 where tus asks by HEAD', async (t) => {
-  const { opened, open } = gate()
+  const gate = new Gate()
   class HangingStore extends StoreBehind {
     override async find(id: string): Promise<Upload | undefined> {
-      await opened
+      await gate.pass()
       return super.find(id)
     }
   }
@@ -363,15 +349,15 @@ test('answerTimeoutMs · a store that hangs leads to 503, and to 423 where tus a
   const upload = await makeEmpty(site)
   const answer = await head(site, upload)
   assert.deepEqual([answer.status, answer.headers.get('upload-offset')], [423, undefined])
-  assertTemporary(await ask(site, patch(upload, 0, '')), site, /still at work/)
-  open()
+  assertTemporary(await ask(site, patch(upload, 0, '')), site, /still working/)
+  gate.open()
   await site.settled()
   assert.equal(await offsetOf(site, upload), 0)
 })
 
 test('answerTimeoutMs · a client may take longer than that to send its body: the time is that of the server', async (t) => {
-  const { opened, open } = gate()
-  const site = await serve(t, { answerTimeoutMs: 500, onTerminate: () => opened })
+  const gate = new Gate()
+  const site = await serve(t, { answerTimeoutMs: 500, onTerminate: () => gate.pass() })
   const [upload, other] = [await makeEmpty(site), await makeEmpty(site)]
   const slow = await stall(site, upload)
   const overdue = await ask(site, request(`DELETE ${other}`, [V])) // which began after it, and now that time is over
@@ -379,7 +365,7 @@ test('answerTimeoutMs · a client may take longer than that to send its body: th
   await slow.send('world')
   assert.equal((await slow.response()).status, 204)
   slow.destroy()
-  open()
+  gate.open()
   await site.settled()
 })
 
@@ -413,18 +399,17 @@ test('answerTimeoutMs · a hook that agrees in the very moment in which its time
       return this.known ? Promise.resolve(this.known) : super.find(id)
     }
   }
-  let store: QuickStore | undefined
   const site = await serve(t, {
     answerTimeoutMs: 30, idleTimeoutMs: 1000,
-    store: (files) => (store = new QuickStore(files)),
+    store: (files) => new QuickStore(files),
     authorize: ({ kind }) => (kind === 'append' ? new Promise((resolve) => setTimeout(resolve, 30)) : undefined),
   })
-  const upload = `/files/${(await store!.create({ id: 'quick', length: 10 })).id}`
-  store!.known = await store!.find('quick')
+  const upload = `/files/${(await site.store.create({ id: 'quick', length: 10 })).id}`
+  site.store.known = await site.store.find('quick')
   for (let round = 0; round < 5; round++) {
     const client = await WireClient.connect(site.port)
     await client.send(patch(upload, 0, 'helloworld').slice(0, -5))
-    assertTemporary(await client.response(), site, /still at work/)
+    assertTemporary(await client.response(), site, /still working/)
     await client.send('world')
     client.socket.end()
     assert.equal(await client.closed(), '')

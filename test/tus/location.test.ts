@@ -5,14 +5,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { FileStore } from '../../lib/file-store.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
 import type { UploadRequest } from '../../lib/upload/hooks.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
 import { idAt, locationOf, toAddresses } from '../../lib/http/location.ts'
+import { addressOf } from '../support/address-of.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { contentOf } from '../support/stored-content.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { exchange, request } from '../support/wire.ts'
-import { addressOf, concatenate, makePartial } from './steps.ts'
-import { ask, contentOf, head, serve, snapshot, V, type Site } from './support.ts'
+import { concatenate, makePartial } from './steps.ts'
+import { ask, head, serve, V, type Site } from './support.ts'
 
 const CREATION = ['Upload-Length: 10', 'Content-Length: 0']
 
@@ -30,7 +33,8 @@ function requestOf(headers: Readonly<Record<string, string>>, remoteAddress?: st
 test('T57 · Location is a path, and forwarded headers are ignored as long as no proxy is trusted', async (t) => {
   const site = await serve(t)
   const rows = [
-    [], ['X-Forwarded-Proto: https', 'X-Forwarded-Host: up.example'], ['Forwarded: proto=https;host=up.example'], ['X-Forwarded-Host: up.example'],
+    [], ['X-Forwarded-Proto: https', 'X-Forwarded-Host: up.example'], ['Forwarded: proto=https;host=up.example'],
+    ['X-Forwarded-Host: up.example'],
     ['X-Original-URL: /evil/', 'X-Rewrite-URL: /evil/', 'X-Forwarded-Prefix: /evil/'],
   ]
   for (const headers of rows) assert.equal(await locationWith(site, headers), '/files/ID')
@@ -111,8 +115,10 @@ test('T57 · with a path as publicUrl, a proxy that is trusted says the origin',
 test('T57 · what a trusted proxy passes on and is no host or scheme is not echoed', async (t) => {
   const site = await serve(t, { trustedProxies: ['127.0.0.1'] })
   const hosts = [
-    'evil"><x', 'evil.example/path', 'user@evil.example', 'a b', '', '/', '?', '#', 'evil.example?', 'evil.example#', 'evil.example:x', 'evil.example:123456', ':80', '.',
-    '-evil', '[::1', '::1', '[evil]', 'é.example', 'evil.example\\', '%65vil.example', 'evil.example:', `${'a'.repeat(254)}`, '<script>', "evil'",
+    'evil"><x', 'evil.example/path', 'user@evil.example', 'a b', '', '/', '?', '#', 'evil.example?', 'evil.example#', 'evil.example:x',
+    'evil.example:123456', ':80', '.',
+    '-evil', '[::1', '::1', '[evil]', 'é.example', 'evil.example\\', '%65vil.example', 'evil.example:', `${'a'.repeat(254)}`, '<script>',
+    "evil'",
   ]
   for (const host of hosts) {
     assert.equal(await locationWith(site, [`X-Forwarded-Host: ${host}`]), '/files/ID', host)
@@ -127,9 +133,12 @@ test('T57 · what a trusted proxy passes on and is no host or scheme is not echo
 test('T57 · proxies are known by the address they connect from, in either notation; a socket without one is trusted by nobody', () => {
   const forwarded = { 'x-forwarded-host': 'up.example' }
   const rows: readonly (readonly [trusted: string, peer: string | undefined, believed: boolean])[] = [
-    ['127.0.0.1', '127.0.0.1', true], ['127.0.0.1', '::ffff:127.0.0.1', true], ['10.0.0.0/8', '::ffff:10.1.2.3', true], ['10.0.0.0/8', '10.255.255.255', true],
-    ['10.0.0.0/8', '11.0.0.0', false], ['127.0.0.1', '::ffff:127.0.0.2', false], ['::1', '::1', true], ['::1', '::2', false], ['2001:db8::/32', '2001:db8:1::1', true],
-    ['2001:db8::/32', '2001:db9::1', false], ['10.0.0.1/32', '10.0.0.1', true], ['10.0.0.1/32', '10.0.0.2', false], ['0.0.0.0/0', undefined, false],
+    ['127.0.0.1', '127.0.0.1', true], ['127.0.0.1', '::ffff:127.0.0.1', true], ['10.0.0.0/8', '::ffff:10.1.2.3', true],
+    ['10.0.0.0/8', '10.255.255.255', true],
+    ['10.0.0.0/8', '11.0.0.0', false], ['127.0.0.1', '::ffff:127.0.0.2', false], ['::1', '::1', true], ['::1', '::2', false],
+    ['2001:db8::/32', '2001:db8:1::1', true],
+    ['2001:db8::/32', '2001:db9::1', false], ['10.0.0.1/32', '10.0.0.1', true], ['10.0.0.1/32', '10.0.0.2', false],
+    ['0.0.0.0/0', undefined, false],
     ['0.0.0.0/0', '::1', false],
   ]
   for (const [trusted, peer, isBelieved] of rows) {
@@ -139,8 +148,10 @@ test('T57 · proxies are known by the address they connect from, in either notat
 })
 
 for (const publicUrl of [
-  '', 'files', 'files/', '/files', 'https://up.example', 'https://up.example/files', '//up.example/files/', 'ftp://up.example/files/', 'https://user@up.example/files/',
-  'https://up.example/files/?x', 'https://up.example/files/#x', 'https:///files/', 'https://up example/files/', 'https://up.example//files/', 'https://up.example/a b/',
+  '', 'files', 'files/', '/files', 'https://up.example', 'https://up.example/files', '//up.example/files/', 'ftp://up.example/files/',
+  'https://user@up.example/files/',
+  'https://up.example/files/?x', 'https://up.example/files/#x', 'https:///files/', 'https://up example/files/',
+  'https://up.example//files/', 'https://up.example/a b/',
   'https://up.example/\r\nX: y/', 'https://up.example:x/', 'javascript:alert(1)/', 'https://é.example/',
 ]) {
   test(`the publicUrl ${JSON.stringify(publicUrl)} is a TypeError`, (t) => {
@@ -150,12 +161,16 @@ for (const publicUrl of [
 }
 
 for (const entry of [
-  '', 'localhost', 'proxy.example', '10.0.0', '10.0.0.0/', '10.0.0.0/33', '10.0.0.0/-1', '10.0.0.0/8/9', '10.0.0.0/8.0', '10.0.0.0/x', '::/129', '*', '10.0.0.*',
+  '', 'localhost', 'proxy.example', '10.0.0', '10.0.0.0/', '10.0.0.0/33', '10.0.0.0/-1', '10.0.0.0/8/9', '10.0.0.0/8.0', '10.0.0.0/x',
+  '::/129', '*', '10.0.0.*',
   '127.0.0.1:80', '[::1]', ' 127.0.0.1', '127.0.0.1 ', '1e1.0.0.1',
 ]) {
   test(`the trusted proxy ${JSON.stringify(entry)} is a TypeError`, (t) => {
     const store = new FileStore(temporaryFolder(t))
-    assert.throws(() => tusHandler({ store, trustedProxies: ['127.0.0.1', entry] }), { name: 'TypeError', message: /^Cannot trust a proxy .*: received / })
+    assert.throws(() => tusHandler({ store, trustedProxies: ['127.0.0.1', entry] }), {
+      name: 'TypeError',
+      message: /^Cannot trust a proxy .*: received /,
+    })
   })
 }
 
@@ -229,7 +244,28 @@ for (const options of [{}, { publicUrl: 'https://up.example/api/' }, { publicUrl
 
 test('whatever a client names, idAt returns an id that may be looked for, or nothing', () => {
   const addresses = toAddresses('/files/', 'https://up.example/api/', ['127.0.0.1'])
-  const near = fc.string({ unit: fc.constantFrom('http://', 'https://', 'test', 'up.example', '/', '/files/', '/api/', 'x', '..', '%2e', '?', '#', '@', ':', ' ', '\\', 'é', '\0') })
+  const near = fc.string({
+    unit: fc.constantFrom(
+      'http://',
+      'https://',
+      'test',
+      'up.example',
+      '/',
+      '/files/',
+      '/api/',
+      'x',
+      '..',
+      '%2e',
+      '?',
+      '#',
+      '@',
+      ':',
+      ' ',
+      '\\',
+      'é',
+      '\0',
+    ),
+  })
   let found = 0
   fc.assert(
     fc.property(fc.oneof(near, fc.string({ unit: 'binary' }), near.map((text) => `/files/${text}`)), (address) => {

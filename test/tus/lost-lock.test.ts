@@ -8,13 +8,19 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { test, type TestContext } from 'node:test'
 import { KeyedLock } from '../../lib/keyed-lock.ts'
-import { LockFiles, type LockFilesHold } from '../../lib/lock-files.ts'
+import { LockFiles, type LockFilesHold } from '../../lib/lock-files/lock-files.ts'
 import type { CreationChoices, UploadDescription } from '../../lib/upload/hooks.ts'
 import type { AppendOptions, Locker, Upload } from '../../lib/upload/types.ts'
+import { addressOf } from '../support/address-of.ts'
+import { Gate } from '../support/gate.ts'
+import { published } from '../support/published.ts'
+import { StoreBehind } from '../support/store-behind.ts'
+import { contentOf } from '../support/stored-content.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { watched } from '../support/watched-store.ts'
 import { request, WireClient, type WireResponse } from '../support/wire.ts'
-import { addressOf, Gate, idOf, makePartial, patch, post, published } from './steps.ts'
-import { assertNoSecrets, assertPlainRefusal, contentOf, head, make, offsetOf, serve, StoreBehind, V, OCT } from './support.ts'
+import { idOf, makePartial, patch, post } from './steps.ts'
+import { assertNoSecrets, assertPlainRefusal, head, make, offsetOf, serve, V, OCT } from './support.ts'
 
 const PATCH = (upload: string, offset: number, length: number, content: string): string =>
   request(`PATCH ${upload}`, [V, OCT, `Upload-Offset: ${offset}`, `Content-Length: ${length}`], content)
@@ -23,17 +29,11 @@ test('a PATCH whose lock is lost is answered 503 at once, stores nothing more, a
   t.mock.timers.enable({ apis: ['setInterval'] })
   const { locker, rob, beat } = await lockers(t)
   const errors = published(t, 'longhaul:error')
-  const begun = new Gate()
-  const site = await serve(t, { locker, store: (files) => new (class extends StoreBehind {
-    override append(upload: Upload, body: Readable, options: AppendOptions): Promise<number> {
-      void begun.pass()
-      return super.append(upload, body, options)
-    }
-  })(files) })
+  const site = await serve(t, { locker, store: watched })
   const upload = addressOf(await post(site, ['Upload-Length: 100000']))
   const client = await WireClient.connect(site.port)
   await client.send(PATCH(upload, 0, 100_000, 'x'.repeat(10)))
-  await begun.arrived
+  await site.store.arrived(10)
   const robber = await rob(idOf(upload))
   beat()
   const answer = await client.response()
@@ -96,7 +96,7 @@ test('bytes that were stored while the lock was lost are not acknowledged, heart
   assert.equal(await offsetOf(site, upload), 5)
 })
 
-test('an upload whose lock is lost while onFinish runs is left to the one who has it', async (t) => {
+test('an upload whose lock is lost while onFinish runs is left to the new holder', async (t) => {
   const { locker, rob } = await lockers(t)
   const gate = new Gate()
   let runs = 0
@@ -176,17 +176,11 @@ test('a locker that only calls onLost has the request end in the same way', asyn
     acquire: (id, options) => ((lose = options.onLost), locks.acquire(id, options)),
     tryAcquire: (id) => locks.tryAcquire(id),
   }
-  const begun = new Gate()
-  const site = await serve(t, { locker, store: (files) => new (class extends StoreBehind {
-    override append(upload: Upload, body: Readable, options: AppendOptions): Promise<number> {
-      void begun.pass()
-      return super.append(upload, body, options)
-    }
-  })(files) })
+  const site = await serve(t, { locker, store: watched })
   const upload = addressOf(await post(site, ['Upload-Length: 10']))
   const client = await WireClient.connect(site.port)
   await client.send(PATCH(upload, 0, 10, 'hello'))
-  await begun.arrived
+  await site.store.arrived(5)
   lose?.()
   assertLost(await client.response(), site)
   client.destroy()
@@ -207,7 +201,7 @@ async function lockers(t: TestContext) {
 }
 
 function assertLost(answer: WireResponse, site: { readonly folder: string }): void {
-  assert.deepEqual([answer.status, answer.headers.get('retry-after'), answer.body], [503, '1', 'The lock of this upload was lost\n'])
+  assert.deepEqual([answer.status, answer.headers.get('retry-after'), answer.body], [503, '1', 'The server lost the lock on this upload\n'])
   assertPlainRefusal(answer, site)
   assertNoSecrets(answer, site)
 }

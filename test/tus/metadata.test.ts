@@ -26,8 +26,10 @@ const accepted: readonly (readonly [header: string, entries: readonly (readonly 
 ]
 
 const malformed = [
-  '', ' ', ',', 'k a b', 'k  eA==', 'k\t eA==', 'k eA==\u00a0', '\u3000k eA==', 'k !!!', 'k eA', 'k eA=', 'k e===', 'k =', 'k eA==eA==', 'k -_-_',
-  'k eA==,', ',k eA==', 'k eA==,,l eA==', 'k eA==, , l eA==', 'k eA==, ', 'k eA==, k eQ==', 'k eA==,\r\n l', 'k eA==,k eQ==', 'k,k', '__proto__ eA==,__proto__', 'k\teA==', 'k eA==\r\nX: y',
+  '', ' ', ',', 'k a b', 'k  eA==', 'k\t eA==', 'k eA==\u00a0', '\u3000k eA==', 'k !!!', 'k eA', 'k eA=', 'k e===', 'k =', 'k eA==eA==',
+  'k -_-_',
+  'k eA==,', ',k eA==', 'k eA==,,l eA==', 'k eA==, , l eA==', 'k eA==, ', 'k eA==, k eQ==', 'k eA==,\r\n l', 'k eA==,k eQ==', 'k,k',
+  '__proto__ eA==,__proto__', 'k\teA==', 'k eA==\r\nX: y',
   'k\0 eA==', 'ключ eA==', 'k é', '\u00a0', 'k e A==',
 ]
 
@@ -115,7 +117,11 @@ const large: readonly (readonly [what: string, header: string, entries: number |
   ['spaces', ' '.repeat(size), undefined],
   ['one entry with spaces behind it', `k${' '.repeat(size)}`, 1],
   ['one entry with spaces behind it that ends badly', `k ${' '.repeat(size)}!`, undefined],
-  ['spaces around commas', Array.from({ length: 100 }, (_, n) => `${' '.repeat(size / 200)}k${n}${'\t'.repeat(size / 200)}`).join(','), 100],
+  [
+    'spaces around commas',
+    Array.from({ length: 100 }, (_, n) => `${' '.repeat(size / 200)}k${n}${'\t'.repeat(size / 200)}`).join(','),
+    100,
+  ],
   ['padding', `k ${'='.repeat(size)}`, undefined],
 ]
 
@@ -128,7 +134,15 @@ for (const [what, header, count] of large) {
 }
 
 test('a key that does not fit into a header, as a store of another server may hold it, is left out', () => {
-  const metadata = new Map([['größe', 'a'], ['with space', 'b'], ['', 'c'], ['a,b', 'd'], ['line\r\nbreak', 'e'], ['名', 'f'], ['filename', 'x']])
+  const metadata = new Map([
+    ['größe', 'a'],
+    ['with space', 'b'],
+    ['', 'c'],
+    ['a,b', 'd'],
+    ['line\r\nbreak', 'e'],
+    ['名', 'f'],
+    ['filename', 'x'],
+  ])
   assert.equal(formatMetadata(metadata), 'filename eA==')
   assert.equal(formatMetadata(new Map([['größe', 'a']])), undefined)
 })

@@ -8,11 +8,12 @@ import { createReadStream, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { test } from 'node:test'
-import { request, WireClient } from '../support/wire.ts'
-import { heldBytes } from './memory.ts'
-import {
-  ask, assertPlainRefusal, chunked, contentOf, head, make, OCT, offsetOf, pattern, serve, snapshot, V, withBody,
-} from './support.ts'
+import { heldBytes } from '../support/held-bytes.ts'
+import { pattern } from '../support/pattern.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { contentOf } from '../support/stored-content.ts'
+import { chunked, request, WireClient, withBody } from '../support/wire.ts'
+import { ask, assertPlainRefusal, head, make, OCT, offsetOf, serve, V } from './support.ts'
 
 const MiB = 1024 * 1024
 
@@ -96,10 +97,17 @@ test('T34 · PATCH with another content type, or none, is 415 and changes nothin
 
 test('T35 · the content type is compared without regard to case, and without its parameters', async (t) => {
   const site = await serve(t)
-  const types = ['Application/Offset+Octet-Stream', 'application/offset+octet-stream; charset=utf-8', 'application/offset+octet-stream ;a=b']
+  const types = [
+    'Application/Offset+Octet-Stream',
+    'application/offset+octet-stream; charset=utf-8',
+    'application/offset+octet-stream ;a=b',
+  ]
   for (const type of types) {
     const upload = await make(site, 10)
-    const answer = await ask(site, request(`PATCH ${upload}`, [V, `Content-Type: ${type}`, 'Upload-Offset: 0', 'Content-Length: 5'], 'hello'))
+    const answer = await ask(
+      site,
+      request(`PATCH ${upload}`, [V, `Content-Type: ${type}`, 'Upload-Offset: 0', 'Content-Length: 5'], 'hello'),
+    )
     assert.equal(answer.status, 204, type)
     assert.equal(answer.headers.get('upload-offset'), '5')
   }
@@ -216,7 +224,7 @@ test('T46 · an empty PATCH at the right offset is 204 and leaves the offset', a
   }
 })
 
-test('T47 · a client that expects 100-continue hears it before it sends, when its request is right', async (t) => {
+test('T47 · a client that expects 100-continue gets it before it sends, when its request is right', async (t) => {
   const site = await serve(t)
   const upload = await make(site, 10)
   const client = await WireClient.connect(site.port)
@@ -229,7 +237,7 @@ test('T47 · a client that expects 100-continue hears it before it sends, when i
   client.destroy()
 })
 
-test('T47 · a client that expects 100-continue hears only the refusal, and the connection closes, when its request is wrong', async (t) => {
+test('T47 · a client that expects 100-continue gets only the refusal, and the connection closes, when its request is wrong', async (t) => {
   const site = await serve(t)
   const upload = await make(site, 10)
   const rows: readonly (readonly [status: number, text: string])[] = [
@@ -261,7 +269,9 @@ test('T50 · what is no method of a URL is 405 with those that are, and changes 
   const upload = await make(site, 10, 'hello')
   const before = snapshot(site.folder)
   const rows = [
-    ...['GET', 'PUT', 'POST', 'TRACE', 'PROPFIND', 'MOVE', 'LOCK'].map((method) => [method, upload, 'OPTIONS, HEAD, PATCH, DELETE'] as const),
+    ...['GET', 'PUT', 'POST', 'TRACE', 'PROPFIND', 'MOVE', 'LOCK'].map(
+      (method) => [method, upload, 'OPTIONS, HEAD, PATCH, DELETE'] as const,
+    ),
     ...['GET', 'PUT', 'PATCH', 'DELETE', 'TRACE', 'PROPFIND'].map((method) => [method, '/files/', 'OPTIONS, POST'] as const),
   ]
   for (const [method, target, allow] of rows) {

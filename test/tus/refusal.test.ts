@@ -3,19 +3,22 @@
 /** Which answers tus clients try again: those that a retry helps with, and no others. */
 
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { UploadError, type UploadErrorCode } from '../../lib/upload/errors.ts'
 import type { Upload } from '../../lib/upload/types.ts'
 import type { Exchange } from '../../lib/http/exchange.ts'
 import { refuse } from '../../lib/tus/refusal.ts'
+import { Gate } from '../support/gate.ts'
+import { StoreBehind } from '../support/store-behind.ts'
 import { request } from '../support/wire.ts'
-import { Gate, patch } from './steps.ts'
-import { ask, head, make, offsetOf, OCT, serve, StoreBehind, V, type Site, type SiteOptions } from './support.ts'
+import { patch } from './steps.ts'
+import { ask, head, make, offsetOf, OCT, serve, V, type Site, type SiteOptions } from './support.ts'
 
 /** Whether time may help, for each code. The compiler complains about a missing one. */
 const PASSES = {
   BAD_REQUEST: false, LENGTH_CONFLICT: false, COMPLETED: false, TOO_SMALL: false, FINAL_UPLOAD: false, REFUSED: false, NOT_FOUND: false,
-  METHOD_NOT_ALLOWED: false, EXPIRED: false, DEACTIVATED: false, PART_GONE: false, MOVED: false, UNSUPPORTED_VERSION: false, TOO_LARGE: false,
+  METHOD_NOT_ALLOWED: false, EXPIRED: false, DEACTIVATED: false, PART_GONE: false, MOVED: false, UNSUPPORTED_VERSION: false,
+  TOO_LARGE: false,
   MAX_SIZE_EXCEEDED: false, APPEND_TOO_LARGE: false, UNSUPPORTED_MEDIA_TYPE: false, METADATA_TOO_LARGE: false, BODY_CONSUMED: false,
   UPLOAD_CORRUPT: false, UNSUPPORTED_CODING: false,
   OFFSET_CONFLICT: true, TAKEN_OVER: true, LOCKED: true, INTERNAL: true, BUSY: true, LOCK_LOST: true, OVERDUE: true, SHUTTING_DOWN: true,
@@ -29,7 +32,8 @@ const statusOf = (method: string, error: UploadError, headers: object = { 'tus-r
 for (const [code, passes] of Object.entries(PASSES) as [UploadErrorCode, boolean | string][]) {
   if (typeof passes === 'string') continue
   const error = new UploadError(code)
-  test(`a HEAD that fails with ${code} is ${passes ? '423, and no client starts over' : `${error.status}, and clients do not wait for what never comes`}`, () => {
+  const outcome = passes ? '423, and no client starts over' : `${error.status}, and clients do not wait for what never comes`
+  test(`a HEAD that fails with ${code} is ${outcome}`, () => {
     assert.equal(statusOf('HEAD', error), passes ? 423 : error.status)
     for (const method of ['POST', 'PATCH', 'DELETE']) {
       const status = statusOf(method, error)
@@ -47,7 +51,7 @@ test('a body that was interrupted, however, is answered with a status that clien
   }
 })
 
-test('a PATCH at another offset is told the right one', async (t) => {
+test('a PATCH at another offset gets the right one', async (t) => {
   const site = await serve(t)
   const upload = await make(site, 10, 'hello')
   for (const offset of [0, 4, 6, 10]) {
@@ -60,7 +64,17 @@ test('a hook that says later to HEAD is 423 with its own Retry-After and text; o
   let thrown: object | undefined
   const site = await serve(t, { authorize: () => { if (thrown) throw Object.assign(new Error('secret'), thrown) } })
   const upload = await make(site, 10, 'hello')
-  for (const [status, expected] of [[500, 423], [503, 423], [429, 423], [401, 401], [403, 403], [404, 404], [409, 409], [410, 410], [422, 422]] as const) {
+  for (const [status, expected] of [
+    [500, 423],
+    [503, 423],
+    [429, 423],
+    [401, 401],
+    [403, 403],
+    [404, 404],
+    [409, 409],
+    [410, 410],
+    [422, 422],
+  ] as const) {
     thrown = { status, headers: { 'Retry-After': '60' } }
     const { status: told, headers } = await head(site, upload)
     assert.deepEqual([told, headers.get('retry-after')], [expected, '60'], String(status))
@@ -73,7 +87,7 @@ test('an upload that onFinish rejected with 429 stays rejected with 429', async 
   const upload = await make(site, 10, 'hello')
   assert.equal((await patch(site, upload, 5, 'world')).status, 429)
   assert.equal((await head(site, upload)).status, 429)
-  assert.equal(statusOf('HEAD', new UploadError('REFUSED', '', undefined, { status: 503, upload: { state: 'rejected' } as Upload })), 503)
+  assert.equal(statusOf('HEAD', new UploadError('REFUSED', { message: '', status: 503, upload: { state: 'rejected' } as Upload })), 503)
 })
 
 /** A store whose `find` fails for a moment. */
@@ -88,10 +102,8 @@ class MomentaryStore extends StoreBehind {
   }
 }
 
-async function serveMomentary(t: Parameters<typeof serve>[0], options: Omit<SiteOptions, 'store'> = {}): Promise<Site & { readonly store: MomentaryStore }> {
-  let store!: MomentaryStore
-  const site = await serve(t, { ...options, store: (files) => (store = new MomentaryStore(files)) })
-  return { ...site, store }
+function serveMomentary(t: TestContext, options?: SiteOptions): Promise<Site<MomentaryStore>> {
+  return serve(t, { ...options, store: (files) => new MomentaryStore(files) })
 }
 
 for (const code of ['EIO', 'EMFILE', 'UPLOAD_MOVED_ON', 'LOCKS_CLOSED', 'ENOSPC']) {
@@ -110,13 +122,14 @@ for (const code of ['EIO', 'EMFILE', 'UPLOAD_MOVED_ON', 'LOCKS_CLOSED', 'ENOSPC'
 }
 
 test('a HEAD that takes too long is 423 with Retry-After; the next one tells the offset', async (t) => {
-  const site = await serveMomentary(t, { answerTimeoutMs: 50 })
-  const upload = await make(site, 10, 'hello')
+  const patient = await serve(t)
+  const upload = await make(patient, 10, 'hello')
+  const site = await serveMomentary(t, { answerTimeoutMs: 50, folder: patient.folder })
   site.store.gate = new Gate()
   const { status, headers } = await head(site, upload)
   assert.deepEqual([status, headers.get('retry-after')], [423, '1'])
   site.store.gate.open()
-  assert.equal(await offsetOf(site, upload), 5)
+  assert.equal(await offsetOf(patient, upload), 5)
 })
 
 test('a HEAD of a download says what is the matter, as any client of HTTP may ask for it', async (t) => {
@@ -129,7 +142,13 @@ test('a HEAD of a download says what is the matter, as any client of HTTP may as
 test('a PATCH that fails for a moment keeps its status, which clients try again', async (t) => {
   const site = await serveMomentary(t)
   const upload = await make(site, 10, 'hello')
-  for (const [code, expected] of [['EIO', 500], ['EMFILE', 503], ['UPLOAD_MOVED_ON', 409], ['LOCK_TIMEOUT', 423], ['ENOSPC', 507]] as const) {
+  for (const [code, expected] of [
+    ['EIO', 500],
+    ['EMFILE', 503],
+    ['UPLOAD_MOVED_ON', 409],
+    ['LOCK_TIMEOUT', 423],
+    ['ENOSPC', 507],
+  ] as const) {
     site.store.failure = Object.assign(new Error('secret'), { code })
     assert.equal((await ask(site, request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 5', 'Content-Length: 0']))).status, expected)
   }

@@ -7,11 +7,14 @@ import { appendFileSync, readFileSync, watch } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { FileStore } from '../../lib/file-store.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
+import { locationOf } from '../support/address-of.ts'
+import { pattern } from '../support/pattern.ts'
 import { startProgram } from '../support/program.ts'
+import { contentOf } from '../support/stored-content.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { exchange, request, WireClient } from '../support/wire.ts'
-import { contentOf, make, OCT, offsetOf, pattern, serve, V, withBody } from './support.ts'
+import { exchange, request, WireClient, withBody } from '../support/wire.ts'
+import { make, OCT, offsetOf, serve, V } from './support.ts'
 
 const SIZE = 1024 * 1024
 const SENT = 300_000
@@ -37,7 +40,7 @@ async function interruptedBy(t: TestContext, signal: 'SIGTERM' | 'SIGKILL'): Pro
   const source = pattern(SIZE)
   const first = await startProgram(t, ['--dir', folder])
   const created = await exchange(first.port, request('POST /files/', [V, `Upload-Length: ${SIZE}`, 'Content-Length: 0']))
-  const upload = created.headers.get('location') ?? assert.fail('no Location')
+  const upload = locationOf(created)
   const client = await WireClient.connect(first.port)
   await client.send(request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', `Content-Length: ${SIZE}`]))
   await client.send(source.subarray(0, SENT))
@@ -63,18 +66,18 @@ test('T52 · after SIGTERM in the middle of a PATCH every byte is there, and the
   assert.equal(await interruptedBy(t, 'SIGTERM'), SENT)
 })
 
-test('T52 · after SIGKILL in the middle of a PATCH HEAD tells what is in the file, and the upload is resumed', async (t) => {
+test('T52 · after SIGKILL in the middle of a PATCH HEAD reports what is in the file, and the upload is resumed', async (t) => {
   const offset = await interruptedBy(t, 'SIGKILL')
   assert.ok(offset > 0 && offset <= SENT, String(offset))
 })
 
-test("with sync 'append', bytes that a killed process left are flushed before HEAD tells of them", async (t) => {
+test("with sync 'append', bytes that a killed process left are flushed before HEAD reports them", async (t) => {
   const folder = temporaryFolder(t)
   const site = await serve(t, { folder, store: () => new FileStore(folder, { sync: 'append' }) })
   const upload = await make(site, 10)
   const id = upload.slice('/files/'.length)
   appendFileSync(join(folder, id), 'left')
-  const flushed = (): unknown => JSON.parse(readFileSync(join(folder, `${id}.info`), 'utf8')).Longhaul.flushed.offset
+  const flushed = (): unknown => JSON.parse(readFileSync(join(folder, `${id}.info`), 'utf8')).Longhaul.mark.offset
   assert.equal(flushed(), 0)
   assert.equal(await offsetOf(site, upload), 4)
   assert.equal(flushed(), 4)

@@ -4,8 +4,13 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { locationOf } from '../support/address-of.ts'
+import { pattern } from '../support/pattern.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { contentOf } from '../support/stored-content.ts'
+import { watched } from '../support/watched-store.ts'
 import { request, WireClient, type WireResponse } from '../support/wire.ts'
-import { ask, assertPlainRefusal, contentOf, make, OCT, offsetOf, pattern, serve, serveWatched, snapshot, V } from './support.ts'
+import { ask, assertPlainRefusal, make, OCT, offsetOf, serve, V } from './support.ts'
 
 function assertShuttingDown(answer: WireResponse, site: { readonly folder: string }): void {
   assert.equal(answer.status, 503)
@@ -14,9 +19,9 @@ function assertShuttingDown(answer: WireResponse, site: { readonly folder: strin
   assertPlainRefusal(answer, site)
 }
 
-test('a PATCH that is under way is answered 503; a new server on the same store has what came', async (t) => {
+test('a PATCH that is in progress is answered 503; a new server on the same store has what came', async (t) => {
   const shutdown = new AbortController()
-  const site = await serveWatched(t, { signal: shutdown.signal })
+  const site = await serve(t, { signal: shutdown.signal, store: watched })
   const upload = await make(site, 10)
   const client = await WireClient.connect(site.port)
   await client.send(request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', 'Content-Length: 10'], 'hello'))
@@ -39,7 +44,7 @@ test('every byte that a client had sent when its 503 came is stored', async (t) 
   const source = pattern(1024 * 1024)
   for (let round = 0; round < 5; round++) {
     const shutdown = new AbortController()
-    const site = await serveWatched(t, { signal: shutdown.signal })
+    const site = await serve(t, { signal: shutdown.signal, store: watched })
     const upload = await make(site, size)
     const client = await WireClient.connect(site.port)
     await client.send(request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', `Content-Length: ${size}`]))
@@ -93,7 +98,7 @@ test('a PATCH that begins after the shutdown is answered 503, with what came of 
 
 test('a client that sends too much while it is told of the shutdown does not get it stored', async (t) => {
   const shutdown = new AbortController()
-  const site = await serveWatched(t, { signal: shutdown.signal })
+  const site = await serve(t, { signal: shutdown.signal, store: watched })
   const upload = await make(site, 10)
   const client = await WireClient.connect(site.port)
   await client.send(request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', 'Transfer-Encoding: chunked'], '5\r\nhello\r\n'))
@@ -120,7 +125,7 @@ test('what needs no body is served until the server is closed', async (t) => {
 
 test('a creation with upload that a shutdown interrupts is 201 with its address and the offset: it can be resumed', async (t) => {
   const shutdown = new AbortController()
-  const site = await serveWatched(t, { signal: shutdown.signal })
+  const site = await serve(t, { signal: shutdown.signal, store: watched })
   const client = await WireClient.connect(site.port)
   await client.send(request('POST /files/', [V, OCT, 'Upload-Length: 10', 'Content-Length: 10'], 'hello'))
   await site.store.arrived(5)
@@ -130,7 +135,7 @@ test('a creation with upload that a shutdown interrupts is 201 with its address 
   assert.equal(answer.status, 201)
   assert.equal(answer.headers.get('upload-offset'), '5')
   assert.equal(answer.headers.get('connection'), 'close')
-  const location = answer.headers.get('location') ?? assert.fail('no Location')
+  const location = locationOf(answer)
   assert.equal(await client.closed(), '')
   await site.settled()
 
@@ -140,13 +145,13 @@ test('a creation with upload that a shutdown interrupts is 201 with its address 
   assert.equal(contentOf(next, location).toString(), 'helloworld')
 })
 
-test('a hundred PATCHes that are under way are all answered 503, with what came of each stored and no warning', async (t) => {
+test('a hundred PATCHes that are in progress are all answered 503, with what came of each stored and no warning', async (t) => {
   const warnings: string[] = []
   const onWarning = ({ name }: Error): unknown => warnings.push(name)
   process.on('warning', onWarning)
   t.after(() => process.off('warning', onWarning))
   const shutdown = new AbortController()
-  const site = await serveWatched(t, { signal: shutdown.signal })
+  const site = await serve(t, { signal: shutdown.signal, store: watched })
   const clients = await Promise.all(Array.from({ length: 100 }, async (_, n) => {
     const upload = await make(site, 1000)
     const client = await WireClient.connect(site.port)

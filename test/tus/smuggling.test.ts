@@ -4,9 +4,10 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { request, WireClient } from '../support/wire.ts'
-import { published } from './steps.ts'
-import { ask, assertPlainRefusal, chunked, make, OCT, serve, snapshot, V, type Site } from './support.ts'
+import { published } from '../support/published.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { chunked, request, WireClient } from '../support/wire.ts'
+import { ask, assertPlainRefusal, make, OCT, serve, V, type Site } from './support.ts'
 
 /** What a smuggler wants to be executed. */
 const hidden = (victim: string): string => request(`DELETE ${victim}`, [V])
@@ -89,7 +90,13 @@ test('T51 · two Host lines, equal or not, are 400 whatever is asked, and nothin
   const site = await serve(t, { cors: { origins: '*' }, download: {}, authorize: () => assert.fail('a hook was asked') })
   const before = snapshot(site.folder)
   for (const host of ['Host: test', 'Host: other', 'HOST: test', 'host:']) {
-    for (const [target = '', ...fields] of [['POST /files/', 'Upload-Length: 0'], ['OPTIONS /files/'], ['HEAD /files/a'], ['GET /files/a'], ['DELETE /elsewhere']]) {
+    for (const [target = '', ...fields] of [
+      ['POST /files/', 'Upload-Length: 0'],
+      ['OPTIONS /files/'],
+      ['HEAD /files/a'],
+      ['GET /files/a'],
+      ['DELETE /elsewhere'],
+    ]) {
       const answer = await ask(site, request(target, [V, host, ...fields]), { toHead: target.startsWith('HEAD') })
       assert.equal(answer.status, 400, target)
       if (answer.body !== '') assertPlainRefusal(answer, site)

@@ -3,15 +3,16 @@
 /** Checklist T53, and what else a store can do wrong: the client learns a status, the operator the cause. */
 
 import assert from 'node:assert/strict'
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { Readable } from 'node:stream'
 import { test, type TestContext } from 'node:test'
-import { FileStoreError } from '../../lib/file-store.ts'
+import { FileStoreError } from '../../lib/file-store/file-store.ts'
 import type { NewUpload, Upload } from '../../lib/upload/types.ts'
+import { published } from '../support/published.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { StoreBehind } from '../support/store-behind.ts'
+import { contentOf } from '../support/stored-content.ts'
 import { request, WireClient } from '../support/wire.ts'
-import {
-  ask, assertPlainRefusal, contentOf, make, OCT, offsetOf, serve, snapshot, StoreBehind, V, type Site, type SiteOptions,
-} from './support.ts'
+import { ask, assertPlainRefusal, make, OCT, offsetOf, serve, V, type Site, type SiteOptions } from './support.ts'
 
 type Operation = 'create' | 'find' | 'append' | 'truncate' | 'terminate'
 
@@ -62,24 +63,8 @@ class FaultyStore extends StoreBehind {
   }
 }
 
-async function serveFaulty(t: TestContext, options?: SiteOptions): Promise<Site & { readonly store: FaultyStore }> {
-  let store: FaultyStore | undefined
-  const site = await serve(t, { ...options, store: (files) => (store = new FaultyStore(files)) })
-  return { ...site, store: store ?? assert.fail('no store') }
-}
-
-interface Published {
-  readonly error: { readonly code: string; readonly status: number; readonly cause?: unknown }
-  readonly req: unknown
-}
-
-/** What is published on `longhaul:error` during the test. */
-function published(t: TestContext): readonly Published[] {
-  const messages: Published[] = []
-  const listener = (message: unknown): unknown => messages.push(message as Published)
-  subscribe('longhaul:error', listener)
-  t.after(() => unsubscribe('longhaul:error', listener))
-  return messages
+function serveFaulty(t: TestContext, options?: SiteOptions): Promise<Site<FaultyStore>> {
+  return serve(t, { ...options, store: (files) => new FaultyStore(files) })
 }
 
 const leaky = (): Error => Object.assign(new Error("EIO: i/o error, open '/srv/longhaul-secret/x.info'"), { code: 'EIO', status: 'secret' })
@@ -100,7 +85,7 @@ for (const [operation, text] of operations) {
     const site = await serveFaulty(t)
     const upload = await make(site, 10, 'hello')
     const before = snapshot(site.folder)
-    const messages = published(t)
+    const messages = published(t, 'longhaul:error')
     site.store.fails = operation
     site.store.thrown = leaky()
 
@@ -136,7 +121,7 @@ for (const thrown of [undefined, null, '/srv/secret', 7, {}, { code: '__proto__'
 test('refusals that are the fault of the client are not published', async (t) => {
   const site = await serveFaulty(t)
   const upload = await make(site, 10, 'hello')
-  const messages = published(t)
+  const messages = published(t, 'longhaul:error')
   await ask(site, request('DELETE /files/unknown', [V]))
   await ask(site, request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', 'Content-Length: 0']))
   await ask(site, request(`PUT ${upload}`, [V]))
@@ -146,7 +131,7 @@ test('refusals that are the fault of the client are not published', async (t) =>
 test('a store that fails when the client has gone is published all the same: nobody else would learn of it', async (t) => {
   const site = await serveFaulty(t)
   const upload = await make(site, 100)
-  const messages = published(t)
+  const messages = published(t, 'longhaul:error')
   site.store.fails = 'append'
   site.store.storedFirst = 10
   site.store.thrown = leaky()
@@ -161,10 +146,10 @@ test('a store that fails when the client has gone is published all the same: nob
 test('T53 · a store that becomes full is 507; what fitted stays, and the upload is resumed when there is space', async (t) => {
   const site = await serveFaulty(t)
   const upload = await make(site, 10)
-  const messages = published(t)
+  const messages = published(t, 'longhaul:error')
   site.store.fails = 'append'
   site.store.storedFirst = 4
-  site.store.thrown = new FileStoreError('STORE_FULL', 'No space at /srv/secret', leaky())
+  site.store.thrown = new FileStoreError('STORE_FULL', 'No space at /srv/secret', { cause: leaky() })
   const full = await ask(site, request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', 'Content-Length: 10'], 'helloworld'))
   assert.equal(full.status, 507)
   assertPlainRefusal(full, site)
@@ -192,7 +177,7 @@ test('T53 · a creation for which there is no space is 507 and leaves nothing be
   }
 })
 
-test('T53 · a store that fails in the middle of a body is 500; HEAD tells what is really stored, and the upload is resumed', async (t) => {
+test('T53 · a store that fails in the middle of a body is 500; HEAD reports what is really stored, and the upload is resumed', async (t) => {
   const site = await serveFaulty(t)
   const upload = await make(site, 10)
   site.store.fails = 'append'
@@ -248,7 +233,7 @@ test('a store that cannot take back what was too much is 500, never a 413 that c
 test('a locker that fails is 500 without detail, and changes nothing', async (t) => {
   const fails = (): Promise<never> => Promise.reject(leaky())
   const site = await serve(t, { locker: { acquire: fails, tryAcquire: fails } })
-  const messages = published(t)
+  const messages = published(t, 'longhaul:error')
   const answer = await ask(site, request('DELETE /files/unknown', [V]))
   assert.equal(answer.status, 500)
   assertPlainRefusal(answer, site)
@@ -257,20 +242,16 @@ test('a locker that fails is 500 without detail, and changes nothing', async (t)
 
 for (const code of ['EMFILE', 'ENFILE', 'ENOMEM']) {
   test(`a system that has run out of something (${code}) is 503 with Retry-After, and the operator learns of it`, async (t) => {
-    let store!: FaultyStore
-    const site = await serve(t, { store: (files) => (store = new FaultyStore(files)) })
+    const site = await serveFaulty(t)
     const upload = await make(site, 10, 'hello')
-    const errors: unknown[] = []
-    const onError = (message: unknown): unknown => errors.push((message as { error: { cause?: unknown } }).error.cause)
-    subscribe('longhaul:error', onError)
-    t.after(() => unsubscribe('longhaul:error', onError))
-    store.thrown = Object.assign(new Error('secret'), { code })
-    store.fails = 'find'
+    const messages = published(t, 'longhaul:error')
+    site.store.thrown = Object.assign(new Error('secret'), { code })
+    site.store.fails = 'find'
     const answer = await ask(site, request(`DELETE ${upload}`, [V]))
     assert.deepEqual([answer.status, answer.headers.get('retry-after')], [503, '1'])
     assertPlainRefusal(answer, site)
-    assert.deepEqual(errors, [store.thrown])
-    store.fails = undefined
+    assert.deepEqual(messages.map(({ error }) => error.cause), [site.store.thrown])
+    site.store.fails = undefined
     assert.equal(await offsetOf(site, upload), 5)
   })
 }

@@ -5,9 +5,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { KeyedLock } from '../../lib/keyed-lock.ts'
+import { Gate } from '../support/gate.ts'
+import { snapshot } from '../support/snapshot.ts'
 import { request } from '../support/wire.ts'
-import { Gate, idOf, patch } from './steps.ts'
-import { ask, assertPlainRefusal, head, make, serve, snapshot, V } from './support.ts'
+import { idOf, patch } from './steps.ts'
+import { ask, assertPlainRefusal, head, make, serve, V } from './support.ts'
 
 test('T114 · DELETE asks the holder of the lock to let go once, and removes the upload when it has', async (t) => {
   const locker = new KeyedLock()

@@ -4,8 +4,10 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { exchange, request, WireClient } from '../support/wire.ts'
-import { ask, assertPlainRefusal, chunked, make, OCT, serve, serveWatched, snapshot, V, withBody } from './support.ts'
+import { snapshot } from '../support/snapshot.ts'
+import { watched } from '../support/watched-store.ts'
+import { chunked, exchange, request, WireClient, withBody } from '../support/wire.ts'
+import { ask, assertPlainRefusal, make, OCT, serve, V } from './support.ts'
 
 test('T110, T111 · DELETE of a fresh, a partial and a complete upload is 204 without content, and leaves no file', async (t) => {
   const site = await serve(t)
@@ -48,8 +50,8 @@ test('T113 · DELETE of an unknown upload is 404', async (t) => {
   assertPlainRefusal(answer, site)
 })
 
-test('T114 · DELETE ends the PATCH that is under way and leaves nothing, whatever that still sends', async (t) => {
-  const site = await serveWatched(t)
+test('T114 · DELETE ends the PATCH that is in progress and leaves nothing, whatever that still sends', async (t) => {
+  const site = await serve(t, { store: watched })
   const upload = await make(site, 1000)
   const client = await WireClient.connect(site.port)
   await client.send(request(`PATCH ${upload}`, [V, OCT, 'Upload-Offset: 0', 'Content-Length: 1000'], 'x'.repeat(500)))

@@ -59,7 +59,7 @@ for (const code of CODES) {
 
 test('an error of the table is passed on as it is', () => {
   for (const code of CODES) {
-    const error = new UploadError(code, 'In other words')
+    const error = new UploadError(code, { message: 'In other words' })
     assert.equal(toUploadError(error), error)
   }
 })
@@ -93,7 +93,15 @@ for (const [thrown, code] of mapped) {
   })
 }
 
-const anything = [undefined, null, '', 'ENOENT /srv/secret', 0, NaN, true, 10n, Symbol('secret'), {}, [], () => {}, { code: 7 }, { code: null }]
+const anything = [
+  undefined, null, '', 'ENOENT /srv/secret', 0, NaN, true, 10n,
+  Symbol('secret'),
+  {},
+  [],
+  () => {},
+  { code: 7 },
+  { code: null },
+]
 
 for (const thrown of anything) {
   test(`${inspect(thrown)} that was thrown is INTERNAL`, () => {
@@ -105,7 +113,12 @@ for (const thrown of anything) {
 }
 
 test('what a hook decided goes in the place of the status of the table, with its headers', () => {
-  const error = new UploadError('REFUSED', 'No more today', new Error('secret'), { status: 429, headers: { 'Retry-After': '60' } })
+  const error = new UploadError('REFUSED', {
+    message: 'No more today',
+    cause: new Error('secret'),
+    status: 429,
+    headers: { 'Retry-After': '60' },
+  })
   assert.deepEqual([error.code, error.status, error.message], ['REFUSED', 429, 'No more today'])
   assert.deepEqual(error.headers, { 'Retry-After': '60' })
   assert.equal(toUploadError(error), error)

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { Readable } from 'node:stream'
 import { test } from 'node:test'
-import { FileStore } from '../../lib/file-store.ts'
-import { fence } from '../../lib/upload/fence.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
+import { fence } from '../../lib/upload/with-lock.ts'
 import type { Lock, UploadStore } from '../../lib/upload/types.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -42,7 +42,7 @@ test('once the lock is lost every change is refused before it begins, and readin
   const refused = [
     store.create({ id: 'b', length: 1 }),
     store.append(upload, bytes('x'), {}),
-    store.appendVerified!(upload, bytes('x'), () => true, {}),
+    store.appendVerified!(upload, bytes('x'), { verify: () => true }),
     store.truncate(upload, 0),
     store.setState(upload, 'finished'),
     store.setLength!(upload, 1),
@@ -59,7 +59,7 @@ test('an append during which the lock was lost is not acknowledged', async (t) =
     const upload = await files.create({ id: 'a', length: undefined })
     let asked = 0
     const store = fence(files, lockThat(async () => ++asked === 1))
-    const append = verified ? store.appendVerified!(upload, bytes('x'), () => true, {}) : store.append(upload, bytes('x'), {})
+    const append = verified ? store.appendVerified!(upload, bytes('x'), { verify: () => true }) : store.append(upload, bytes('x'), {})
     await assert.rejects(append, { code: 'LOCK_LOST' })
     assert.equal((await files.find('a'))?.offset, 1)
   }

@@ -6,9 +6,9 @@ import assert from 'node:assert/strict'
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { test, type TestContext } from 'node:test'
-import { FileStore } from '../../lib/file-store.ts'
+import { FileStore } from '../../lib/file-store/file-store.ts'
 import { KeyedLock } from '../../lib/keyed-lock.ts'
-import { LockFiles } from '../../lib/lock-files.ts'
+import { LockFiles } from '../../lib/lock-files/lock-files.ts'
 import type { Locker, UploadStore } from '../../lib/upload/types.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -19,7 +19,7 @@ test('a FileStore is an UploadStore that can do all that is optional', async (t)
   assert.equal((await store.find('a'))?.offset, 5)
   await store.truncate(upload, 2)
   const found = (await store.find('a'))!
-  assert.equal(await store.appendVerified(found, Readable.from([Buffer.from('y')]), () => true, {}), 3)
+  assert.equal(await store.appendVerified(found, Readable.from([Buffer.from('y')]), { verify: () => true }), 3)
   await store.setLength(found, 3)
   await store.setState(found, 'finished')
   assert.deepEqual([(await store.find('a'))?.length, (await store.find('a'))?.state], [3, 'finished'])

@@ -91,7 +91,10 @@ export class UploadPage {
     await this.#devTools.send('Network.emulateNetworkConditions', { latency: 0, downloadThroughput: -1, ...conditions })
   }
 
-  /** @param {string | readonly string[] | { name: string, mimeType: string, buffer: Buffer } | { name: string, mimeType: string, buffer: Buffer }[]} files */
+  /**
+   * @param {string | readonly string[] | { name: string, mimeType: string, buffer: Buffer } | { name: string, mimeType: string, buffer:
+   * Buffer }[]} files
+   */
   choose(files) {
     return this.page.setInputFiles('#files', files)
   }
@@ -165,7 +168,7 @@ export class UploadPage {
   /** The bytes that have left the page and those that are safe, as the page says after the plug was pulled. */
   async readUnplugged(name) {
     const { message } = await this.until(name, 'paused')
-    const [, sent, safe] = /^Unplugged: (.*) were sent, (.*) are safe\.$/.exec(message) ?? assert.fail(message)
+    const [, sent, safe] = /^Unplugged\. (.*) was sent, of which (.*) is safe\.$/.exec(message) ?? assert.fail(message)
     return { sentBytes: parseBytes(sent), safeBytes: parseBytes(safe) }
   }
 
@@ -195,16 +198,26 @@ function tellWhatIsShown() {
   const last = new WeakMap()
   const tell = () => {
     for (const row of document.querySelectorAll('#uploads > li')) {
-      const what = { name: row.querySelector('h3').textContent, state: row.dataset.state, message: row.querySelector('.message').textContent }
+      const what = {
+        name: row.querySelector('h3').textContent,
+        state: row.dataset.state,
+        message: row.querySelector('.message').textContent,
+      }
       if (last.get(row) === JSON.stringify(what)) continue
       last.set(row, JSON.stringify(what))
       globalThis.tellTest('shown', what)
     }
-    for (const line of document.querySelectorAll('#news > p')) {
+    for (const line of document.querySelectorAll('#messages > p')) {
       if (last.has(line)) continue
       last.set(line, '')
       globalThis.tellTest('announced', line.textContent)
     }
   }
-  new MutationObserver(tell).observe(document, { subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: ['data-state'] })
+  new MutationObserver(tell).observe(document, {
+    subtree: true,
+    childList: true,
+    characterData: true,
+    attributes: true,
+    attributeFilter: ['data-state'],
+  })
 }

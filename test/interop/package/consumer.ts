@@ -12,23 +12,36 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import {
-  INLINE_MEDIA_TYPES, UploadError, type Completion, type CorsOptions, type CreationChoices, type ExpirationPolicy,
+  INLINE_MEDIA_TYPES, UploadError, type AppendOptions, type Completion, type CorsOptions, type CreationChoices, type ExpirationPolicy,
   type FinishAnswer, type FinishDetails, type HandlerOptions, type InteropVersion, type InterruptReason, type Lock,
-  type Locker, type LockOptions, type NewUpload, type Operation, type Outcome, type StoreAppendOptions, type SweepReport,
+  type Locker, type LockOptions, type NewUpload, type Operation, type Outcome, type SweepReport,
   type Upload, type UploadDescription, type UploadDigest, type UploadErrorCode, type UploadHandler, type UploadHooks,
-  type UploadRequest, type UploadResponse, type UploadState, type UploadStore,
+  type UploadRequest, type UploadResponse, type UploadState, type UploadStore, type VerifiedAppendOptions,
 } from 'longhaul'
 import { delayedSignal, type DelayedSignal, type DelayedSignalOptions } from 'longhaul/delayed-signal'
-import { respondEarly, type EarlyResponse, type EarlyResponseOptions } from 'longhaul/early-response'
+import { respondEarly, type EarlyResponse } from 'longhaul/early-response'
 import {
-  FileStore, FileStoreError, type AppendOptions, type FileStoreErrorCode, type FileStoreOptions, type FlushMark, type NewStoredUpload,
-  type StoredCompletion, type StoredDigest, type StoredOutcome, type StoredUpload, type StoredUploadState,
+  FileStore,
+  FileStoreError,
+  type FileStoreAppendOptions,
+  type FileStoreErrorCode,
+  type FileStoreOptions,
+  type FileStoreVerifiedAppendOptions,
+  type NewStoredUpload,
+  type StoredCompletion,
+  type StoredDigest,
+  type StoredMark,
+  type StoredOutcome,
+  type StoredUpload,
+  type StoredUploadState,
 } from 'longhaul/file-store'
 import { HappyReader, HappyReaderError, type HappyReaderErrorCode, type HappyReaderOptions } from 'longhaul/happy-reader'
 import { sendInterim, type InterimResponse } from 'longhaul/interim-response'
-import { KeyedLock, KeyedLockTimeoutError, type KeyedLockHold, type KeyedLockOptions } from 'longhaul/keyed-lock'
-import { LockFiles, LockFilesError, type LockFilesAcquireOptions, type LockFilesHold, type LockFilesOptions } from 'longhaul/lock-files'
-import { RequestAbortedError, requestSignal, type RequestAbortedCode } from 'longhaul/request-signal'
+import { KeyedLock, KeyedLockError, type KeyedLockAcquireOptions, type KeyedLockErrorCode, type KeyedLockHold } from 'longhaul/keyed-lock'
+import {
+  LockFiles, LockFilesError, type LockFilesAcquireOptions, type LockFilesErrorCode, type LockFilesHold, type LockFilesOptions,
+} from 'longhaul/lock-files'
+import { RequestAbortedError, requestSignal, type RequestAbortedErrorCode } from 'longhaul/request-signal'
 import { rufh, rufhHandler, type RufhHandlerOptions, type RufhOptions } from 'longhaul/rufh'
 import {
   ShutdownError, ShutdownGroup, type ShutdownGroupOptions, type ShutdownReport, type ShutdownServer, type ShutdownState,
@@ -78,18 +91,18 @@ delayedSignal(signal, '1 s')
 takes<AbortSignal>(known(requestSignal(req, res)))
 // @ts-expect-error A response belongs to it.
 requestSignal(req)
-takes<RequestAbortedCode>(new RequestAbortedError('REQUEST_ABORTED').code)
+takes<RequestAbortedErrorCode>(new RequestAbortedError('REQUEST_ABORTED', 'gone').code)
 // @ts-expect-error It has no such reason.
-takes<RequestAbortedCode>('ABORTED')
+takes<RequestAbortedErrorCode>('ABORTED')
 // @ts-expect-error An error has a code.
 new RequestAbortedError()
 
 takes<EarlyResponse>({ status: 413, headers: { 'Retry-After': 1 }, body: 'too large' })
 // @ts-expect-error An answer has a status.
 takes<EarlyResponse>({ body: 'too large' })
-takes<EarlyResponseOptions>({ lingerMs: 1, drain: async (until) => until.aborted })
+takes<EarlyResponse>({ status: 413, lingerMs: 1, drain: async (until) => until.aborted })
 // @ts-expect-error Time is in milliseconds.
-takes<EarlyResponseOptions>({ lingerMs: '1 s' })
+takes<EarlyResponse>({ status: 413, lingerMs: '1 s' })
 takes<Promise<void>>(known(respondEarly(req, res, { status: 413 })))
 // @ts-expect-error An answer is said in words.
 respondEarly(req, res, 413)
@@ -101,17 +114,17 @@ takes<boolean>(known(sendInterim(req, res, { status: 104 })))
 // @ts-expect-error It has a status.
 sendInterim(req, res, {})
 
-takes<KeyedLockOptions>({ signal, timeoutMs: 1, onReleaseRequest() {} })
+takes<KeyedLockAcquireOptions>({ signal, timeoutMs: 1, onReleaseRequest() {} })
 // @ts-expect-error It is a function.
-takes<KeyedLockOptions>({ onReleaseRequest: true })
+takes<KeyedLockAcquireOptions>({ onReleaseRequest: true })
 takes<Promise<KeyedLockHold>>(known(new KeyedLock().acquire('key')))
 // @ts-expect-error A hold is released.
 takes<KeyedLockHold>({})
 // @ts-expect-error A key is text.
 void new KeyedLock().acquire(1)
-takes<'LOCK_TIMEOUT'>(new KeyedLockTimeoutError('late').code)
+takes<KeyedLockErrorCode>(new KeyedLockError('LOCK_TIMEOUT', 'late', { cause: 1 }).code)
 // @ts-expect-error It has that code and no other.
-takes<'TIMEOUT'>(new KeyedLockTimeoutError('late').code)
+takes<'TIMEOUT'>(new KeyedLockError('LOCK_TIMEOUT', 'late').code)
 
 takes<LockFilesOptions>({ leaseMs: 1 })
 // @ts-expect-error Time is in milliseconds.
@@ -125,7 +138,7 @@ new LockFiles('locks')
 takes<Promise<void>>(known(({} as LockFilesHold).release()))
 // @ts-expect-error A hold is released.
 takes<LockFilesHold>({})
-takes<Error>(new LockFilesError('LOCKS_CLOSED', 'closed'))
+takes<LockFilesErrorCode>(new LockFilesError('LOCKS_CLOSED', 'closed', { cause: 1 }).code)
 // @ts-expect-error It has no such reason.
 new LockFilesError('CLOSED', 'closed')
 
@@ -140,9 +153,9 @@ takes<Promise<StoredUpload | undefined>>(known(store.find('id')))
 // @ts-expect-error A directory is named.
 new FileStore()
 takes<Promise<number>>(known(store.append(stored, Readable.from([]), { signal })))
-takes<AppendOptions>({ onProgress: (offset) => offset.toFixed() })
+takes<FileStoreAppendOptions>({ onProgress: (offset) => offset.toFixed() })
 // @ts-expect-error An offset is a number.
-takes<AppendOptions>({ onProgress: (offset: string) => offset })
+takes<FileStoreAppendOptions>({ onProgress: (offset: string) => offset })
 takes<number>(known(stored.offset))
 // @ts-expect-error A stored upload is read, not written.
 stored.offset = 0
@@ -158,16 +171,16 @@ takes<StoredDigest>({})
 takes<StoredOutcome>({ headers: {}, body: '' })
 // @ts-expect-error A body is text.
 takes<StoredOutcome>({ headers: {}, body: Buffer.from('') })
-takes<FlushMark>({ offset: 0 })
+takes<StoredMark>({ offset: 0 })
 // @ts-expect-error A mark has an offset.
-takes<FlushMark>({})
+takes<StoredMark>({})
 takes<FileStoreErrorCode>(new FileStoreError('STORE_FULL', 'full').code)
 // @ts-expect-error It has no such reason.
 takes<FileStoreErrorCode>('FULL')
 // @ts-expect-error It has no such reason.
 new FileStoreError('FULL', 'full')
 
-takes<ShutdownGroupOptions>({ deadlineMs: 1, readinessDelayMs: 1, onPhase: (state) => takes<ShutdownState>(state) })
+takes<ShutdownGroupOptions>({ deadlineMs: 1, readinessDelayMs: 1 })
 // @ts-expect-error Time is in milliseconds.
 takes<ShutdownGroupOptions>({ deadlineMs: '1 s' })
 // @ts-expect-error There is no such state.
@@ -180,7 +193,8 @@ takes<ShutdownGroup>(known(group.add(createServer())))
 // @ts-expect-error A server is one of Node's.
 group.add({})
 takes<Promise<ShutdownReport>>(known(group.shutdown()))
-takes<'deadline' | 'signal' | undefined>(known(({} as ShutdownReport).forced))
+takes<'deadline' | 'signal' | 'call' | undefined>(known(({} as ShutdownReport).forced))
+takes<ShutdownState>(group.state)
 // @ts-expect-error It was forced by something.
 takes<boolean>(({} as ShutdownReport).forced)
 takes<'SHUTDOWN'>(new ShutdownError('stopped').code)
@@ -232,9 +246,11 @@ takes<Lock>({})
 takes<LockOptions>({ signal })
 // @ts-expect-error Time is in milliseconds.
 takes<LockOptions>({ timeoutMs: '1 s' })
-takes<StoreAppendOptions>({ signal })
+takes<AppendOptions>({ signal })
+takes<VerifiedAppendOptions>({ signal, verify: () => true })
+takes<FileStoreVerifiedAppendOptions>({ verify: async () => false })
 // @ts-expect-error It is a signal.
-takes<StoreAppendOptions>({ signal: true })
+takes<AppendOptions>({ signal: true })
 takes<number>(known(upload.offset))
 // @ts-expect-error An upload has more than that.
 takes<Upload>({ id: 'id' })

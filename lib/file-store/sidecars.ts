@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * The sidecars of a directory: read, written as a whole or not at all, and remembered.
+ *
+ * A sidecar is written under a temporary name and then renamed. So a crash leaves the old one or
+ * the new one, and at worst a temporary file that `removeLeftovers` knows.
+ *
+ * In a directory that no other process uses, a sidecar that was written here is remembered, and
+ * need not be read again. What was only read is not remembered: somebody may be writing it. What
+ * an application may move or remove is not remembered either.
+ *
+ * @module
+ */
+
+import { randomUUID } from 'node:crypto'
+import { open, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { asStoreFull, codeOf, FileStoreError } from './errors.ts'
+import { flushDirectory, readText, WRITE_NEW } from './files.ts'
+import { assertId, parseNodeSidecar, parseSidecar, VERSION, type LonghaulSidecar, type Sidecar } from './sidecar.ts'
+import type { StoredUpload } from './stored-upload.ts'
+
+/** Most sidecars fit; what is larger is read in pieces. */
+const PIECE_BYTES = 4096
+/** No client can make one so large; nor can we, as a character takes at most three bytes. */
+const MAX_BYTES = 3 * 1024 * 1024
+const MAX_CHARACTERS = MAX_BYTES / 3
+/** How many sidecars are remembered, each of at most `PIECE_BYTES` characters. */
+const REMEMBERED = 1000
+
+/** Changes of our keys, perhaps made of what they were before. */
+export type Changes = Partial<LonghaulSidecar> | ((before: LonghaulSidecar) => Partial<LonghaulSidecar>)
+
+/** A sidecar that does not count before its file is renamed. */
+export interface TemporarySidecar {
+  readonly path: string
+  readonly sidecar: Sidecar
+  /** In characters. */
+  readonly size: number
+}
+
+interface SidecarsOptions {
+  readonly shared: boolean
+  readonly fileMode: number
+  /** Whether a power failure must not take a sidecar that says this. */
+  readonly flushes: (sidecar: Sidecar) => boolean
+}
+
+export class Sidecars {
+  readonly #directory: string
+  readonly #options: SidecarsOptions
+  /** As they were last written here, the oldest first. */
+  readonly #written = new Map<string, Sidecar>()
+  /** The last of the changes that a sidecar waits for, by id. */
+  readonly #turns = new Map<string, Promise<void>>()
+
+  constructor(directory: string, options: SidecarsOptions) {
+    this.#directory = directory
+    this.#options = options
+  }
+
+  /** Where the data of an upload are. Its sidecar is beside them. */
+  dataPath(id: string): string {
+    assertId(id)
+    return join(this.#directory, id)
+  }
+
+  path(id: string): string {
+    return `${this.dataPath(id)}.info`
+  }
+
+  /** From memory, where nobody else writes. */
+  async find(id: string): Promise<Sidecar | undefined> {
+    return this.#written.get(id) ?? (await this.read(id))
+  }
+
+  async read(id: string): Promise<Sidecar | undefined> {
+    const text = await this.#textOf(id, this.path(id))
+    const foreignText = text === undefined ? await this.#textOf(id, `${this.dataPath(id)}.json`) : undefined
+    if (text === undefined && foreignText === undefined) return undefined
+    const sidecar = text !== undefined ? parseSidecar(text) : parseNodeSidecar(foreignText ?? '')
+    if (sidecar !== undefined && 'laterVersion' in sidecar) {
+      const actual = `is of version ${sidecar.laterVersion}, and this store knows versions up to ${VERSION}`
+      const advice = 'it was left as it is: run the version of longhaul that wrote it'
+      throw new FileStoreError('UPLOAD_TOO_NEW', `The sidecar of the upload ${id} ${actual}; ${advice}`)
+    }
+    if (sidecar?.ID !== id) throw new FileStoreError('UPLOAD_CORRUPT', `The sidecar of the upload ${id} cannot be read`)
+    return sidecar
+  }
+
+  /** @throws {FileStoreError} `UPLOAD_TOO_NEW`. Whatever else is wrong is not looked for. */
+  async assertNotLater(id: string): Promise<void> {
+    try {
+      await this.find(id)
+    } catch (error) {
+      if (codeOf(error) === 'UPLOAD_TOO_NEW') throw error
+    }
+  }
+
+  forget(id: string): void {
+    this.#written.delete(id)
+  }
+
+  /** Changes what our keys say, and tusd's as `others` say. What somebody else wrote stays. */
+  change(upload: StoredUpload, changes: Changes, others: Partial<Sidecar> = {}): Promise<void> {
+    const { id, state, createdAt } = upload
+    return this.inTurn(id, async () => {
+      const sidecar = await this.find(id)
+      if (!sidecar) throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${id} has lost its sidecar`)
+      const before = sidecar.Longhaul ?? { version: VERSION, state, createdAt: createdAt.toISOString() }
+      const changed = typeof changes === 'function' ? changes(before) : changes
+      await this.#write({ ...sidecar, ...others, Longhaul: { ...before, ...changed } })
+    })
+  }
+
+  /**
+   * Runs one change after the other. The caller's lock would do that, but an application that calls
+   * `moveTo` need not hold it, and may not even wait for it: no change must take back another.
+   */
+  async inTurn(id: string, change: () => Promise<void>): Promise<void> {
+    const turn = this.#turns.get(id)?.then(change, change) ?? change()
+    this.#turns.set(id, turn)
+    try {
+      await turn
+    } finally {
+      if (this.#turns.get(id) === turn) this.#turns.delete(id)
+    }
+  }
+
+  async #write(sidecar: Sidecar): Promise<void> {
+    const temporary = await this.#writeTemporary(sidecar, MAX_CHARACTERS)
+    try {
+      await rename(temporary.path, this.path(sidecar.ID))
+    } catch (error) {
+      await rm(temporary.path, { force: true })
+      throw asStoreFull(error)
+    }
+    await this.complete(temporary)
+  }
+
+  /** Writes the first sidecar of an upload. Half of what it may have is for what comes later. */
+  prepare(sidecar: Sidecar): Promise<TemporarySidecar> {
+    return this.#writeTemporary(sidecar, MAX_CHARACTERS / 2)
+  }
+
+  async #writeTemporary(sidecar: Sidecar, maxSize: number): Promise<TemporarySidecar> {
+    const id = sidecar.ID
+    const path = `${this.path(id)}.${randomUUID().slice(-12)}.tmp` // these digits are random
+    const text = JSON.stringify(sidecar)
+    const size = text.length
+    if (size > maxSize) {
+      const expectation = `its sidecar must have at most ${maxSize} characters`
+      throw new RangeError(`Cannot describe the upload ${id} as ${expectation}: it has ${size}`)
+    }
+    this.forget(id) // until it is written for sure
+    let file
+    try {
+      file = await open(path, WRITE_NEW, this.#options.fileMode)
+      await file.writeFile(text)
+      if (this.#options.flushes(sidecar)) await file.sync()
+      await file.close()
+    } catch (error) {
+      await file?.close().catch(() => {})
+      await rm(path, { force: true })
+      throw asStoreFull(error)
+    }
+    return { path, sidecar, size }
+  }
+
+  /** Makes sure of a sidecar that was renamed. */
+  async complete({ sidecar, size }: TemporarySidecar): Promise<void> {
+    if (this.#options.flushes(sidecar)) await flushDirectory(this.#directory)
+    // The application may now move or remove the files.
+    const isHandedOver = sidecar.Longhaul?.state === 'finishing'
+    if (!this.#options.shared && !isHandedOver && size <= PIECE_BYTES) this.#remember(sidecar)
+  }
+
+  #remember(sidecar: Sidecar): void {
+    this.#written.set(sidecar.ID, sidecar)
+    const [oldest] = this.#written.keys()
+    if (oldest !== undefined && this.#written.size > REMEMBERED) this.#written.delete(oldest)
+  }
+
+  async #textOf(id: string, path: string): Promise<string | undefined> {
+    try {
+      return await readText(path, { pieceBytes: PIECE_BYTES, maxBytes: MAX_BYTES })
+    } catch (error) {
+      if (!(error instanceof RangeError) && codeOf(error) !== 'ELOOP' && codeOf(error) !== 'EISDIR') throw error
+      const message = `The sidecar of the upload ${id} is too large or not a file`
+      throw new FileStoreError('UPLOAD_CORRUPT', message, { cause: error })
+    }
+  }
+}

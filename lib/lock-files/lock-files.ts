@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: MIT
+
+/**
+ * One holder per key among the processes of a host, first come, first served.
+ *
+ * Behind a cluster, or in a rolling restart, the request that takes over an upload is often in
+ * another process than the request that holds it. A lock in memory does not reach that far. A lock
+ * file outlives a crash, and a lock file with a time limit is either taken from a live process or
+ * makes everybody wait for a dead one. Here the newcomer's wish is pushed to the holder. It has the
+ * lock milliseconds after the release, and a holder that was killed is replaced as fast.
+ *
+ * Design. Five parts, which lean on those below them:
+ *
+ * - This file has the promise: open, acquire, release, close.
+ * - `line.ts`: the claims on one key in this process. The line gets the file and passes it on.
+ * - `presence.ts`: a live process listens on a Unix socket. If the socket refuses, it is dead.
+ * - `visit.ts`: a process waits for another by staying connected to its socket.
+ * - `lock-link.ts`: a lock is a symbolic link that names the holder's socket.
+ *
+ * `leftovers.ts` clears up behind the dead when a process opens the directory.
+ *
+ * Self-contained: this folder imports `node:` builtins only.
+ *
+ * @module
+ */
+
+import { mkdir } from 'node:fs/promises'
+import { join, resolve as absolute } from 'node:path'
+import { removeLeftovers } from './leftovers.ts'
+import { Line, type LocalClaim } from './line.ts'
+import { hasCode, LockFilesError } from './lock-files-error.ts'
+import { createLink, makeToken, readLink, removeFile } from './lock-link.ts'
+import { Presence, thisHost } from './presence.ts'
+import type { Visitor } from './visit.ts'
+
+export { LockFilesError, type LockFilesErrorCode } from './lock-files-error.ts'
+
+/** A key that is held. */
+export interface LockFilesHold extends AsyncDisposable {
+  /**
+   * Whether the key is still held. It reads the lock's link, and makes a removed link again. It is
+   * false after the release, after `close()`, and once another process has the key. It never
+   * rejects: if the link can be neither read nor made again, the lock is lost.
+   */
+  isHeld(): Promise<boolean>
+  /**
+   * Passes the key on. Resolves once the next in this process has it, or its file is gone. It may
+   * be called twice. It never rejects: a file that cannot be removed is given up, and the next
+   * process that waits for it replaces it like a dead holder's.
+   */
+  release(): Promise<void>
+}
+
+/** What a directory of locks is opened with. */
+export interface LockFilesOptions {
+  /**
+   * How long a lock counts as held after its process was last seen, in milliseconds, if that
+   * process cannot be reached. That is so for locks from before a restart of the host, for a
+   * process whose socket was removed and, as a best effort, for processes on other hosts that share
+   * the directory. It must be the same in all processes, and their clocks may differ by less.
+   * A process shows itself four times per lease. 1 to 2^31-1. Default: 60000.
+   */
+  readonly leaseMs?: number | undefined
+}
+
+/** How to wait for a key, and what to do when others want it. */
+export interface LockFilesAcquireOptions {
+  /** Gives up waiting when it aborts. It has no effect once the lock is held. Default: none. */
+  readonly signal?: AbortSignal | undefined
+  /** Longest wait, in milliseconds: 0 to 2^31-1, or Infinity for no limit. Default: Infinity. */
+  readonly timeoutMs?: number | undefined
+  /**
+   * Called at most once, as soon as somebody else waits, in a turn of the event loop of its own. It
+   * is not called after the release. What it throws is an uncaught exception. Default: none.
+   */
+  readonly onReleaseRequest?: (() => void) | undefined
+  /**
+   * Called at most once, in the same way, when the lock is lost: another process has the key, or
+   * may get it at any moment. Stop what the lock guards, then release. Default: none.
+   */
+  readonly onLost?: (() => void) | undefined
+}
+
+const KEY = /^[A-Za-z0-9_-]{1,128}$/
+
+/** Above this, Node's timers fire at once instead of late. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/**
+ * Gives out one hold per key at a time, to all processes of a host that open the same directory.
+ *
+ * 1. A key that is free, or whose holder died, is granted at once.
+ * 2. Otherwise the holder's `onReleaseRequest` is called, in whichever process it is, and the
+ *    newcomer waits behind those that came before it.
+ * 3. `release()` grants the key to the next in line. If others wait behind that one, it is asked
+ *    to let go at once.
+ *
+ * The holder decides when it lets go: nothing is taken from a live process, not even from one that
+ * is stopped. Waiting is an open connection, and costs nothing. Keys without claims leave no file.
+ *
+ * The order has three exceptions. A process stands in the line of another once, for all its
+ * requests that came before a request from elsewhere stood behind them. While the file goes from
+ * one process to the next, a third may slip in. And those that wait for a process that dies start
+ * over.
+ *
+ * If somebody removes the directory or files in it, each process makes its own files again within
+ * a quarter of `leaseMs`, or as soon as it needs them. Until then another process may take a key
+ * that is held. The first holder then gets `onLost`, and its `isHeld()` is false. If the other
+ * process has released the key by then, the first holder does not notice.
+ *
+ * The lease serves a restart of the host: locks from before it are free once `leaseMs` have passed.
+ * Several hosts that share a directory are a best effort. A holder on another host cannot be asked.
+ * Its lock is checked once a second until it is gone or the lease is over, so there the promise is
+ * only as good as the clocks.
+ *
+ * It is not re-entrant: acquiring a key you hold deadlocks.
+ *
+ * @example One process takes over from another
+ * ```ts
+ * import { LockFiles } from 'longhaul/lock-files'
+ *
+ * const here = await LockFiles.open('locks')
+ * const there = await LockFiles.open('locks') // in production, in another process
+ * const first = await here.acquire('upload-1', { onReleaseRequest: () => first.release() })
+ * const second = await there.acquire('upload-1', { timeoutMs: 1000 })
+ * console.log('handed over')
+ * await second.release()
+ * await Promise.all([here.close(), there.close()])
+ * ```
+ */
+export class LockFiles implements AsyncDisposable {
+  readonly #directory: string
+  readonly #presence: Presence
+  readonly #lines = new Map<string, Line>()
+  #heartbeat: NodeJS.Timeout | undefined
+  #closed: Promise<void> | undefined
+
+  private constructor(directory: string, leaseMs: number, host: string) {
+    this.#directory = directory
+    this.#presence = new Presence({
+      directory,
+      leaseMs,
+      host,
+      onVisit: (visitor, token) => this.#receive(visitor, token),
+      onRestored: () => void this.#renewHeld(),
+    })
+  }
+
+  /**
+   * Makes the directory if need be, listens in it, and removes what dead processes left there. None
+   * of this keeps the process alive; an `acquire` that waits does.
+   *
+   * @throws {LockFilesError} `LOCKS_UNSUPPORTED` with its `cause`, if the directory does not allow
+   * sockets or symbolic links; {@link TypeError} if `leaseMs` is not a number, {@link RangeError}
+   * if it is out of bounds; errors of the file system if the directory cannot be made.
+   */
+  static async open(directory: string, options: LockFilesOptions = {}): Promise<LockFiles> {
+    const leaseMs = duration('leaseMs', options.leaseMs ?? 60_000, { leastMs: 1 })
+    const path = absolute(directory)
+    await mkdir(path, { recursive: true, mode: 0o700 })
+    const locks = new LockFiles(path, leaseMs, await thisHost())
+    const tryAcquire = (key: string): Promise<LockFilesHold | undefined> => locks.tryAcquire(key)
+    try {
+      await locks.#presence.listen()
+      await locks.#assertSymlinks()
+      locks.#heartbeat = setInterval(() => void locks.#beat(), leaseMs / 4).unref()
+      await removeLeftovers({ directory: path, presence: locks.#presence, tryAcquire })
+      return locks
+    } catch (cause) {
+      await locks.close()
+      const message = `Cannot keep locks in ${path} as it must allow Unix sockets and symbolic links: ${cause}`
+      throw new LockFilesError('LOCKS_UNSUPPORTED', message, { cause })
+    }
+  }
+
+  /**
+   * Waits for the key and holds it.
+   *
+   * @throws {LockFilesError} `LOCK_TIMEOUT` after `timeoutMs`, `LOCK_CORRUPT`, `LOCKS_CLOSED`; the
+   * signal's reason when that aborts first; {@link TypeError} if the key is not 1 to 128 of A-Z,
+   * a-z, 0-9, `_` and `-`, or `timeoutMs` is not a number; {@link RangeError} if that is out of
+   * bounds; errors of the file system.
+   */
+  async acquire(key: string, options: LockFilesAcquireOptions = {}): Promise<LockFilesHold> {
+    const timeoutMs = duration('timeoutMs', options.timeoutMs ?? Infinity, { leastMs: 0, never: Infinity })
+    assertKey(key)
+    options.signal?.throwIfAborted()
+    this.#assertOpen()
+    const line = this.#lines.get(key) ?? this.#makeLine(key)
+    const { claim, hold } = makeClaim(line, { ...options, timeoutMs })
+    line.join(claim)
+    return hold
+  }
+
+  /**
+   * Holds the key if it is free, or if its holder is dead; otherwise resolves with `undefined`. No
+   * holder is asked to let go.
+   *
+   * @throws {LockFilesError} `LOCK_CORRUPT`, `LOCKS_CLOSED`; {@link TypeError} for a key that
+   * `acquire` refuses; errors of the file system.
+   */
+  async tryAcquire(key: string): Promise<LockFilesHold | undefined> {
+    assertKey(key)
+    this.#assertOpen()
+    if (this.#lines.has(key)) return undefined
+    const line = this.#makeLine(key)
+    const { claim, hold } = makeClaim(line, { timeoutMs: Infinity })
+    line.tryJoin(claim)
+    return hold.catch((error: unknown) => {
+      if (!hasCode(error, 'LOCK_TIMEOUT')) throw error
+      return undefined
+    })
+  }
+
+  /**
+   * Refuses claims that wait in this process and those that come later, and removes the socket.
+   *
+   * Release first: it waits for no holder. Other processes may take at once what is still held, as
+   * they may take the locks of a dead process, and its holders get `onLost`.
+   */
+  close(): Promise<void> {
+    return (this.#closed ??= this.#close())
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(): Promise<void> {
+    await Promise.resolve() // so that `#closed` is set
+    for (const line of this.#lines.values()) line.refuse(closedError())
+
+    // As long as the socket listens, nobody else touches the files that are being made or removed.
+    let unheld = this.#findUnheld()
+    while (unheld) {
+      await unheld.served
+      unheld = this.#findUnheld()
+    }
+    clearInterval(this.#heartbeat)
+    if (this.#lines.size > 0) this.#presence.keepFile()
+    for (const line of this.#lines.values()) line.lose()
+    await this.#presence.close()
+  }
+
+  #findUnheld(): Line | undefined {
+    return Array.from(this.#lines.values()).find((line) => !line.isHeld)
+  }
+
+  #makeLine(key: string): Line {
+    const line = new Line(join(this.#directory, `${key}.lock`), this.#presence, () => this.#lines.delete(key))
+    this.#lines.set(key, line)
+    return line
+  }
+
+  /** By the token alone: where names ignore case, the file may be that of another key. */
+  #receive(visitor: Visitor, token: string): void {
+    for (const line of this.#lines.values()) if (line.receive(visitor, token)) return
+    visitor.turnAway()
+  }
+
+  async #assertSymlinks(): Promise<void> {
+    const path = join(this.#directory, this.#presence.name.replace('.sock', '.new'))
+    await createLink(path, makeToken(this.#presence.name))
+    await readLink(path)
+    await removeFile(path)
+  }
+
+  /** Does not reject: it tries again a quarter of a lease later. */
+  async #beat(): Promise<void> {
+    await this.#presence.touch().catch(() => {})
+    await this.#renewHeld()
+  }
+
+  async #renewHeld(): Promise<void> {
+    for (const line of this.#lines.values()) await line.renew()
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw closedError()
+  }
+}
+
+/** A request for the key of a line, and the hold that it will get. */
+function makeClaim(line: Line, options: LockFilesAcquireOptions & { readonly timeoutMs: number }) {
+  const { signal, timeoutMs, onReleaseRequest, onLost } = options
+  const granted = deferred<LockFilesHold>()
+  const released = deferred<void>()
+  const passedOn = deferred<void>()
+  const stopWaiting = (): void => {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', onAbort)
+  }
+  const refuse = (reason: unknown): void => {
+    stopWaiting()
+    line.leave(claim)
+    granted.reject(reason)
+  }
+  const onAbort = (): void => refuse(signal?.reason)
+  const onTimeout = (): void => {
+    refuse(new LockFilesError('LOCK_TIMEOUT', `The lock was not released within ${timeoutMs} ms`))
+  }
+  const release = (): Promise<void> => {
+    line.release(claim)
+    released.resolve()
+    return passedOn.promise
+  }
+  const claim: LocalClaim = {
+    kind: 'local',
+    grant: () => {
+      stopWaiting()
+      granted.resolve({ isHeld: () => line.isHeldBy(claim), release, [Symbol.asyncDispose]: release })
+      return released.promise
+    },
+    refuse,
+    passedOn: passedOn.resolve,
+    askToRelease: onReleaseRequest,
+    onLost,
+  }
+  signal?.addEventListener('abort', onAbort)
+  const timer = timeoutMs === Infinity ? undefined : setTimeout(onTimeout, timeoutMs)
+  return { claim, hold: granted.promise }
+}
+
+function assertKey(key: string): void {
+  if (typeof key === 'string' && KEY.test(key)) return
+  throw new TypeError(`Cannot lock a key as it must match ${KEY.source}: received ${String(key)}`)
+}
+
+function closedError(): LockFilesError {
+  return new LockFilesError('LOCKS_CLOSED', 'The locks are closed')
+}
+
+/** A promise that others settle. */
+function deferred<T>() {
+  let resolve!: (value: T) => void
+  let reject!: (reason: unknown) => void
+  const promise = new Promise<T>((...both) => ([resolve, reject] = both))
+  return { promise, resolve, reject }
+}
+
+/** Milliseconds that a timer can count; Infinity only where `never` allows it. */
+function duration(name: string, value: number, bounds: { leastMs: 0 | 1; never?: typeof Infinity }): number {
+  const { leastMs, never } = bounds
+  const what = `Cannot wait as ${name} must be`
+  if (typeof value !== 'number') throw new TypeError(`${what} a number: received ${typeof value}`)
+  if ((value >= leastMs && value <= MAX_TIMER_MS) || value === never) return value
+  const range = `${leastMs} to ${MAX_TIMER_MS} milliseconds${never === undefined ? '' : ' or Infinity'}`
+  throw new RangeError(`${what} ${range}: received ${value}`)
+}
