@@ -140,6 +140,13 @@ export interface UploadStore {
   /** Removes the upload, whatever its state. */
   terminate(upload: Upload): Promise<void>
 
+  /**
+   * Called by whoever takes the lock of an upload, before any other call under that lock: until the
+   * tenure has ended, nobody but this process has changed the upload. So what the store knows of it
+   * from calls since the tenure began is still true. For stores that other processes use too.
+   */
+  trust?(id: string, tenure: Tenure): void
+
   /** Sets how many bytes the upload has in all. For uploads whose length comes later. */
   setLength?(upload: Upload, length: number): Promise<void>
   /**
@@ -166,9 +173,20 @@ export interface UploadStore {
   removeLeftovers?(): Promise<unknown>
 }
 
+/**
+ * The time for which one process has a lock, perhaps over several holds, without a break in which
+ * another process could have had it.
+ */
+export interface Tenure {
+  /** Whether it has ended. It is true before any other process can get the lock. */
+  readonly ended: boolean
+}
+
 /** A lock that is held. */
 export interface Lock {
   release(): void | Promise<void>
+  /** For locks between processes that can tell. The same object as at the last hold: no break. */
+  readonly tenure?: Tenure | undefined
   /**
    * Whether it is still held, for locks that can be lost. It is called before each change of the
    * upload, so it should cost little. Must not reject.

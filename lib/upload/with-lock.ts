@@ -62,7 +62,7 @@ export async function withLock<T>(
   if (signal.aborted) onAbort()
   else signal.addEventListener('abort', onAbort)
   try {
-    return await work({ context: behindFence(context, lock), stop: stop.signal, signal: end.signal })
+    return await work({ context: behindFence(context, id, lock), stop: stop.signal, signal: end.signal })
   } finally {
     shutdownSignal?.removeEventListener('abort', onShutdown)
     signal.removeEventListener('abort', onAbort)
@@ -79,13 +79,14 @@ export async function whileFree<T>(
   const lock = await context.locker.tryAcquire(id)
   if (!lock) return undefined
   try {
-    return await work(behindFence(context, lock))
+    return await work(behindFence(context, id, lock))
   } finally {
     await lock.release()
   }
 }
 
-function behindFence(context: UploadContext, lock: Lock): UploadContext {
+function behindFence(context: UploadContext, id: string, lock: Lock): UploadContext {
+  if (lock.tenure) context.store.trust?.(id, lock.tenure)
   const store = fence(context.store, lock)
   return store === context.store ? context : { ...context, store }
 }
