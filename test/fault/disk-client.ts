@@ -180,9 +180,9 @@ export class DiskClient {
     this.#open.splice(this.#open.indexOf(entry), 1)
     const answer = await this.#send({ method: 'DELETE', path: entry.path }, [204])
     // Where the directory may be away, it may have been when the upload was removed, and have come back with it.
-    if (answer?.status === 204) {
-      await this.#send({ method: 'HEAD', path: entry.path }, this.#options.failures.includes(404) ? [404, 200] : [404])
-    }
+    const mayBeBack = this.#options.failures.includes(404)
+    // 423: this HEAD failed itself.
+    if (answer?.status === 204) await this.#send({ method: 'HEAD', path: entry.path }, mayBeBack ? [404, 423, 200] : [404, 423])
   }
 
   async #concatenate(): Promise<void> {
