@@ -5,96 +5,105 @@
  *
  * A line has claims of this process, and visitors from others, in order of arrival. It gets the
  * file once for all claims of this process that stand before the first visitor, and passes it on
- * from one to the next without touching the disk. Then it removes the file, and the visitor takes
- * its turn.
+ * from one to the next without touching the disk. If nobody is left, the file lingers, and the next
+ * claim of this process has it at once. When a visitor is the first, or the lingering ends, the
+ * file is removed, and the visitor takes its turn.
  *
- * To get the file, it tries to create the link. If the link exists, it visits the process that the
- * link names, waits in its line until it hangs up or dies, and tries again. The link of a dead
- * process is replaced. A `tryAcquire` does the same without waiting.
- *
- * The line sets its token before it creates the link. Another process may read the token there and
- * visit before the call that wrote it has returned.
+ * Design. Whatever happens to a line, `#advance` says what comes next, and `#serve` repeats it
+ * until the lock is held, or its file lingers, or the line is over. There is one `#serve` at a
+ * time. Those that come in between join the line, and have their turn.
  *
  * Part of the folder `lock-files`, which is self-contained.
  *
  * @module
  */
 
-import { lutimes, unlink } from 'node:fs/promises'
-import { hasCode, LockFilesError } from './lock-files-error.ts'
-import { createLink, makeToken, readLink, replaceLink, type Replacement } from './lock-link.ts'
+import type { Lingering } from './lingering.ts'
+import { LockFile, type LockFilesTenure } from './lock-file.ts'
+import { LockFilesError } from './lock-files-error.ts'
 import type { Presence } from './presence.ts'
-import { visit, type Visit, type Visitor } from './visit.ts'
+import type { Visitor } from './visit.ts'
 
 /** A request of this process. */
 export interface LocalClaim {
   readonly kind: 'local'
-  /** Hands the lock over; resolves when it is released. */
-  readonly grant: () => Promise<void>
+  /** One that only asks is refused with `LOCK_TIMEOUT` if another process has the lock. */
+  readonly patience: 'waits' | 'asks'
+  /** Hands the lock over. */
+  readonly grant: (tenure: LockFilesTenure) => void
   readonly refuse: (reason: unknown) => void
-  /** Tells the former holder that the next one has the lock, or that its file is gone. */
+  /** Says after a release that the next one has the lock, or that the file lingers or is gone. */
   readonly passedOn: () => void
   /** Asks for the lock back; `undefined` once it has been asked. */
   askToRelease: (() => void) | undefined
   readonly onLost: (() => void) | undefined
 }
 
-/** The longest pause before a holder that cannot be waited for is looked at again. */
-const MAX_PAUSE_MS = 1000
+/** What the lines of a process share, and whom to tell. */
+export interface LineOptions {
+  readonly presence: Presence
+  readonly lingering: Lingering
+  readonly onOver: () => void
+}
 
-/** The line for one key. It lasts until it is empty. */
+/** The line for one key. It is over when it is empty and its file is gone. */
 export class Line {
-  readonly #path: string
-  readonly #presence: Presence
-  readonly #onEmpty: () => void
+  readonly #file: LockFile
+  readonly #lingering: Lingering
+  readonly #onOver: () => void
   /** In order of arrival. */
   readonly #claims = new Set<LocalClaim | Visitor>()
-  /** What others read in the file while it is ours, or may read at any moment. */
-  #token: string | undefined
   #holder: LocalClaim | undefined
-  /** The former holder, which waits to be told. */
-  #former: LocalClaim | undefined
-  /** The check of the holder's file that is in progress. */
-  #confirming: Promise<boolean> | undefined
+  /** Former holders, which wait to be told. */
+  readonly #former = new Set<LocalClaim>()
+  /** Whether the file is ours, without a holder and with nobody in the line. */
+  #lingers = false
+  /** How often the lock was granted since we got the file. */
+  #grants = 0
   #fetching: AbortController | undefined
-  #served: Promise<void> | undefined
+  #isServing = false
+  #served: Promise<void> = Promise.resolve()
 
-  constructor(path: string, presence: Presence, onEmpty: () => void) {
-    this.#path = path
-    this.#presence = presence
-    this.#onEmpty = onEmpty
+  constructor(path: string, { presence, lingering, onOver }: LineOptions) {
+    this.#file = new LockFile(path, presence)
+    this.#lingering = lingering
+    this.#onOver = onOver
   }
 
   get isHeld(): boolean {
     return this.#holder !== undefined
   }
 
-  /** Resolves when the line is empty. */
-  get served(): Promise<void> | undefined {
+  /** Whether nobody has the lock in this line, and nobody waits for it. */
+  get isEmpty(): boolean {
+    return this.#claims.size === 0
+  }
+
+  /** Resolves when the lock is held, or its file lingers, or the line is over. */
+  get served(): Promise<void> {
     return this.#served
   }
 
-  /** Takes in a claim that waits. */
   join(claim: LocalClaim): void {
     this.#claims.add(claim)
     this.#askHolder()
-    this.#served ??= this.#serve()
-  }
-
-  /** Takes in the first claim of a new line. If it had to wait, it gets `LOCK_TIMEOUT`. */
-  tryJoin(claim: LocalClaim): void {
-    this.#claims.add(claim)
-    this.#served = this.#serveAtOnce(claim)
+    this.#start()
   }
 
   /** Takes in a visitor, if it asks for the token that we have or are about to have. */
   receive(visitor: Visitor, token: string): boolean {
-    if (token !== this.#token) return false
+    if (token !== this.#file.token) return false
+    if (visitor.patience === 'asks' && !this.isEmpty) {
+      visitor.sendAway()
+      return true
+    }
     this.#claims.add(visitor)
     visitor.onLeave(() => this.#claims.delete(visitor))
     // At this answer it leaves the line that it comes from. Without a holder, `#grant` answers.
     if (this.#holder) visitor.place()
     this.#askHolder()
+    if (this.#lingers && this.#grants < 2) this.#lingering.pause() // it was of no use
+    this.#start()
     return true
   }
 
@@ -112,170 +121,105 @@ export class Line {
   }
 
   release(claim: LocalClaim): void {
-    if (this.#holder === claim) this.#holder = undefined
+    if (this.#holder !== claim) return
+    this.#holder = undefined
+    this.#claims.delete(claim)
+    this.#former.add(claim)
+    this.#start()
   }
 
   /** Whether a claim has the lock. Makes its file again if it was removed. */
   async isHeldBy(claim: LocalClaim): Promise<boolean> {
-    return this.#holder === claim && (await this.#confirm()) && this.#holder === claim
+    if (this.#holder !== claim) return false
+    if (!(await this.#file.isOursNow())) this.lose()
+    return this.#holder === claim && this.#file.tenure !== undefined
   }
 
   /** Checks the file of a lock that is held, and keeps its times recent. Does not reject. */
   async renew(): Promise<void> {
-    if (!this.#holder || !(await this.#confirm())) return
-    const now = new Date()
-    await lutimes(this.#path, now, now).catch(() => {})
+    if (!this.#holder) return
+    if (await this.#file.confirm()) await this.#file.touch()
+    else this.lose()
+  }
+
+  /** Ends the lingering. */
+  letGo(): void {
+    this.#lingers = false
+    this.#isServing = true
+    this.#served = this.#file.giveUp().then(() => this.#serve())
   }
 
   /** Gives up a lock that another process has, or may get. The claims here wait for that one. */
   lose(): void {
-    if (!this.#token) return
-    this.#token = undefined
+    if (!this.#file.tenure) return
+    this.#file.forget()
     for (const claim of this.#claims) if (claim.kind === 'remote') claim.dismiss()
     if (this.#holder?.onLost) this.#callBack(this.#holder, this.#holder.onLost)
   }
 
+  #start(): void {
+    if (this.#isServing || this.#holder) return
+    if (this.#lingers) this.#lingering.remove(this)
+    this.#lingers = false
+    this.#served = this.#serve()
+  }
+
   async #serve(): Promise<void> {
-    for (let claim = first(this.#claims); claim; claim = first(this.#claims)) {
-      this.#tellFormer()
-      if (claim.kind === 'local') {
-        await this.#serveLocal(claim, (token) => this.#fetch(token))
-      } else {
-        await claim.giveTurn()
-        this.#claims.delete(claim)
-      }
+    this.#isServing = true
+    while (!this.#holder && !this.#lingers && (this.#file.tenure || this.#claims.size > 0)) {
+      if (!this.#file.tenure) this.#tellFormer() // the next step may take long
+      await this.#advance()
     }
-    this.#onEmpty()
-    this.#tellFormer() // only now, or a `tryAcquire` after the release would find the line
+    this.#isServing = false
+    if (!this.#holder && !this.#lingers) this.#onOver()
+    this.#tellFormer()
   }
 
-  async #serveAtOnce(claim: LocalClaim): Promise<void> {
-    await this.#serveLocal(claim, async (token) => {
-      if (await this.#take(token)) return true
-      throw new LockFilesError('LOCK_TIMEOUT', 'The lock is held')
-    })
-    await this.#serve()
+  /** The next step of a line whose lock nobody holds. */
+  async #advance(): Promise<void> {
+    const claim = first(this.#claims)
+    if (!this.#file.tenure) {
+      if (claim?.kind === 'local') await this.#obtain(claim)
+      else if (claim) await this.#giveTurn(claim)
+    } else if (claim?.kind === 'local') {
+      if (await this.#file.isOurs()) this.#grant()
+      else this.lose()
+    } else if (claim || !this.#linger()) {
+      await this.#file.giveUp()
+    }
   }
 
-  async #serveLocal(claim: LocalClaim, getFile: (token: string) => Promise<boolean>): Promise<void> {
-    const token = (this.#token = makeToken(this.#presence.name))
+  /** Gets the file for the claims of this process. If that fails, the first of them is refused. */
+  async #obtain(claim: LocalClaim): Promise<void> {
+    this.#grants = 0
+    this.#fetching = new AbortController()
     try {
-      if (await getFile(token)) await this.#grant()
+      if (claim.patience === 'waits') await this.#file.fetch(this.#fetching.signal)
+      else if (!(await this.#file.take())) throw new LockFilesError('LOCK_TIMEOUT', 'The lock is held')
     } catch (error) {
       claim.refuse(error)
     }
-    this.#token = undefined
+    this.#fetching = undefined
   }
 
-  /** Lets the local claims at the head of the line have the file in turn, then gives it up. */
-  async #grant(): Promise<void> {
-    for (let claim = first(this.#claims); claim?.kind === 'local' && this.#token; claim = first(this.#claims)) {
-      this.#tellFormer()
-      this.#holder = claim
-      const released = claim.grant()
-      for (const behind of this.#claims) if (behind.kind === 'remote') behind.place()
-      this.#askHolder()
-      await released
-      this.#claims.delete(claim)
-      this.#former = claim
-    }
-    await this.#confirming // or it might make the file again when it is gone
-    try {
-      if (this.#token && (await readLink(this.#path)) === this.#token) await unlink(this.#path)
-    } catch {
-      // Once we do not know its token any more, the next one replaces the link.
-      this.#presence.keepFile()
-    }
+  #grant(): void {
+    const claim = first(this.#claims)
+    if (claim?.kind !== 'local' || !this.#file.tenure) return
+    this.#holder = claim
+    this.#grants += 1
+    claim.grant(this.#file.tenure)
+    for (const behind of this.#claims) if (behind.kind === 'remote') behind.place()
+    this.#askHolder()
   }
 
-  /** Gets the file if it is free or its holder is dead. Waits for nobody. */
-  async #take(token: string): Promise<boolean> {
-    const isAbandoned = (maker: string, guard: string): Promise<boolean> => this.#presence.isDead(maker, guard)
-    await this.#presence.touch()
-    const holder = await this.#create(token)
-    if (!holder) return true
-    if (!(await this.#presence.isDead(holder, this.#path))) return false
-    return this.#replace(holder, { token, isAbandoned })
+  /** Keeps the file for the next claim. False if it has to go. */
+  #linger(): boolean {
+    return (this.#lingers = this.#file.tenure?.ended === false && this.#lingering.add(this))
   }
 
-  /** Gets the file, however long it takes. False if all claims of this process have left. */
-  async #fetch(token: string): Promise<boolean> {
-    const { signal } = (this.#fetching = new AbortController())
-    const isAbandoned = async (maker: string, guard: string): Promise<boolean> => {
-      const { state, leave } = await visit(this.#presence.addressOf(maker), maker, { signal })
-      leave()
-      return this.#presence.isDead(maker, guard, state)
-    }
-    let place: Visit | undefined
-    let previous: string | undefined
-    let inVain = 0
-    try {
-      await this.#presence.touch() // proves as well that our socket is where others look for it
-      while (!signal.aborted) {
-        const holder = await this.#create(token)
-        if (!holder) return true
-        inVain = holder === previous ? inVain + 1 : 0
-        previous = holder
-
-        // Those behind us in the last line wait until we have a place in the next.
-        const onPlaced = (): void => place?.leave()
-        const next = await visit(this.#presence.addressOf(holder), holder, { signal, onPlaced })
-        if (next.state === 'alive') {
-          place?.leave()
-          place = next
-        }
-        const dead = await this.#presence.isDead(holder, this.#path, next.state)
-        if (dead && (await this.#replace(holder, { token, isAbandoned }))) return true
-        if (inVain > 0) await pause(Math.min(2 ** inVain, MAX_PAUSE_MS), signal)
-      }
-      return false
-    } finally {
-      place?.leave()
-      this.#fetching = undefined
-    }
-  }
-
-  /** As {@link createLink}, in a directory that is made again if it is gone. */
-  async #create(token: string): Promise<string | undefined> {
-    try {
-      return await createLink(this.#path, token)
-    } catch (error) {
-      if (!hasCode(error, 'ENOENT')) throw error
-      await this.#presence.touch()
-      return createLink(this.#path, token)
-    }
-  }
-
-  /** As {@link replaceLink}. If the directory is gone, so is the link: it has to be created. */
-  async #replace(dead: string, replacement: Replacement): Promise<boolean> {
-    try {
-      return await replaceLink(this.#path, dead, replacement)
-    } catch (error) {
-      if (!hasCode(error, 'ENOENT')) throw error
-      return false
-    }
-  }
-
-  /** Whether the file is still ours; one that was removed is made again. */
-  #confirm(): Promise<boolean> {
-    return (this.#confirming ??= this.#confirmOnce().finally(() => (this.#confirming = undefined)))
-  }
-
-  async #confirmOnce(): Promise<boolean> {
-    const token = this.#token
-    if (!token) return false
-    try {
-      const found = await readLink(this.#path)
-      if (found === token) return true
-      if (!found) {
-        await this.#presence.touch() // our socket may be gone, too
-        if (this.#token && !(await createLink(this.#path, token))) return true
-      }
-    } catch {
-      this.#presence.keepFile() // a link that cannot be confirmed may be another's at any moment
-    }
-    this.lose()
-    return false
+  async #giveTurn(visitor: Visitor): Promise<void> {
+    this.#claims.delete(visitor)
+    await visitor.giveTurn()
   }
 
   /** Asks the holder once to let go, if others are behind it. */
@@ -301,22 +245,9 @@ export class Line {
   }
 
   #tellFormer(): void {
-    this.#former?.passedOn()
-    this.#former = undefined
+    for (const former of this.#former) former.passedOn()
+    this.#former.clear()
   }
-}
-
-function pause(delayMs: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const finish = (): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', finish)
-      resolve()
-    }
-    const timer = setTimeout(finish, delayMs)
-    signal.addEventListener('abort', finish)
-    if (signal.aborted) finish()
-  })
 }
 
 function first<T>(items: Set<T>): T | undefined {

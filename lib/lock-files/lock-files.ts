@@ -9,10 +9,12 @@
  * makes everybody wait for a dead one. Here the newcomer's wish is pushed to the holder. It has the
  * lock milliseconds after the release, and a holder that was killed is replaced as fast.
  *
- * Design. Five parts, which lean on those below them:
+ * Design. Seven parts, which lean on those below them:
  *
  * - This file has the promise: open, acquire, release, close.
  * - `line.ts`: the claims on one key in this process. The line gets the file and passes it on.
+ * - `lock-file.ts`: the file of one key. It waits for its turn to make it, and knows how long it had it.
+ * - `lingering.ts`: a file that was released stays for a moment, in case it is wanted again.
  * - `presence.ts`: a live process listens on a Unix socket. If the socket refuses, it is dead.
  * - `visit.ts`: a process waits for another by staying connected to its socket.
  * - `lock-link.ts`: a lock is a symbolic link that names the holder's socket.
@@ -28,25 +30,35 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve as absolute } from 'node:path'
 import { removeLeftovers } from './leftovers.ts'
 import { Line, type LocalClaim } from './line.ts'
+import { Lingering } from './lingering.ts'
+import type { LockFilesTenure } from './lock-file.ts'
 import { hasCode, LockFilesError } from './lock-files-error.ts'
 import { createLink, makeToken, readLink, removeFile } from './lock-link.ts'
 import { Presence, thisHost } from './presence.ts'
 import type { Visitor } from './visit.ts'
 
+export type { LockFilesTenure } from './lock-file.ts'
 export { LockFilesError, type LockFilesErrorCode } from './lock-files-error.ts'
 
 /** A key that is held. */
 export interface LockFilesHold extends AsyncDisposable {
   /**
-   * Whether the key is still held. It reads the lock's link, and makes a removed link again. It is
-   * false after the release, after `close()`, and once another process has the key. It never
-   * rejects: if the link can be neither read nor made again, the lock is lost.
+   * In which tenure the key is held. The same object as at an earlier hold: no other process has
+   * had the key in between. It ends early if the link was removed by somebody and made again.
+   */
+  readonly tenure: LockFilesTenure
+  /**
+   * Whether the key is still held. It reads the lock's link, unless that was read or made within
+   * the last 50 ms, and makes a removed link again. It is false after the release, after `close()`,
+   * and once another process has the key. It never rejects: if the link can be neither read nor
+   * made again, the lock is lost.
    */
   isHeld(): Promise<boolean>
   /**
-   * Passes the key on. Resolves once the next in this process has it, or its file is gone. It may
-   * be called twice. It never rejects: a file that cannot be removed is given up, and the next
-   * process that waits for it replaces it like a dead holder's.
+   * Passes the key on. Resolves once the next in this process has it or could have it, or, if
+   * another process waits, its file is gone. It may be called twice. It never rejects: a file that
+   * cannot be removed is given up, and the next process that waits for it replaces it like a dead
+   * holder's.
    */
   release(): Promise<void>
 }
@@ -131,6 +143,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 export class LockFiles implements AsyncDisposable {
   readonly #directory: string
   readonly #presence: Presence
+  readonly #lingering = new Lingering()
   readonly #lines = new Map<string, Line>()
   #heartbeat: NodeJS.Timeout | undefined
   #closed: Promise<void> | undefined
@@ -142,7 +155,10 @@ export class LockFiles implements AsyncDisposable {
       leaseMs,
       host,
       onVisit: (visitor, token) => this.#receive(visitor, token),
-      onRestored: () => void this.#renewHeld(),
+      onRestored: () => {
+        this.#lingering.letGo()
+        void this.#renewHeld()
+      },
     })
   }
 
@@ -165,6 +181,7 @@ export class LockFiles implements AsyncDisposable {
       await locks.#assertSymlinks()
       locks.#heartbeat = setInterval(() => void locks.#beat(), leaseMs / 4).unref()
       await removeLeftovers({ directory: path, presence: locks.#presence, tryAcquire })
+      locks.#lingering.open() // not before, as nobody here wants the locks of the dead
       return locks
     } catch (cause) {
       await locks.close()
@@ -187,7 +204,7 @@ export class LockFiles implements AsyncDisposable {
     options.signal?.throwIfAborted()
     this.#assertOpen()
     const line = this.#lines.get(key) ?? this.#makeLine(key)
-    const { claim, hold } = makeClaim(line, { ...options, timeoutMs })
+    const { claim, hold } = makeClaim(line, { ...options, timeoutMs, patience: 'waits' })
     line.join(claim)
     return hold
   }
@@ -202,10 +219,10 @@ export class LockFiles implements AsyncDisposable {
   async tryAcquire(key: string): Promise<LockFilesHold | undefined> {
     assertKey(key)
     this.#assertOpen()
-    if (this.#lines.has(key)) return undefined
-    const line = this.#makeLine(key)
-    const { claim, hold } = makeClaim(line, { timeoutMs: Infinity })
-    line.tryJoin(claim)
+    const line = this.#lines.get(key) ?? this.#makeLine(key)
+    if (!line.isEmpty) return undefined
+    const { claim, hold } = makeClaim(line, { timeoutMs: Infinity, patience: 'asks' })
+    line.join(claim)
     return hold.catch((error: unknown) => {
       if (!hasCode(error, 'LOCK_TIMEOUT')) throw error
       return undefined
@@ -229,6 +246,7 @@ export class LockFiles implements AsyncDisposable {
   async #close(): Promise<void> {
     await Promise.resolve() // so that `#closed` is set
     for (const line of this.#lines.values()) line.refuse(closedError())
+    this.#lingering.close()
 
     // As long as the socket listens, nobody else touches the files that are being made or removed.
     let unheld = this.#findUnheld()
@@ -247,7 +265,11 @@ export class LockFiles implements AsyncDisposable {
   }
 
   #makeLine(key: string): Line {
-    const line = new Line(join(this.#directory, `${key}.lock`), this.#presence, () => this.#lines.delete(key))
+    const line = new Line(join(this.#directory, `${key}.lock`), {
+      presence: this.#presence,
+      lingering: this.#lingering,
+      onOver: () => this.#lines.delete(key),
+    })
     this.#lines.set(key, line)
     return line
   }
@@ -280,11 +302,16 @@ export class LockFiles implements AsyncDisposable {
   }
 }
 
+/** What was asked for, with all that has a default. */
+interface ClaimOptions extends LockFilesAcquireOptions {
+  readonly timeoutMs: number
+  readonly patience: LocalClaim['patience']
+}
+
 /** A request for the key of a line, and the hold that it will get. */
-function makeClaim(line: Line, options: LockFilesAcquireOptions & { readonly timeoutMs: number }) {
-  const { signal, timeoutMs, onReleaseRequest, onLost } = options
+function makeClaim(line: Line, options: ClaimOptions) {
+  const { signal, timeoutMs, patience, onReleaseRequest, onLost } = options
   const granted = deferred<LockFilesHold>()
-  const released = deferred<void>()
   const passedOn = deferred<void>()
   const stopWaiting = (): void => {
     clearTimeout(timer)
@@ -301,15 +328,14 @@ function makeClaim(line: Line, options: LockFilesAcquireOptions & { readonly tim
   }
   const release = (): Promise<void> => {
     line.release(claim)
-    released.resolve()
     return passedOn.promise
   }
   const claim: LocalClaim = {
     kind: 'local',
-    grant: () => {
+    patience,
+    grant: (tenure) => {
       stopWaiting()
-      granted.resolve({ isHeld: () => line.isHeldBy(claim), release, [Symbol.asyncDispose]: release })
-      return released.promise
+      granted.resolve({ tenure, isHeld: () => line.isHeldBy(claim), release, [Symbol.asyncDispose]: release })
     },
     refuse,
     passedOn: passedOn.resolve,

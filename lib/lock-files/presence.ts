@@ -31,6 +31,9 @@ import { probe, receiveVisitor, type SocketState, type Visitor } from './visit.t
 /** `host-process.sock`; while it is made, `host-process.new`. */
 export const SOCKET: RegExp = /^[0-9a-f]{8}-[0-9a-f]{16}\.(sock|new)$/
 
+/** How long the files of a live process are believed to be as it last saw them, at most. */
+const MAX_TRUST_MS = 1000
+
 /** The address of a Unix socket holds 108 bytes on Linux, 104 elsewhere. */
 const MAX_SOCKET_PATH_BYTES = 100
 
@@ -49,10 +52,16 @@ interface PresenceOptions {
 export class Presence {
   /** The name of our socket, by which others know us. */
   readonly name: string
+  /**
+   * How long we may believe that our files are as we last saw them, in milliseconds. Before others
+   * may count us as dead, four of these times have passed.
+   */
+  readonly trustMs: number
   readonly #options: PresenceOptions
   #server: Server
   /** The file of our socket, whatever its name. */
   #identity: string | undefined
+  #touchedMs = -Infinity
   readonly #connections = new Set<Socket>()
   /** The directory as the addresses of sockets begin, and what keeps that valid. */
   #reach: string
@@ -65,6 +74,7 @@ export class Presence {
 
   constructor(options: PresenceOptions) {
     this.#options = options
+    this.trustMs = Math.min(MAX_TRUST_MS, options.leaseMs / 4)
     this.name = `${options.host}-${randomBytes(8).toString('hex')}.sock`
     this.#reach = options.directory
     this.#server = this.#createServer()
@@ -95,14 +105,20 @@ export class Presence {
   async touch(): Promise<void> {
     const path = this.#pathOf(this.name)
     const now = new Date()
+    const beforeMs = performance.now()
     try {
       await utimes(path, now, now)
-      if ((await identityOf(path)) === this.#identity) return
+      if ((await identityOf(path)) === this.#identity) return void (this.#touchedMs = beforeMs)
     } catch (error) {
       if (!hasCode(error, 'ENOENT')) throw error
     }
     if (this.#ended) throw new LockFilesError('LOCKS_CLOSED', 'The locks are closed')
     await (this.#restoring ??= this.#restore().finally(() => (this.#restoring = undefined)))
+  }
+
+  /** As {@link touch}, unless that was done a moment ago. */
+  async touchNowAndThen(): Promise<void> {
+    if (performance.now() - this.#touchedMs > this.trustMs) await this.touch()
   }
 
   /** Where the process of a token, or of a socket, listens. */

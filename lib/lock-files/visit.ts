@@ -9,6 +9,11 @@
  * connections of a process that dies. So a visitor that gives up or is killed leaves the line, and
  * a holder that is killed ends the wait, without a timer and without polling.
  *
+ * A visitor that does not want to wait sends a `?` before the token. If the link only lingers, it
+ * gets its turn like others. If the lock is held or wanted, the answer is `!`, and the visitor
+ * leaves without having disturbed anybody. A process of a version that does not know this question
+ * answers `?`, which here means no more than "no".
+ *
  * Part of the folder `lock-files`, which is self-contained.
  *
  * @module
@@ -42,8 +47,17 @@ interface VisitOptions {
   readonly onPlaced?: () => void
 }
 
+/** What {@link ask} shows besides: `free`, it is our turn until `leave`. */
+export interface Answer {
+  readonly state: SocketState | 'free'
+  leave(): void
+}
+
 /** How long a visitor can delay those behind it when its turn has come, if it is stopped, say. */
 const TURN_MS = 1000
+
+/** How long a question waits for its answer. A process that is stopped gives none. */
+const ANSWER_MS = 100
 
 /** Connects, and does not wait for an answer, as a live process may be stopped. */
 export function probe(path: string): Promise<SocketState> {
@@ -82,18 +96,44 @@ export function visit(path: string, token: string, { signal, onPlaced }: VisitOp
   })
 }
 
+/**
+ * Asks a process to let go of a link that only lingers there. `alive` means that it does not: the
+ * lock is held, or wanted, or the process does not answer, or it does not know the question.
+ */
+export async function ask(path: string, token: string): Promise<Answer> {
+  const controller = new AbortController()
+  let state: Answer['state'] = 'free'
+  const giveUp = (): void => {
+    state = 'alive'
+    controller.abort()
+  }
+  const timer = setTimeout(giveUp, ANSWER_MS)
+  const visited = await visit(path, `?${token}`, { signal: controller.signal, onPlaced: giveUp })
+  clearTimeout(timer)
+  if (visited.state === 'forgetful') return { ...visited, state: 'alive' }
+  return visited.state === 'alive' ? { ...visited, state } : visited
+}
+
 /** Another process that visits this one. */
 export class Visitor {
   readonly kind = 'remote'
+  /** Whether it leaves at once if the lock is held. */
+  readonly patience: 'waits' | 'asks'
   readonly #socket: Socket
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, patience: Visitor['patience']) {
     this.#socket = socket
+    this.patience = patience
   }
 
   /** Confirms the visitor's place in the line. It may now leave the line that it comes from. */
   place(): void {
     this.#socket.write('!')
+  }
+
+  /** Answers that the lock is not free. */
+  sendAway(): void {
+    this.#socket.end('!')
   }
 
   /** Answers that the token is not known here. */
@@ -130,8 +170,8 @@ export function receiveVisitor(socket: Socket, onVisit: (visitor: Visitor, token
   socket.on('error', () => {}) // 'close' follows
   socket.once('data', (request) => {
     socket.resume()
-    const [, token = ''] = /^(.*)\n$/.exec(request.toString('latin1')) ?? []
-    onVisit(new Visitor(socket), token)
+    const [, question, token = ''] = /^(\??)(.*)\n$/.exec(request.toString('latin1')) ?? []
+    onVisit(new Visitor(socket, question ? 'asks' : 'waits'), token)
   })
 }
 
