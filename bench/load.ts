@@ -149,10 +149,13 @@ async function sendAll({ name }: Contender, clients: readonly Client[], { kind, 
   })
 }
 
-/** Each visit of an upload is at the next process. */
 function askNext(client: Client, { ask }: RequestKind): Promise<Answer> {
   const { connections, uploads } = client
-  const visit = Math.floor(client.asked / uploads.length)
-  const upload = uploads[client.asked++ % uploads.length] as Upload
-  return ask(connections[visit % connections.length] as KeptConnection, upload)
+  const { upload, connection } = turnOf(client.asked++, uploads.length, connections.length)
+  return ask(connections[connection] as KeptConnection, uploads[upload] as Upload)
+}
+
+/** Which upload a client asks for, and over which connection: all uploads take turns, and each comes to another connection each time. */
+export function turnOf(asked: number, uploads: number, connections: number): { readonly upload: number; readonly connection: number } {
+  return { upload: asked % uploads, connection: Math.floor(asked / uploads) % connections }
 }

@@ -65,7 +65,9 @@ export function missesOf({ shipped, rows, growth }: Pick<Report, 'shipped' | 'ro
   const sentence = (name: string, label: string, comparison: Comparison): string[] =>
     comparison.met === false ? [`${name}: ${label} is ${formatSpread(comparison.spread)}, ${formatVerdict(comparison)}`] : []
   return [
-    ...[...shipped, ...rows].flatMap((row) => row.comparisons.flatMap((comparison) => sentence(row.name, comparisonLabel(row, comparison), comparison))),
+    ...[...shipped, ...rows].flatMap((row) =>
+      row.comparisons.flatMap((comparison) => sentence(row.name, comparisonLabel(row, comparison), comparison)),
+    ),
     ...growth.flatMap((line) => sentence(line.name, flatnessLabel(line), line.flatness)),
   ]
 }

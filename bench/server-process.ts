@@ -68,7 +68,7 @@ export async function startProgram({ root }: BuildDescription, directory: string
 }
 
 /** What stands behind `node` in the command of `npm start`. */
-function startCommandOf(root: string): readonly string[] {
+export function startCommandOf(root: string): readonly string[] {
   const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: { start: string } }
   return scripts.start.replace(/^.*\bnode /, '').split(' ')
 }

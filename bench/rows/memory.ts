@@ -53,7 +53,10 @@ function withFlags(flags: readonly string[]): readonly ContenderDescription[] {
 }
 
 /** The KiB that each slow upload takes. */
-export async function measureMemory({ directory, rounds, quick }: Setting, descriptions: readonly ContenderDescription[]): Promise<Measured> {
+export async function measureMemory(
+  { directory, rounds, quick }: Setting,
+  descriptions: readonly ContenderDescription[],
+): Promise<Measured> {
   const uploads = quick ? 100 : UPLOADS
   return takeTurns(descriptions, Math.min(rounds, MAX_ROUNDS), (description) => withContender(description, directory, async (contender) => {
     await warmUp(contender)

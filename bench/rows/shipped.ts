@@ -55,7 +55,10 @@ export const rows: readonly Row[] = [
     title: 'One large PATCH',
     unit: 'CPU s a GiB',
     measure: (setting) =>
-      measureThroughput(setting, [...programs(setting), TUS_SERVER, bare('writev')], { uploads: 1, length: setting.quick ? GIB / 64 : GIB / 2 }),
+      measureThroughput(setting, [...programs(setting), TUS_SERVER, bare('writev')], {
+        uploads: 1,
+        length: setting.quick ? GIB / 64 : GIB / 2,
+      }),
     targets: [{ against: TUS_SERVER.name, atMost: 0.5 }],
   },
   {
