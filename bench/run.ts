@@ -37,13 +37,13 @@ const ALL = [...SHIPPED, ...ROWS, ...LINES]
 
 const USAGE = `node bench/dist/bench/run.js [--rounds N] [--quick] [--check] [--dir DIR] [--against DIR] [--json FILE] [--chart FILE] [row…]
 
-  --rounds N    rounds that count, 1 to 1000 (default 10)
-  --quick       two rounds of very little, to see that it works; the figures say nothing
-  --check       exit with 1 if a target is missed
-  --dir DIR     where servers store uploads (default /dev/shm, if it is there)
-  --against DIR another build of longhaul: rows of the program measure it too
-  --json FILE   keep the figures there
-  --chart FILE  draw the chart there
+  --rounds N      rounds that count, 1 to 1000 (default 10)
+  --quick         two rounds of very little, to see that it works; the figures say nothing
+  --check         exit with 1 if a target is missed
+  --dir DIR       where servers store uploads (default /dev/shm, if it is there)
+  --against DIR   another build of longhaul: rows of the program measure it too
+  --json FILE     keep the figures there
+  --chart FILE    draw the chart there
 
 rows: ${ALL.map(({ name }) => name).join(' ')}
 `

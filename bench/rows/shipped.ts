@@ -48,7 +48,7 @@ const PAIRS: readonly Pair[] = [
 ]
 
 export const rows: readonly Row[] = [
-  ...PAIRS.map((pair) => requestRow(pair, { amount: 3000 })),
+  ...PAIRS.map((pair) => requestRow(pair, { amount: 2000 })),
   ...PAIRS.map((pair) => requestRow(pair, { amount: 600, ratePerSecond: RATE_PER_SECOND })),
   {
     name: 'shipped-large',
