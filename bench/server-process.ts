@@ -61,7 +61,9 @@ export async function startProgram({ root }: BuildDescription, directory: string
   const args = [...startCommandOf(root), '--dir', directory, '--port', '0']
   const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
   const failure = endWithUs(child)
-  const [line] = (await Promise.race([once(createInterface({ input: child.stdout }), 'line'), failure])) as [string]
+  const lines = createInterface({ input: child.stdout })
+  const [line] = (await Promise.race([once(lines, 'line'), failure])) as [string]
+  lines.close()
   child.stdout.resume()
   const port = Number(/:(\d+)\//.exec(line)?.[1])
   return { child, port, cpuMicroseconds: async () => threadsMicroseconds(child.pid as number) }

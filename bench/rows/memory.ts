@@ -25,8 +25,8 @@ const TICK_MS = 100
 const GROUPS = 10
 const SECONDS = 5
 
-/** As the README advises for longhaul. */
-const SMALL_SEMI_SPACE = ['--max-semi-space-size=1']
+/** As the README advises for longhaul, and as `npm start` does. */
+export const SMALL_SEMI_SPACE = ['--max-semi-space-size=1']
 
 export const rows: readonly Row[] = [
   {
