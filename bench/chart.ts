@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 /**
- * A run as one picture (SVG): the ratios as bars, then the lines of growth as small graphs.
+ * A run as one picture (SVG): the ratios as bars, of the program as it ships and of the library, then the
+ * lines of growth as small graphs.
  *
  * Design. Ratios stand on a logarithmic scale around 1, so that half as much and twice as much are
  * equally far from it. Lines start at 0: one that only looks steep is not. The picture has its own
@@ -43,8 +44,9 @@ text.ours, text.theirs { stroke: none } polyline { fill: none !important }
 
 /** The picture, as the text of a file. */
 export function chartOf(report: Report): string {
-  const bars = barsOf(report.rows, 96)
-  const graphs = graphsOf(report.growth, bars.bottom + 40)
+  const shipped = sectionOf('The program as it ships', report.shipped, 104)
+  const library = sectionOf('The library', report.rows, shipped.bottom)
+  const graphs = graphsOf(report.growth, library.bottom)
   const height = graphs.bottom + MARGIN
   const { date, node, system, cpu, cores, directory, rounds } = report
   const conditions = `${date}, Node ${node}, ${system}, ${cores} × ${cpu}, ${directory}, ${rounds} rounds`
@@ -57,18 +59,19 @@ export function chartOf(report: Report): string {
     text(MARGIN, 34, "longhaul's figure over that of others", 'heading'),
     text(MARGIN, 54, conditions, 'soft small'),
     text(MARGIN, 70, 'Bar: median of the rounds. Thin line: its middle half. Violet mark: what is to be reached (green: met, red: missed, grey: nothing to reach).', 'soft small'),
-    ...bars.elements,
+    ...shipped.elements,
+    ...library.elements,
     ...graphs.elements,
     '</svg>',
   ].join('\n')}\n`
 }
 
 /** The same for those who cannot see it. */
-function descriptionOf({ rows, growth }: Report): string {
+function descriptionOf({ shipped, rows, growth }: Report): string {
   const sentence = (label: string, comparison: Comparison): string =>
     `${label} ${formatSpread(comparison.spread)} ${formatVerdict(comparison)}`.trim()
   return [
-    ...compared(rows).map((row) => `${row.title}: ${row.comparisons.map((comparison) => sentence(comparisonLabel(row, comparison), comparison)).join('; ')}.`),
+    ...compared([...shipped, ...rows]).map((row) => `${row.title}: ${row.comparisons.map((comparison) => sentence(comparisonLabel(row, comparison), comparison)).join('; ')}.`),
     ...growth.map((line) => `${line.title}: ${sentence(flatnessLabel(line), line.flatness)}.`),
   ].join(' ')
 }
@@ -82,6 +85,13 @@ interface Drawing {
 /** A row that compares nothing has no ratio to draw. */
 function compared(rows: readonly RowResult[]): readonly RowResult[] {
   return rows.filter(({ comparisons }) => comparisons.length > 0)
+}
+
+/** The bars of some rows under a heading; nothing if they compare nothing. */
+function sectionOf(heading: string, rows: readonly RowResult[], top: number): Drawing {
+  if (compared(rows).length === 0) return { elements: [], bottom: top }
+  const { elements, bottom } = barsOf(rows, top + 20)
+  return { elements: [text(MARGIN, top, heading, 'heading'), ...elements], bottom: bottom + 40 }
 }
 
 /** One bar for each comparison, under the titles of the rows. */

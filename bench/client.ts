@@ -10,24 +10,17 @@ import { once } from 'node:events'
 import { Agent, request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import type { Contender } from './contender.ts'
-
-/** What an answer says. */
-export interface Answer {
-  readonly status: number
-  readonly head: string
-}
+import { KeptConnection, type Answer } from './kept-connection.ts'
 
 const TUS = { 'Tus-Resumable': '1.0.0' }
 const APPEND = { ...TUS, 'Content-Type': 'application/offset+octet-stream' }
 /** For small requests: enough to keep a server busy. */
 const CONNECTIONS = 16
-/** A server that is silent for longer has failed. */
-const DEADLINE_MS = 10_000
 /** What all bodies consist of, again and again. */
 export const CHUNK = Buffer.alloc(1024 * 1024, 'longhaul')
 
 /** Creates an upload and resolves with its path. */
-export async function createUpload({ port }: Contender, length: number): Promise<string> {
+export async function createUpload({ port }: Pick<Contender, 'port'>, length: number): Promise<string> {
   const { status, head } = await exchange(
     port,
     headOf('POST', '/files/', { ...TUS, 'Upload-Length': String(length), 'Content-Length': '0' }),
@@ -99,23 +92,18 @@ export async function repeat(
   }
 }
 
-/**
- * The same for HEAD, of one path after the other. Node's own client gives up its connection after an answer to HEAD that
- * has no `Content-Length`, as @tus/server's has none; these keep theirs, as browsers do.
- */
+/** The same for HEAD, of one path after the other, over connections that are kept. */
 export async function repeatHead({ port, name }: Contender, amount: number, paths: readonly string[]): Promise<void> {
   let asked = 0
   const askOn = async (): Promise<void> => {
-    const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+    const connection = await KeptConnection.open(port)
     try {
       while (asked < amount) {
-        socket.write(headOf('HEAD', paths[asked++ % paths.length] as string, TUS), 'latin1')
-        let answer = ''
-        while (!answer.endsWith('\r\n\r\n')) answer += String((await once(socket, 'data', { signal: AbortSignal.timeout(DEADLINE_MS) }))[0])
-        if (!answer.startsWith('HTTP/1.1 20')) throw new Error(`${name} answered to HEAD: ${answer}`)
+        const { status, head } = await connection.ask(headOf('HEAD', paths[asked++ % paths.length] as string, TUS))
+        if (status > 204) throw new Error(`${name} answered to HEAD: ${head}`)
       }
     } finally {
-      socket.destroy()
+      connection.close()
     }
   }
   await Promise.all(Array.from({ length: CONNECTIONS }, askOn))
@@ -138,7 +126,7 @@ export function patchHead(path: string, length: number, headers: Readonly<Record
 }
 
 /** The head of a request. */
-function headOf(method: string, path: string, headers: Readonly<Record<string, string>>): string {
+export function headOf(method: string, path: string, headers: Readonly<Record<string, string>>): string {
   const lines = Object.entries({ Host: 'localhost', ...headers }).map(([name, value]) => `${name}: ${value}`)
   return `${method} ${path} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`
 }

@@ -7,52 +7,46 @@
  * @module
  */
 
-import { fork, type ChildProcess } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
+import { startProgram, startServer, type BuildDescription, type ServerDescription, type ServerProcess } from './server-process.ts'
 
-/** What to start. */
-export interface ContenderDescription {
+/** What to start, under a name. */
+export type ContenderDescription = (ServerDescription | BuildDescription) & {
   /** As tables and charts call it. */
   readonly name: string
-  /** A file in `servers`, without its ending. */
-  readonly program: string
-  readonly words?: readonly string[] | undefined
-  /** For Node itself. */
-  readonly flags?: readonly string[] | undefined
 }
 
-/** A server that listens, and its directory. */
+/** A server that listens, and its directory. It is one process, unless its description says more. */
 export class Contender implements AsyncDisposable {
   readonly name: string
   readonly directory: string
-  readonly port: number
-  readonly #process: ChildProcess
-  /** Rejects when the process ends. */
-  readonly #failure: Promise<never>
+  /** Of each process. */
+  readonly ports: readonly number[]
+  readonly #processes: readonly ServerProcess[]
 
-  private constructor(name: string, directory: string, port: number, process: ChildProcess, failure: Promise<never>) {
+  private constructor(name: string, directory: string, processes: readonly ServerProcess[]) {
     this.name = name
     this.directory = directory
-    this.port = port
-    this.#process = process
-    this.#failure = failure
+    this.ports = processes.map(({ port }) => port)
+    this.#processes = processes
   }
 
   /** Starts it with an empty directory below `parent`. */
-  static async start({ name, program, words = [], flags = [] }: ContenderDescription, parent: string): Promise<Contender> {
+  static async start(description: ContenderDescription, parent: string): Promise<Contender> {
     const directory = mkdtempSync(join(parent, 'longhaul-bench-'))
-    const path = fileURLToPath(new URL(`servers/${program}.js`, import.meta.url))
-    const child = fork(path, [directory, ...words], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: [...flags] })
-    const end = (): unknown => child.kill('SIGKILL') // with the benchmark, whatever ends it
-    process.prependOnceListener('exit', end)
-    child.once('exit', () => process.off('exit', end))
-    const failure = endOf(child)
-    const [{ port }] = (await Promise.race([once(child, 'message'), failure])) as [{ port: number }]
-    return new Contender(name, directory, port, child, failure)
+    if ('program' in description) return new Contender(description.name, directory, [await startServer(description, directory)])
+    const processes: ServerProcess[] = []
+    while (processes.length < (description.processes ?? 1)) processes.push(await startProgram(description, directory))
+    return new Contender(description.name, directory, processes)
+  }
+
+  /** Of its only process, or of the first. */
+  get port(): number {
+    return this.ports[0] as number
   }
 
   /** CPU seconds of the server while `work` lasts. */
@@ -62,28 +56,21 @@ export class Contender implements AsyncDisposable {
     return ((await this.#cpuMicroseconds()) - before) / 1e6
   }
 
-  /** Of all threads of its process, in user and kernel mode. */
   async #cpuMicroseconds(): Promise<number> {
-    this.#process.send('CPU?')
-    const [{ user, system }] = (await Promise.race([once(this.#process, 'message'), this.#failure])) as [NodeJS.CpuUsage]
-    return user + system
+    const figures = await Promise.all(this.#processes.map(({ cpuMicroseconds }) => cpuMicroseconds()))
+    return figures.reduce((sum, figure) => sum + figure, 0)
   }
 
-  /** What its process has in memory, in KiB. */
+  /** What its processes have in memory, in KiB. */
   residentKib(): number {
-    const status = readFileSync(`/proc/${this.#process.pid}/status`, 'utf8')
-    return Number(/^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1])
+    const statuses = this.#processes.map(({ child }) => readFileSync(`/proc/${child.pid}/status`, 'utf8'))
+    return statuses.reduce((sum, status) => sum + Number(/^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1]), 0)
   }
 
   /** Sends SIGTERM, and resolves with the seconds until the process ended. One that has not after `capMs` is killed. */
   async terminate(capMs: number): Promise<number> {
     const startMs = performance.now()
-    const exit = once(this.#process, 'exit')
-    const cap = new AbortController()
-    this.#process.kill('SIGTERM')
-    await Promise.race([exit, delay(capMs, undefined, { signal: cap.signal }).catch(() => {})])
-    cap.abort()
-    if (this.#process.kill('SIGKILL')) await exit
+    await Promise.all(this.#processes.map(({ child }) => endOf(child, capMs)))
     return (performance.now() - startMs) / 1000
   }
 
@@ -95,18 +82,23 @@ export class Contender implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#process.exitCode === null && this.#process.signalCode === null) {
-      this.#process.kill('SIGKILL')
-      await once(this.#process, 'exit')
+    const running = this.#processes.filter(({ child }) => child.exitCode === null && child.signalCode === null)
+    for (const { child } of running) {
+      child.kill('SIGKILL')
+      await once(child, 'exit')
     }
     rmSync(this.directory, { recursive: true, force: true })
   }
 }
 
-/** Rejects when the process ends. */
-async function endOf(child: ChildProcess): Promise<never> {
-  const [code, signal] = await once(child, 'exit')
-  throw new Error(`A server ended while it was measured: ${code ?? signal}`)
+/** Resolves when a process that gets SIGTERM has ended, or was killed after so long. */
+async function endOf(child: ChildProcess, capMs: number): Promise<void> {
+  const exit = once(child, 'exit')
+  const cap = new AbortController()
+  child.kill('SIGTERM')
+  await Promise.race([exit, delay(capMs, undefined, { signal: cap.signal }).catch(() => {})])
+  cap.abort()
+  if (child.kill('SIGKILL')) await exit
 }
 
 /** Starts them all, and ends them when the work is done. */

@@ -11,8 +11,9 @@ import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { CHUNK, createUpload, patchHead, readAnswer, type Answer } from './client.ts'
+import { CHUNK, createUpload, patchHead, readAnswer } from './client.ts'
 import type { Contender } from './contender.ts'
+import type { Answer } from './kept-connection.ts'
 
 /** `CHUNK` repeats so many bytes. */
 const PERIOD = 8

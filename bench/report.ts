@@ -8,7 +8,7 @@
 
 import { formatPoint, formatSpread, formatVerdict } from './format.ts'
 import type { LineResult } from './growth.ts'
-import type { Comparison, RowResult } from './row.ts'
+import type { Comparison, RowResult, Storage } from './row.ts'
 
 /** A run: where, and what came out. */
 export interface Report {
@@ -19,9 +19,12 @@ export interface Report {
   readonly cpu: string
   readonly cores: number
   /** What uploads were stored on. */
-  readonly directory: 'tmpfs' | 'disk'
+  readonly directory: Storage
   readonly rounds: number
   readonly quick: boolean
+  /** Rows of the program as it ships. */
+  readonly shipped: readonly RowResult[]
+  /** Rows of the library. */
   readonly rows: readonly RowResult[]
   readonly growth: readonly LineResult[]
 }
@@ -58,11 +61,13 @@ export function flatnessLabel({ axis, flatness: { against } }: LineResult): stri
 }
 
 /** A sentence for each target that was missed. */
-export function missesOf({ rows, growth }: Pick<Report, 'rows' | 'growth'>): readonly string[] {
+export function missesOf({ shipped, rows, growth }: Pick<Report, 'shipped' | 'rows' | 'growth'>): readonly string[] {
   const sentence = (name: string, label: string, comparison: Comparison): string[] =>
     comparison.met === false ? [`${name}: ${label} is ${formatSpread(comparison.spread)}, ${formatVerdict(comparison)}`] : []
   return [
-    ...rows.flatMap((row) => row.comparisons.flatMap((comparison) => sentence(row.name, comparisonLabel(row, comparison), comparison))),
+    ...[...shipped, ...rows].flatMap((row) =>
+      row.comparisons.flatMap((comparison) => sentence(row.name, comparisonLabel(row, comparison), comparison)),
+    ),
     ...growth.flatMap((line) => sentence(line.name, flatnessLabel(line), line.flatness)),
   ]
 }

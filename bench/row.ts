@@ -25,7 +25,12 @@ export interface Setting {
   readonly rounds: number
   /** Less of everything, to see that a row works. Its figures say nothing. */
   readonly quick: boolean
+  /** Another build of longhaul, which rows of the program measure as well. */
+  readonly against: string | undefined
 }
+
+/** What uploads are stored on. */
+export type Storage = 'tmpfs' | 'disk'
 
 /** What is to be reached: by longhaul's figure over that of another, or by longhaul's figure itself. */
 export interface Target {
@@ -33,6 +38,8 @@ export interface Target {
   readonly against?: string | undefined
   readonly atMost?: number | undefined
   readonly atLeast?: number | undefined
+  /** Where it is to be reached; absent: everywhere. */
+  readonly on?: Storage | undefined
 }
 
 /** The figures of each contender, round by round; longhaul comes first. */
@@ -83,7 +90,8 @@ export async function takeTurns<T extends { readonly name: string }>(
  * Compares the first contender with each of the others, round by round, and then with the figures it must reach itself.
  * A target against somebody who was not measured is a `RangeError`: it must not pass for one that was met.
  */
-export function judge({ name, title, unit, targets }: Row, measured: Measured): RowResult {
+export function judge({ name, title, unit, targets: all }: Row, measured: Measured, storage: Storage = 'tmpfs'): RowResult {
+  const targets = all.filter(({ on = storage }) => on === storage)
   const [[, ours] = ['', []], ...others] = measured
   const stray = targets.find(({ against }) => against !== undefined && !others.some(([other]) => other === against))
   if (stray) throw new RangeError(`Cannot judge ${name} as the target must be against who was measured: received ${stray.against}`)

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: MIT
 
 import assert from 'node:assert/strict'
+import { createServer, type ServerResponse } from 'node:http'
 import { test } from 'node:test'
 import { chartOf, escapeXml } from '../bench/chart.ts'
 import { formatFigure, formatPoint, formatVerdict } from '../bench/format.ts'
 import { judgeLine, takeTurnsAlong, type Axis, type Line, type Series } from '../bench/growth.ts'
+import { completeHead, KeptConnection } from '../bench/kept-connection.ts'
+import { turnOf } from '../bench/load.ts'
 import { missesOf, rowText, type Report } from '../bench/report.ts'
 import { judge, spreadOf, takeTurns, type Row, type Target } from '../bench/row.ts'
+import { startCommandOf } from '../bench/server-process.ts'
+import { ROOT } from './support/examples.ts'
+import { listen } from './support/listen.ts'
 
 const axis: Axis = { label: 'uploads', unit: 'count', points: [1, 10, 100], reference: 10 }
 
@@ -60,6 +66,13 @@ test('what is not a number reaches no target, and a target against somebody who 
   assert.throws(() => judge(rowWith({ against: 'othr', atMost: 1 }), new Map([['longhaul', [0]], ['other', [0]]])), RangeError)
 })
 
+test('a target may be for one kind of storage only', () => {
+  const measured = new Map([['longhaul', [3]], ['other', [2]]])
+  const row = rowWith({ against: 'other', atLeast: 2, on: 'tmpfs' }, { against: 'other', atLeast: 1, on: 'disk' })
+  const metOn = (storage: 'tmpfs' | 'disk') => judge(row, measured, storage).comparisons.map(({ met }) => met)
+  assert.deepEqual([metOn('tmpfs'), metOn('disk')], [[false], [true]])
+})
+
 test('a line is flat if its end is like its reference, whatever is before that', () => {
   const flat = seriesOf('longhaul', [9, 9, 9], [1, 2, 1], [1.2, 2.4, 1.2])
   const steep = seriesOf('longhaul', [1, 1, 1], [1, 2, 1], [1.3, 2.6, 1.3])
@@ -105,7 +118,7 @@ test('figures have three digits, or all before the point; points and verdicts ar
 })
 
 /** A report with all that a chart may have to draw. */
-function reportOf(rows: Report['rows'], growth: Report['growth']): Report {
+function reportOf(rows: Report['rows'], growth: Report['growth'], shipped: Report['shipped'] = []): Report {
   return {
     date: '2026-01-01',
     node: '20.19.0',
@@ -115,6 +128,7 @@ function reportOf(rows: Report['rows'], growth: Report['growth']): Report {
     directory: 'tmpfs',
     rounds: 1,
     quick: false,
+    shipped,
     rows,
     growth,
   }
@@ -132,10 +146,12 @@ const missed = judge(
 const steep = judgeLine(lineWith('lower'), [seriesOf('longhaul', [1], [1], [2])])
 
 test('each target that was missed is named, and nothing else is', () => {
-  const names = missesOf({ rows: [missed, judge(rowWith({ atMost: 1 }), new Map([['longhaul', [1]]]))], growth: [steep] }).map(
-    (sentence) => sentence.split(' is ')[0],
-  )
-  assert.deepEqual(names, ['row: longhaul / zero', 'row: longhaul / a&b', 'row: longhaul itself', 'line: 100 / 10'])
+  const met = judge(rowWith({ atMost: 1 }), new Map([['longhaul', [1]]]))
+  const shipped = judge({ ...rowWith({ atMost: 1 }), name: 'shipped-row' }, new Map([['longhaul', [2]]]))
+  const names = missesOf({ shipped: [met, shipped], rows: [missed, met], growth: [steep] }).map((sentence) => sentence.split(' is ')[0])
+  assert.deepEqual(names, [
+    'shipped-row: longhaul itself', 'row: longhaul / zero', 'row: longhaul / a&b', 'row: longhaul itself', 'line: 100 / 10',
+  ])
 })
 
 test('a table has a line for each contender and each comparison', () => {
@@ -154,12 +170,71 @@ test('a table has a line for each contender and each comparison', () => {
 })
 
 test('the chart is well-formed, has words for those who do not see it, and no number that is none', () => {
-  for (const report of [reportOf([missed], [steep, steep, judgeLine(lineWith('lower'), [])]), reportOf([], []), reportOf([missed], [])]) {
+  for (const report of [
+    reportOf([missed], [steep, steep, judgeLine(lineWith('lower'), [])], [missed]),
+    reportOf([], []),
+    reportOf([missed], []),
+    reportOf([], [], [missed]),
+  ]) {
     const chart = chartOf(report)
     assertWellFormed(chart)
     assert.match(chart, /^<svg [^>]*role="img" aria-labelledby="title desc">\n<title id="title">[^<]+<\/title>\n<desc id="desc">[^<]*<\/desc>/)
     assert.doesNotMatch(chart, /="[^"]*(?:NaN|Infinity|undefined)/)
   }
+})
+
+test('the chart has a section for the program as it ships and one for the library, if there is anything to draw', () => {
+  const headings = (report: Report) => Array.from(chartOf(report).matchAll(/<text class="heading"[^>]*>([^<]*)/g), ([, words]) => words)
+  const [title] = headings(reportOf([], []))
+  assert.deepEqual(headings(reportOf([missed], [], [missed])), [title, 'The program as it ships', 'The library'])
+  assert.deepEqual(headings(reportOf([missed], [])), [title, 'The library'])
+})
+
+test('the program is run as npm start runs it', () => {
+  assert.deepEqual(startCommandOf(ROOT), ['--max-semi-space-size=1', 'dist/cli/main.js'])
+})
+
+test('the uploads of a client take turns, and each is asked for over the next connection each time', () => {
+  const turns = Array.from({ length: 5 }, (_, asked) => turnOf(asked, 2, 2))
+  assert.deepEqual(turns.map(({ upload }) => upload), [0, 1, 0, 1, 0])
+  assert.deepEqual(turns.map(({ connection }) => connection), [0, 0, 1, 1, 0])
+})
+
+test('a connection is kept after each kind of answer: to HEAD, without a body, with a length, in chunks', async (t) => {
+  let connections = 0
+  const answers: Record<string, (res: ServerResponse) => void> = {
+    '/head': (res) => void res.end(),
+    '/length': (res) => void res.end('a body'),
+    '/chunks': (res) => {
+      res.write('a ')
+      res.end('body')
+    },
+    '/empty': (res) => void res.writeHead(204).end(),
+    '/missing': (res) => void res.writeHead(404).end('missing'),
+  }
+  const server = createServer((req, res) => answers[req.url ?? '']?.(res)).on('connection', () => connections++)
+  const port = await listen(t, server)
+  const connection = await KeptConnection.open(port)
+  t.after(() => connection.close())
+  const statuses: number[] = []
+  for (const target of ['HEAD /head', 'GET /length', 'GET /chunks', 'DELETE /empty', 'GET /missing', 'HEAD /length']) {
+    statuses.push((await connection.ask(`${target} HTTP/1.1\r\nHost: localhost\r\n\r\n`)).status)
+  }
+  assert.deepEqual([statuses, connections], [[200, 200, 200, 204, 404, 200], 1])
+})
+
+test('a connection that the server closes rejects the request that waits', async (t) => {
+  const port = await listen(t, createServer((req) => req.socket.destroy()))
+  const connection = await KeptConnection.open(port)
+  await assert.rejects(connection.ask('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'), /closed the connection/)
+})
+
+test('an answer is complete with the last byte of its body, not before', () => {
+  const whole = 'HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok'
+  for (let end = 0; end < whole.length; end++) assert.equal(completeHead(whole.slice(0, end), false), undefined)
+  assert.equal(completeHead(whole, false), 'HTTP/1.1 201 Created\r\nContent-Length: 2')
+  assert.equal(completeHead('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n', false), undefined)
+  assert.match(completeHead('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n', false) ?? '', /chunked$/)
 })
 
 test('text is escaped, and what XML does not allow is replaced', () => {

@@ -15,7 +15,8 @@ import { withContender, type Contender, type ContenderDescription } from '../con
 import { OpenPatch, untilStored } from '../open-patch.ts'
 import { takeTurns, type Measured, type Row, type Setting } from '../row.ts'
 
-const UPLOADS = 2000
+/** How many at once. */
+export const UPLOADS = 2000
 const MAX_ROUNDS = 4
 const ANNOUNCED_BYTES = 1_000_000
 /** Each client sends a piece a second; a tenth of them do at each tick. */
@@ -24,32 +25,39 @@ const TICK_MS = 100
 const GROUPS = 10
 const SECONDS = 5
 
-/** As the README advises for longhaul. */
-const SMALL_SEMI_SPACE = ['--max-semi-space-size=1']
+/** As the README advises for longhaul, and as `npm start` does. */
+export const SMALL_SEMI_SPACE = ['--max-semi-space-size=1']
 
 export const rows: readonly Row[] = [
   {
     name: 'memory',
     title: `Resident memory, each of ${UPLOADS} slow uploads, ${SMALL_SEMI_SPACE}`,
     unit: 'KiB',
-    measure: (setting) => measure(setting, SMALL_SEMI_SPACE),
+    measure: (setting) => measureMemory(setting, withFlags(SMALL_SEMI_SPACE)),
     targets: [{ against: '@tus/server', atMost: 0.6 }],
   },
   {
     name: 'memory-default',
     title: `Resident memory, each of ${UPLOADS} slow uploads, Node's defaults`,
     unit: 'KiB',
-    measure: (setting) => measure(setting, []),
+    measure: (setting) => measureMemory(setting, withFlags([])),
     targets: [{ against: '@tus/server', atMost: 0.6 }],
   },
 ]
 
-async function measure({ directory, rounds, quick }: Setting, flags: readonly string[]): Promise<Measured> {
-  const uploads = quick ? 100 : UPLOADS
-  const descriptions: readonly ContenderDescription[] = [
+function withFlags(flags: readonly string[]): readonly ContenderDescription[] {
+  return [
     { name: 'longhaul', program: 'longhaul', flags },
     { name: '@tus/server', program: 'tus-node-server', flags },
   ]
+}
+
+/** The KiB that each slow upload takes. */
+export async function measureMemory(
+  { directory, rounds, quick }: Setting,
+  descriptions: readonly ContenderDescription[],
+): Promise<Measured> {
+  const uploads = quick ? 100 : UPLOADS
   return takeTurns(descriptions, Math.min(rounds, MAX_ROUNDS), (description) => withContender(description, directory, async (contender) => {
     await warmUp(contender)
     const before = contender.residentKib()

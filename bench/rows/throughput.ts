@@ -21,7 +21,8 @@ export const rows: readonly Row[] = [
     name: 'throughput',
     title: 'One large PATCH',
     unit: 'CPU s a GiB',
-    measure: (setting) => measure(setting, [LONGHAUL, TUS_SERVER, ...BARE], 1, setting.quick ? GIB / 64 : GIB),
+    measure: (setting) =>
+      measureThroughput(setting, [LONGHAUL, TUS_SERVER, ...BARE], { uploads: 1, length: setting.quick ? GIB / 64 : GIB }),
     targets: [
       { against: '@tus/server', atMost: 0.5 },
       { against: 'bare pipeline', atMost: 0.65 },
@@ -32,16 +33,17 @@ export const rows: readonly Row[] = [
     name: 'throughput-16',
     title: '16 uploads at once',
     unit: 'CPU s a GiB',
-    measure: (setting) => measure(setting, [LONGHAUL, TUS_SERVER, ...BARE], 16, setting.quick ? GIB / 1024 : GIB / 16),
+    measure: (setting) =>
+      measureThroughput(setting, [LONGHAUL, TUS_SERVER, ...BARE], { uploads: 16, length: setting.quick ? GIB / 1024 : GIB / 16 }),
     targets: [{ against: '@tus/server', atMost: 0.5 }],
   },
 ]
 
-async function measure(
+/** The CPU seconds of the server for each GiB, where so many uploads of one length are sent at once. */
+export async function measureThroughput(
   { directory, rounds }: Setting,
   descriptions: readonly ContenderDescription[],
-  uploads: number,
-  length: number,
+  { uploads, length }: { readonly uploads: number; readonly length: number },
 ): Promise<Measured> {
   return withContenders(descriptions, directory, (contenders) => takeTurns(contenders, rounds, async (contender) => {
     const paths = await Promise.all(
