@@ -12,12 +12,12 @@
  * answer closes first, so lingering costs nothing; the bounds are for the others. Over HTTP/2 closing
  * a stream does not harm the connection (RFC 9113 section 8.1), so there is no need to linger.
  *
- * Self-contained: this file uses Node's globals only, and types of `node:`.
+ * Self-contained: this file imports `node:http` only, and types of `node:`.
  *
  * @module
  */
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { ServerResponse, type IncomingMessage } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 'node:http2'
 
 /**
@@ -86,7 +86,7 @@ export async function respondEarly(
   res: ServerResponse | Http2ServerResponse,
   response: EarlyResponse,
 ): Promise<void> {
-  const { status, statusMessage, headers = {}, body = '', lingerBytes = 64 * 1024 * 1024, drain } = response
+  const { body = '', lingerBytes = 64 * 1024 * 1024, drain } = response
   const lingerMs = duration('lingerMs', response.lingerMs ?? 5000, { leastMs: 0, never: Infinity })
   const out = res as ServerResponse // the HTTP/2 compatibility API has the same methods
   const http2Stream = 'stream' in res ? res.stream : undefined
@@ -94,12 +94,9 @@ export async function respondEarly(
   if (!isReceived(req)) await new Promise(setImmediate)
   if (http2Stream ? http2Stream.closed : out.destroyed) return void req.resume()
 
-  out.statusCode = status
-  if (statusMessage !== undefined && !http2Stream) out.statusMessage = statusMessage
-  for (const [name, value] of Object.entries(headers)) out.setHeader(name, value)
-  if (status !== 204 && status !== 304) out.setHeader('Content-Length', Buffer.byteLength(body))
-
-  if (isReceived(req) && !drain) {
+  const isOrdinary = isReceived(req) && !drain
+  setHead(out, response, isOrdinary || http2Stream ? undefined : 'close')
+  if (isOrdinary) {
     req.resume() // what is buffered would keep the next request on this connection waiting
     out.end(body)
     return
@@ -107,7 +104,6 @@ export async function respondEarly(
   if (http2Stream) {
     out.end(body)
   } else {
-    out.setHeader('Connection', 'close')
     if (body !== '') out.write(body)
     out.flushHeaders() // write() sends nothing at all where an answer has no body, as to HEAD
   }
@@ -120,6 +116,34 @@ export async function respondEarly(
     else if (http2Stream.writableFinished) http2Stream.close(HTTP2_NO_ERROR)
     else http2Stream.once('finish', () => http2Stream.close(HTTP2_NO_ERROR))
   }
+}
+
+/**
+ * Prepares the head, or throws if it cannot be sent.
+ *
+ * `writeHead` with all headers costs Node a fifth less of a short request than setting them one by
+ * one. But it joins no two spellings of a name, and those who have replaced `setHeader` or have set
+ * headers themselves expect `setHeader`: middleware, loggers, frameworks with a class of their own.
+ */
+function setHead(res: ServerResponse, response: EarlyResponse, connection: 'close' | undefined): void {
+  const { status, statusMessage, headers = {}, body = '' } = response
+  const all: Record<string, string | number> = {}
+  for (const name of Object.keys(headers)) all[name] = headers[name]!
+  if (status !== 204 && status !== 304) all['Content-Length'] = Buffer.byteLength(body)
+  if (connection !== undefined) all['Connection'] = connection
+
+  res.statusCode = status
+  if (statusMessage !== undefined && !('stream' in res)) res.statusMessage = statusMessage
+  const names = Object.keys(all)
+  const areDistinct = new Set(names.map((name) => name.toLowerCase())).size === names.length
+  if (areDistinct && isUntouched(res)) res.writeHead(status, all)
+  else for (const name of names) res.setHeader(name, all[name]!)
+}
+
+/** Whether a response is as `node:http` made it: with its own methods, and without a header. */
+function isUntouched(res: ServerResponse): boolean {
+  if (Object.getPrototypeOf(res) !== ServerResponse.prototype) return false
+  return !Object.hasOwn(res, 'setHeader') && !Object.hasOwn(res, 'writeHead') && res.getHeaderNames().length === 0
 }
 
 /**

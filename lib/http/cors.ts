@@ -90,49 +90,54 @@ function checkOrigins(origins: readonly string[]): void {
   }
 }
 
-/** A request of a page. */
-export interface PageRequest {
-  /** Its `Origin`. */
-  readonly origin: string | undefined
-  /** The response headers that the page may read besides the usual ones. */
-  readonly fields: readonly string[]
+/** The headers that pages of other origins are answered with, as far as they are known before. */
+export interface Cors extends Pick<CorsOptions, 'origins'> {
+  /** Sent with every answer. */
+  readonly always: Headers
+  /** Sent with every answer to a page that is allowed, besides its origin. */
+  readonly allowed: Headers
+  /** What pages may ask for: sent with the answer to a preflight. */
+  readonly preflight: Headers
+}
+
+/** What the protocols speak. */
+export interface Spoken {
+  /** The request headers that pages may send besides the usual ones. */
+  readonly requestFields: readonly string[]
+  /** The response headers that they may read besides the usual ones. */
+  readonly responseFields: readonly string[]
 }
 
 /**
- * The headers of every answer to a request.
+ * Prepares the headers.
  *
  * Pages that may read a download may also embed it. An `<img>` sends no `Origin` unless it has the
  * attribute `crossorigin`, so without that it needs `*`.
  */
-export async function corsHeaders(options: CorsOptions, { origin, fields }: PageRequest): Promise<Headers> {
-  const { origins, credentials = false, exposeHeaders = [] } = options
+export function toCors(options: CorsOptions, { requestFields, responseFields }: Spoken): Cors {
+  const { origins, credentials = false, allowHeaders = [], exposeHeaders = [], maxAgeSeconds = 7200 } = options
   const embeddable = { 'Cross-Origin-Resource-Policy': 'cross-origin' }
-  const always: Record<string, string> = origins === '*' ? embeddable : { Vary: 'Origin' }
+  const always: Headers = origins === '*' ? embeddable : { Vary: 'Origin' }
+  return {
+    origins,
+    always,
+    allowed: {
+      ...always,
+      ...embeddable,
+      'Access-Control-Expose-Headers': [...RESPONSE_FIELDS, ...responseFields, ...exposeHeaders].join(', '),
+      ...(credentials ? { 'Access-Control-Allow-Credentials': 'true' } : {}),
+    },
+    preflight: {
+      'Access-Control-Allow-Headers': [...REQUEST_FIELDS, ...requestFields, ...allowHeaders].join(', '),
+      'Access-Control-Max-Age': String(maxAgeSeconds),
+    },
+  }
+}
+
+/** The headers of every answer to a request with this `Origin`. */
+export async function corsHeaders({ origins, always, allowed }: Cors, origin: string | undefined): Promise<Headers> {
   if (origin === undefined || !(await isAllowed(origins, origin))) return always
-  return {
-    ...always,
-    ...embeddable,
-    'Access-Control-Allow-Origin': origins === '*' ? '*' : origin,
-    'Access-Control-Expose-Headers': [...RESPONSE_FIELDS, ...fields, ...exposeHeaders].join(', '),
-    ...(credentials ? { 'Access-Control-Allow-Credentials': 'true' } : {}),
-  }
-}
-
-/** What pages may ask for. */
-export interface Permissions {
-  readonly methods: readonly string[]
-  /** The request headers that a page may send besides the usual ones. */
-  readonly fields: readonly string[]
-}
-
-/** The headers that answer a preflight, besides those of every answer. */
-export function preflightHeaders(options: CorsOptions, { methods, fields }: Permissions): Headers {
-  const { allowHeaders = [], maxAgeSeconds = 7200 } = options
-  return {
-    'Access-Control-Allow-Methods': methods.join(', '),
-    'Access-Control-Allow-Headers': [...REQUEST_FIELDS, ...fields, ...allowHeaders].join(', '),
-    'Access-Control-Max-Age': String(maxAgeSeconds),
-  }
+  return { ...allowed, 'Access-Control-Allow-Origin': origins === '*' ? '*' : origin }
 }
 
 function isAllowed(origins: CorsOptions['origins'], origin: string): boolean | Promise<boolean> {

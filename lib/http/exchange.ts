@@ -49,7 +49,7 @@ export interface Exchange extends Requester {
   /**
    * Answers 503 if the server takes too long. It runs only while the client waits for the server.
    */
-  readonly watchdog: { readonly start: () => void; readonly stop: () => void }
+  readonly watchdog: { start(): void; stop(): void }
   /** Whether the client holds its body back until it gets `100 Continue`. */
   awaitsContinue: boolean
   /** Whether the answer has been decided. It may not have been sent yet. */
@@ -67,7 +67,7 @@ export interface Protocol {
   /** The methods of the creation URL and of an upload URL. */
   methodsOf(kind: 'creation' | 'upload'): readonly string[]
   /** The headers with which it answers OPTIONS. */
-  discovery(): Headers
+  readonly discovery: Headers
   /** Sent with every answer. */
   readonly headers: Headers
   /** The field that a request has only if it is in this protocol, in lower case. */

@@ -16,10 +16,11 @@ import { toUploadError, UploadError, type UploadErrorCode } from '../upload/erro
 import { publishError } from '../upload/events.ts'
 import type { UploadRequest } from '../upload/hooks.ts'
 import { sweepUploads, type SweepReport } from '../upload/sweep.ts'
-import { corsHeaders, preflightHeaders } from './cors.ts'
+import { corsHeaders, toCors, type Cors } from './cors.ts'
 import { offerDownloads } from './download.ts'
 import type { Download, Exchange, Headers, Protocol, ProtocolFactory, UploadResponse } from './exchange.ts'
 import { assertFraming } from './framing.ts'
+import type { Addresses } from './location.ts'
 import { toSettings, type HandlerOptions, type Settings } from './options.ts'
 import { header } from './request-headers.ts'
 import { parseTarget, type Target } from './request-target.ts'
@@ -41,14 +42,17 @@ export interface UploadHandler {
   sweep(): Promise<SweepReport>
 }
 
-/** A handler: its options, and what they lead to. */
-interface Site extends Settings {
+/** A handler: its options, and all that they lead to before a request comes. */
+interface Site extends Omit<Settings, 'cors' | 'inline'> {
   readonly protocols: readonly [Protocol, ...Protocol[]]
   /** `undefined`: there are no downloads. */
   readonly download: Download | undefined
-  /** Of all protocols and of downloads. */
-  readonly requestFields: readonly string[]
-  readonly responseFields: readonly string[]
+  /** `undefined`: pages of other origins are not allowed. */
+  readonly cors: Cors | undefined
+  /** The headers with which OPTIONS is answered. */
+  readonly discovery: Headers
+  /** The methods of both kinds of addresses, as a list in a header. */
+  readonly methods: Readonly<Record<'creation' | 'upload', string>>
 }
 
 /** A request that has come, with the response that belongs to it. */
@@ -68,18 +72,25 @@ export function createHandler(
   options: HandlerOptions,
   factories: readonly [ProtocolFactory, ...ProtocolFactory[]],
 ): UploadHandler {
-  const settings = toSettings(options)
-  const { context, inline } = settings
+  const { context, inline, cors, ...settings } = toSettings(options)
   const download = inline && offerDownloads(context, inline)
   const [first, ...others] = factories
   const protocols = [first(context, download), ...others.map((make) => make(context, download))] as const
   const speakers = download ? [...protocols, DOWNLOAD_FIELDS] : protocols
-  const site: Site = {
-    ...settings,
-    protocols,
-    download,
+  const spoken = {
     requestFields: [...new Set(speakers.flatMap(({ requestFields }) => requestFields))],
     responseFields: [...new Set(speakers.flatMap(({ responseFields }) => responseFields))],
+  }
+  const methodsOf = (kind: 'creation' | 'upload'): string =>
+    [...new Set(protocols.flatMap((protocol) => protocol.methodsOf(kind)))].join(', ')
+  const site: Site = {
+    ...settings,
+    context,
+    protocols,
+    download,
+    cors: cors && toCors(cors, spoken),
+    discovery: Object.assign({}, ...protocols.map((protocol) => protocol.discovery)),
+    methods: { creation: methodsOf('creation'), upload: methodsOf('upload') },
   }
   const listener = (awaitsContinue: boolean) => (req: UploadRequest, res: UploadResponse): Promise<void> =>
     inTurn(req, res, (turn) => serve(site, { req, res, awaitsContinue }, turn))
@@ -91,47 +102,24 @@ export function createHandler(
 
 /** Serves a request whose turn it is. Does not reject. */
 async function serve(site: Site, arrival: Arrival, turn: Turn): Promise<void> {
-  const { req, res, awaitsContinue } = arrival
-  const { addresses, cors, graceMs, protocols } = site
+  const { req } = arrival
+  const { addresses, cors } = site
   const target = parseTarget(targetOf(req), addresses.path)
   if (turn === 'gone' && target.kind !== 'upload') return // nobody would know its address
 
-  const protocol = protocols.find((each) => each.claims(req, target)) ?? protocols[0]
-  let signal: DelayedSignal | undefined
-  const exchange: Exchange = {
-    req, // each by its name: a spread makes an object with a getter slow
-    res,
-    awaitsContinue,
-    addresses,
-    protocol,
-    method: protocol.methodOf(req),
-    watchdog: watch(site.answerTimeoutMs, () => {
-      const error = new UploadError('OVERDUE')
-      publishError(error, req)
-      void respondError(exchange, error)
-    }),
-    get signal() {
-      return (signal ??= delayedSignal(requestSignal(req, res), graceMs)) // most requests never need it
-    },
-    answered: false,
-    headers: {},
-  }
-  const { watchdog } = exchange
+  const exchange = new ServedExchange(site, arrival, target)
   try {
     if (turn === 'refused') throw new UploadError('BUSY', { message: '' }) // no text: it might never be read
-    watchdog.start()
+    exchange.watchdog.start()
     assertFraming(req)
-    if (cors) {
-      exchange.headers = await corsHeaders(cors, { origin: header(req, 'origin'), fields: site.responseFields })
-    }
+    if (cors) exchange.headers = await corsHeaders(cors, header(req, 'origin'))
     await route(site, exchange, target)
   } catch (cause) {
     const error = toUploadError(cause)
-    if (isFailure(error) && cause !== signal?.reason) publishError(error, req)
+    if (isFailure(error) && !exchange.isGone(cause)) publishError(error, req)
     await respondError(exchange, error)
   } finally {
-    watchdog.stop()
-    signal?.dispose()
+    exchange.dispose()
   }
 }
 
@@ -142,12 +130,11 @@ async function route(site: Site, exchange: Exchange, target: Target): Promise<vo
     throw new UploadError('BAD_REQUEST', { message: 'X-HTTP-Method-Override must be a single method name' })
   }
   if (method === 'OPTIONS') {
-    const headers = { ...discovery(site), ...preflight(site, req, target.kind) }
-    return respond(exchange, { status: 204, headers })
+    return respond(exchange, { status: 204, headers: capabilitiesOf(site, req, target.kind) })
   }
   if (target.kind === 'upload' && (await isDownloaded(site, exchange, target))) return
   if (!protocol.methodsOf(target.kind).includes(method)) {
-    throw new UploadError('METHOD_NOT_ALLOWED', { headers: { Allow: methodsOf(site, target.kind).join(', ') } })
+    throw new UploadError('METHOD_NOT_ALLOWED', { headers: { Allow: site.methods[target.kind] } })
   }
   await protocol.serve(exchange, target)
 }
@@ -177,18 +164,10 @@ async function isDownloaded(
   }
 }
 
-function methodsOf({ protocols }: Site, kind: 'creation' | 'upload'): readonly string[] {
-  return [...new Set(protocols.flatMap((protocol) => protocol.methodsOf(kind)))]
-}
-
-function discovery({ protocols }: Site): Headers {
-  return Object.assign({}, ...protocols.map((protocol) => protocol.discovery()))
-}
-
-function preflight(site: Site, req: UploadRequest, kind: 'creation' | 'upload'): Headers {
-  const { cors, requestFields } = site
-  if (!cors || header(req, 'access-control-request-method') === undefined) return {}
-  return preflightHeaders(cors, { methods: methodsOf(site, kind), fields: requestFields })
+/** The headers that answer OPTIONS. A browser asks a question of its own before a request of a page. */
+function capabilitiesOf({ cors, discovery, methods }: Site, req: UploadRequest, kind: 'creation' | 'upload'): Headers {
+  if (!cors || header(req, 'access-control-request-method') === undefined) return discovery
+  return { ...discovery, 'Access-Control-Allow-Methods': methods[kind], ...cors.preflight }
 }
 
 /**
@@ -207,13 +186,70 @@ function isFailure({ status, code, cause }: UploadError): boolean {
   return code === 'BUSY' ? cause !== undefined : status >= 500 && !EXPECTED.includes(code)
 }
 
-/** A timer that can be stopped and started again. */
-function watch(timeoutMs: number, onTimeout: () => void): Exchange['watchdog'] {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const stop = (): void => clearTimeout(timer)
-  const start = (): void => {
-    stop()
-    if (timeoutMs !== Infinity) timer = setTimeout(onTimeout, timeoutMs)
+/** An exchange of a handler. A class, as what most requests never need is made on demand. */
+class ServedExchange implements Exchange {
+  readonly req: UploadRequest
+  readonly res: UploadResponse
+  readonly addresses: Addresses
+  readonly protocol: Protocol
+  readonly method: string | undefined
+  readonly watchdog: Watchdog
+  awaitsContinue: boolean
+  answered = false
+  headers: Headers = {}
+  readonly #graceMs: number
+  #signal: DelayedSignal | undefined
+
+  constructor({ addresses, protocols, answerTimeoutMs, graceMs }: Site, arrival: Arrival, target: Target) {
+    const { req, res, awaitsContinue } = arrival
+    this.req = req
+    this.res = res
+    this.awaitsContinue = awaitsContinue
+    this.addresses = addresses
+    this.protocol = protocols.find((each) => each.claims(req, target)) ?? protocols[0]
+    this.method = this.protocol.methodOf(req)
+    this.watchdog = new Watchdog(answerTimeoutMs, this)
+    this.#graceMs = graceMs
   }
-  return { start, stop }
+
+  get signal(): AbortSignal {
+    return (this.#signal ??= delayedSignal(requestSignal(this.req, this.res), this.#graceMs))
+  }
+
+  /** Whether an error says no more than that the client has gone. */
+  isGone(cause: unknown): boolean {
+    return this.#signal !== undefined && cause === this.#signal.reason
+  }
+
+  dispose(): void {
+    this.watchdog.stop()
+    this.#signal?.dispose()
+  }
+}
+
+/** Answers an exchange when a time has passed. It can be stopped and started again. */
+class Watchdog {
+  readonly #timeoutMs: number
+  readonly #exchange: Exchange
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(timeoutMs: number, exchange: Exchange) {
+    this.#timeoutMs = timeoutMs
+    this.#exchange = exchange
+  }
+
+  start(): void {
+    this.stop()
+    if (this.#timeoutMs !== Infinity) this.#timer = setTimeout(onOverdue, this.#timeoutMs, this.#exchange)
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+  }
+}
+
+function onOverdue(exchange: Exchange): void {
+  const error = new UploadError('OVERDUE')
+  publishError(error, exchange.req)
+  void respondError(exchange, error)
 }

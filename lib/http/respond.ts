@@ -21,6 +21,11 @@ import type { Answer, Exchange, Headers, UploadResponse } from './exchange.ts'
  */
 const CONTINUE_LINGER_MS = 1000
 
+/** No cache keeps an answer, unless a hook says otherwise. */
+const UNCACHED: Headers = { 'Cache-Control': 'no-store' }
+
+const TEXT: Headers = { 'Content-Type': 'text/plain; charset=utf-8', 'X-Content-Type-Options': 'nosniff' }
+
 /** These have no body, whatever a hook wants. */
 const BODYLESS: readonly number[] = [204, 205, 304]
 
@@ -90,27 +95,18 @@ export async function respond(
   }
 }
 
-/** Throws if the status or the headers cannot be sent. */
+/**
+ * Throws if the status or the headers cannot be sent. Over HTTP/1, Node itself looks at the headers.
+ */
 function toResponse(exchange: Exchange, answer: Answer, { lingerMs, drain }: Lingering): EarlyResponse {
   const { status, headers = {}, text = '' } = answer
   if (!(status >= 200 && status <= 599)) {
     throw new RangeError(`Cannot answer as the status must be 200 to 599: received ${status}`)
   }
   const { protocol, method, req } = exchange
-  const own = Object.entries(headers).filter(([name]) => !HOP_BY_HOP.test(name))
-  for (const [name, value] of own) { // over HTTP/2, Node does not look
-    validateHeaderName(name)
-    validateHeaderValue(name, value)
-  }
   const hasText = text !== ''
   const bodyless = method === 'HEAD' || req.method === 'HEAD' || BODYLESS.includes(status)
-  const all = {
-    ...protocol.headers,
-    'Cache-Control': 'no-store',
-    ...(hasText ? { 'Content-Type': 'text/plain; charset=utf-8', 'X-Content-Type-Options': 'nosniff' } : {}),
-    ...exchange.headers,
-    ...Object.fromEntries(own),
-  }
+  const all = join([protocol.headers, UNCACHED, hasText ? TEXT : {}, exchange.headers, headers])
   if ('stream' in req) assertFitsHttp2(all)
   return {
     status,
@@ -122,9 +118,25 @@ function toResponse(exchange: Exchange, answer: Answer, { lingerMs, drain }: Lin
   }
 }
 
-/** Counts as HTTP/2 does (RFC 9113 section 6.5.2). */
+/** All of the headers but those about the connection. Of a name that comes again the last one counts. */
+function join(parts: readonly Headers[]): Headers {
+  const all: Record<string, string> = {} // filled one by one: to spread objects of many members is slow
+  for (const part of parts) {
+    for (const name of Object.keys(part)) {
+      if (!HOP_BY_HOP.test(name)) all[name] = part[name]!
+    }
+  }
+  return all
+}
+
+/** Checks what Node does not check over HTTP/2. Counts as HTTP/2 does (RFC 9113 section 6.5.2). */
 function assertFitsHttp2(headers: Headers): void {
-  const size = Object.entries(headers).reduce((sum, [name, value]) => sum + name.length + value.length + 32, 0)
+  let size = 0
+  for (const [name, value] of Object.entries(headers)) {
+    validateHeaderName(name)
+    validateHeaderValue(name, value)
+    size += name.length + value.length + 32
+  }
   if (size <= MAX_HTTP2_HEADERS) return
   throw new RangeError(`Cannot answer as the headers must be at most ${MAX_HTTP2_HEADERS} bytes: they are ${size}`)
 }

@@ -144,7 +144,7 @@ function protocolIn(context: RufhContext): Protocol {
     methodOf: (req) => req.method,
     methodsOf: (kind) => (kind === 'creation' ? CREATION_METHODS : UPLOAD_METHODS),
     // Draft section "Limits": an answer to OPTIONS has them, so that clients know them before.
-    discovery: () => ({ 'Accept-Patch': PARTIAL_MEDIA_TYPE, ...limitField(context.limits, { dialect: CURRENT }) }),
+    discovery: { 'Accept-Patch': PARTIAL_MEDIA_TYPE, ...limitField(context.limits, { dialect: CURRENT }) },
     downloadFields: ({ req }, upload) => stateFields(context, readFields(req, versions), upload),
     refuse: (exchange, error) => refuse(context, exchange, error),
     serve: (exchange, target) => {

@@ -112,7 +112,7 @@ export function tus(options: TusOptions): ProtocolFactory {
       claims: (req) => header(req, 'tus-resumable') !== undefined,
       methodOf: (req) => effectiveMethod(req.method ?? '', header(req, 'x-http-method-override')),
       methodsOf: (kind) => (kind === 'creation' ? CREATION_METHODS : uploadMethods),
-      discovery: () => discoveryHeaders(context),
+      discovery: discoveryHeaders(context),
       refuse,
       serve: (exchange, target) => {
         const { req, method } = exchange
