@@ -75,9 +75,10 @@ async function discard({ offset }: Upload, body: Readable): Promise<number> {
  */
 export async function receive(context: UploadContext, upload: Upload, bounded: BoundedBody): Promise<Received> {
   const { body, maxBytes } = bounded
+  const { slots, limits } = context
   // With nothing left to receive, the request asks what became of the bytes that are stored.
-  const maxConcurrent = maxBytes > 0 ? context.limits.maxConcurrent : Infinity
-  return context.slots.use(maxConcurrent, async () => {
+  slots.take(maxBytes > 0 ? limits.maxConcurrent : Infinity)
+  try {
     body.accept()
     try {
       const received = await (body.checksum ? receiveVerified : receivePlain)(context, upload, bounded)
@@ -87,22 +88,22 @@ export async function receive(context: UploadContext, upload: Upload, bounded: B
     } finally {
       body.stored()
     }
-  })
+  } finally {
+    slots.giveBack()
+  }
 }
 
 async function receivePlain(context: UploadContext, upload: Upload, bounded: BoundedBody): Promise<Received> {
-  const { body, maxBytes, signal } = bounded
+  const { body, signal } = bounded
   const store = storeFor(context, bounded)
-  const append = async (to: Upload, reader: HappyReader, onProgress?: (offset: number) => void): Promise<Upload> => {
-    try {
-      return moved(to, await store.append(to, reader, { signal, onProgress }))
-    } finally {
-      reader.destroy() // a store that failed has not read to the end, and others discard the rest of the source
-    }
-  }
   const reader = new HappyReader(body.source, boundsOf(context, bounded))
-  const stored = await append(upload, reader, progressOf(context, upload, body))
-
+  let stored = upload
+  try {
+    const onProgress = progressOf(context, upload, body)
+    stored = moved(upload, await store.append(upload, reader, { signal, onProgress }))
+  } finally {
+    reader.destroy() // a store that failed has not read to the end, and others discard the rest of the source
+  }
   const error = whyEnded(reader.error, context, upload)
   if (error === undefined) return { kind: wasCancelled(body) ? 'gone' : 'received', upload: stored }
   if (error === 'gone') return { kind: 'gone', upload: stored }
@@ -111,20 +112,28 @@ async function receivePlain(context: UploadContext, upload: Upload, bounded: Bou
     return { kind: 'refused', upload, error }
   }
   if (error.code !== 'SHUTTING_DOWN') return { kind: 'interrupted', upload: stored, error }
+  const maxBytes = bounded.maxBytes - reader.bytesRead
+  return { kind: 'answered', upload: await answerShutdown(store, stored, { ...bounded, maxBytes }) }
+}
 
-  let last: Upload = stored
+/** Resolves with the upload as it is when the client has read its answer. */
+async function answerShutdown(store: BodyStore, stored: Upload, bounded: BoundedBody): Promise<Upload> {
+  const { body, maxBytes, signal } = bounded
+  let last = stored
   await body.answerShutdown(stored, async (until) => {
-    const rest = new HappyReader(body.source, { maxBytes: maxBytes - reader.bytesRead, signal: until })
+    const rest = new HappyReader(body.source, { maxBytes, signal: until })
     try {
-      last = await append(stored, rest)
+      last = moved(stored, await store.append(stored, rest, { signal }))
       if (rest.error?.code !== 'TOO_LARGE') return
       await store.truncate(last, stored.offset) // no further, as the answer may have given that offset
       last = stored
     } catch (error) {
       publishError(error as Error) // the client is answered already, and does not count on these bytes
+    } finally {
+      rest.destroy()
     }
   })
-  return { kind: 'answered', upload: last }
+  return last
 }
 
 /** For a body that counts as a whole or not at all: if it was cut off, nothing is kept. */

@@ -32,17 +32,23 @@ export class Slots {
     if (this.#taken >= limit) throw new UploadError('BUSY')
   }
 
-  /**
-   * Does `work` in a slot, which is free again however the work ends. Rejects with `BUSY` as
-   * `assertFree` throws it.
-   */
-  async use<T>(limit: number, work: () => Promise<T>): Promise<T> {
+  /** Takes a slot, which the caller gives back. Throws `BUSY` as `assertFree` does. */
+  take(limit: number): void {
     this.assertFree(limit)
     this.#taken++
+  }
+
+  giveBack(): void {
+    this.#taken--
+  }
+
+  /** Does `work` in a slot, which is free again however the work ends. Rejects with `BUSY`. */
+  async use<T>(limit: number, work: () => Promise<T>): Promise<T> {
+    this.take(limit)
     try {
       return await work()
     } finally {
-      this.#taken--
+      this.giveBack()
     }
   }
 }

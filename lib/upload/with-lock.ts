@@ -4,16 +4,16 @@
  * Holds an upload's lock around some work, and tells the work when to stop.
  *
  * Design. A lock that reaches other processes can be lost: somebody removes its file, or its
- * process is stopped for so long that it counts as dead. The work then gets a signal, but a call
- * that the store has begun cannot be taken back. So the work gets the store behind a *fence*, which
- * checks the lock right before each change, and again before an append is acknowledged.
+ * process is stopped for so long that it counts as dead. The work then gets a signal, and the store
+ * behind a fence.
  *
  * @module
  */
 
 import type { Requester, UploadContext } from './context.ts'
 import { UploadError } from './errors.ts'
-import type { Lock, UploadStore } from './types.ts'
+import { fence } from './fence.ts'
+import type { Lock } from './types.ts'
 
 /** What work under a lock uses in place of what its caller has under the same names. */
 export interface Held {
@@ -31,11 +31,6 @@ export interface LockRequest {
   /** Its signal also ends the wait for the lock. */
   readonly requester: Requester
 }
-
-/** What changes an upload. */
-const CHANGES: ReadonlySet<PropertyKey> = new Set<keyof UploadStore>([
-  'create', 'append', 'appendVerified', 'truncate', 'setState', 'setLength', 'setDigest', 'flush', 'terminate',
-])
 
 /** Runs `work` under the lock. First asks the holder to save and release, and waits for that. */
 export async function withLock<T>(
@@ -89,31 +84,4 @@ function behindFence(context: UploadContext, id: string, lock: Lock): UploadCont
   if (lock.tenure) context.store.trust?.(id, lock.tenure)
   const store = fence(context.store, lock)
   return store === context.store ? context : { ...context, store }
-}
-
-/**
- * Returns the store with all that it can do. Once the lock is lost, calls that change an upload
- * reject with `LOCK_LOST`. So does an append during which it was lost, even if its bytes are
- * stored.
- *
- * Returns the store itself if the lock has no `isHeld`.
- */
-export function fence(store: UploadStore, lock: Lock): UploadStore {
-  if (!lock.isHeld) return store
-  const assertHeld = async (): Promise<void> => {
-    if (!(await lock.isHeld?.())) throw new UploadError('LOCK_LOST')
-  }
-  return new Proxy(store, {
-    get(target, name) {
-      const member: unknown = Reflect.get(target, name)
-      if (typeof member !== 'function') return member
-      if (!CHANGES.has(name)) return member.bind(target)
-      return async (...args: unknown[]): Promise<unknown> => {
-        await assertHeld()
-        const result: unknown = await member.apply(target, args)
-        if (name === 'append' || name === 'appendVerified') await assertHeld()
-        return result
-      }
-    },
-  })
 }

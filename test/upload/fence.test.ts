@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { Readable } from 'node:stream'
 import { test } from 'node:test'
 import { FileStore } from '../../lib/file-store/file-store.ts'
-import { fence } from '../../lib/upload/with-lock.ts'
+import { fence } from '../../lib/upload/fence.ts'
 import type { Lock, UploadStore } from '../../lib/upload/types.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
