@@ -16,7 +16,8 @@
  * way. Removal takes the steps in the opposite order. What a crash leaves behind is a file that no
  * sidecar names, and `removeLeftovers` removes it. A process may be stopped for an hour and look
  * dead, so `removeLeftovers` takes temporary sidecars first: without its own, that process cannot
- * complete an upload whose data file is removed next.
+ * complete an upload whose data file is removed next. Data with bytes are removed only if a marker
+ * names them, `<id>.info.gone`: a sidecar that was there, or was to be there, renamed.
  *
  * Two kinds of bytes may be in the file and not count. For both, the sidecar has a mark
  * ({@link StoredMark}) with the offset behind which they begin:
@@ -35,7 +36,7 @@
  * serialise writers. Locks in memory do not reach another process, so a second process on the
  * directory is refused unless both set `shared: true`.
  *
- * The folder: `marks.ts` knows which bytes count; `sidecar.ts` what a sidecar says; `sidecars.ts`
+ * The folder: `create-whole.ts` makes small uploads; `marks.ts` knows which bytes count; `sidecar.ts` what a sidecar says; `sidecars.ts`
  * writes and remembers them; `write-body.ts` writes a body; `in-use.ts` finds other processes;
  * `files.ts` follows no link; `stored-upload.ts` and `errors.ts` are what callers get.
  *
@@ -49,11 +50,12 @@ import { createReadStream, mkdirSync } from 'node:fs'
 import { open, opendir, rename, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
+import { createWhole } from './create-whole.ts'
 import { asStoreFull, codeOf, FileStoreError } from './errors.ts'
 import { flushDirectory, flushFile, isSameDirectory, READ, renameOrCopy, statOf, WRITE, WRITE_NEW } from './files.ts'
 import { claimDirectory } from './in-use.ts'
 import { Marks } from './marks.ts'
-import { newSidecar, toMovedUpload, toUpload, type Sidecar } from './sidecar.ts'
+import { isRandomId, newSidecar, toMovedUpload, toUpload, type Sidecar } from './sidecar.ts'
 import { Sidecars } from './sidecars.ts'
 import type { NewStoredUpload, StoredDigest, StoredOutcome, StoredUpload, StoredUploadState } from './stored-upload.ts'
 import { batchesOf, writeAll, WriteBudget } from './write-body.ts'
@@ -115,7 +117,6 @@ export interface FileStoreVerifiedAppendOptions extends Pick<FileStoreAppendOpti
 }
 
 const SYNCS: readonly unknown[] = ['none', 'finish', 'append']
-const RANDOM_ID = /^[0-9a-f]{32}$/
 /** Data, a sidecar, one that is being written, one whose upload is being removed. */
 const FILE_PATTERN = /^([A-Za-z0-9_-]{1,128})(|\.info|\.json|\.info\.[0-9a-f]{12}\.tmp|\.info\.gone)$/
 /** What a reader reads at a time, and holds while nobody takes it. */
@@ -201,7 +202,7 @@ export class FileStore {
     const isTaken = (cause?: unknown): FileStoreError =>
       new FileStoreError('UPLOAD_EXISTS', `The upload ${id} exists already`, { cause })
     // An upload whose bytes were moved has no data file. An id of 128 random bits is new.
-    if (!RANDOM_ID.test(id) && (await statOf(path))) throw isTaken()
+    if (!isRandomId(id) && (await statOf(path))) throw isTaken()
     const temporary = await this.#sidecars.prepare(sidecar)
     try {
       await (await open(dataPath, WRITE_NEW, this.#fileMode)).close()
@@ -225,6 +226,17 @@ export class FileStore {
       throw error
     }
     return toUpload(sidecar, { size: 0, createdAt, updatedAt: createdAt })
+  }
+
+  /**
+   * Makes an upload that has all its bytes, in place of `create`, `append` and `setState`: both
+   * files are written once. It exists as a whole or not at all, also after a crash, and is as safe
+   * as its state asks for. Its length is that of `body`. For small bodies.
+   */
+  createWhole(upload: NewStoredUpload, body: Uint8Array, state: 'finishing' | 'finished'): Promise<StoredUpload> {
+    const { id = randomBytes(16).toString('hex') } = upload
+    const surroundings = { sidecars: this.#sidecars, marks: this.#marks, fileMode: this.#fileMode }
+    return createWhole({ ...surroundings, flushes: this.#sync !== 'none' }, { upload: { ...upload, id }, body, state })
   }
 
   /** The upload as it is now, or `undefined` if no upload has that id. */
@@ -445,11 +457,30 @@ export class FileStore {
       for await (const { name } of await opendir(this.directory)) {
         const isTemporary = name.endsWith('.tmp')
         if (isTemporary !== (kind === 'temporary') || !(await this.#isLeftover(name, beforeMs))) continue
-        await rm(join(this.directory, name), { force: true })
+        if (isTemporary) await this.#removeTemporary(name)
+        else await rm(join(this.directory, name), { force: true })
         removed++
       }
     }
     return removed
+  }
+
+  /**
+   * Removes a temporary sidecar. If its upload was to be created as a whole, there may be data with
+   * bytes, which are younger than it: then it becomes the marker that names them as left over.
+   */
+  async #removeTemporary(name: string): Promise<void> {
+    const [, id = ''] = FILE_PATTERN.exec(name) ?? []
+    const path = join(this.directory, name)
+    const dataPath = this.#sidecars.dataPath(id)
+    const [temporary, data] = [await statOf(path), await statOf(dataPath)]
+    const namesData = temporary && data && data.size > 0 && temporary.mtimeMs <= data.mtimeMs
+    if (!namesData || (await statOf(`${dataPath}.info`)) || (await statOf(`${dataPath}.json`))) {
+      return rm(path, { force: true })
+    }
+    await rename(path, `${dataPath}.info.gone`).catch((error: unknown) => {
+      if (codeOf(error) !== 'ENOENT') throw error // its process was only slow, and has completed the upload
+    })
   }
 
   async #isLeftover(name: string, beforeMs: number): Promise<boolean> {

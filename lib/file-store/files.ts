@@ -17,6 +17,7 @@ const NO_FOLLOW = constants.O_NOFOLLOW ?? 0
 export const READ: number = constants.O_RDONLY | NO_FOLLOW | (constants.O_NONBLOCK ?? 0)
 export const WRITE: number = constants.O_WRONLY | NO_FOLLOW
 export const WRITE_NEW: number = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO_FOLLOW
+export const MARK: number = constants.O_WRONLY | constants.O_CREAT | NO_FOLLOW
 
 /** The status of a file; `undefined` if there is no file. */
 export async function statOf(path: string): Promise<Stats | undefined> {

@@ -69,6 +69,7 @@ export interface DataFile {
 }
 
 const ID_PATTERN = /^[A-Za-z0-9_-]{1,128}$/
+const RANDOM_ID = /^[0-9a-f]{32}$/
 const STATES: readonly unknown[] = ['receiving', 'finishing', 'finished', 'rejected', 'deactivated']
 const COMPLETIONS: readonly unknown[] = [undefined, 'at-length', 'explicit']
 
@@ -76,6 +77,11 @@ const COMPLETIONS: readonly unknown[] = [undefined, 'at-length', 'explicit']
 export function assertId(id: string): void {
   if (ID_PATTERN.test(id)) return
   throw new TypeError(`Cannot name an upload as its id must match ${ID_PATTERN}: received ${JSON.stringify(id)}`)
+}
+
+/** Whether an id is of 128 random bits, and so of no upload that ever was. */
+export function isRandomId(id: string): boolean {
+  return RANDOM_ID.test(id)
 }
 
 /** The sidecar of an upload without bytes. */

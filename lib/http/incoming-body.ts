@@ -31,6 +31,9 @@ import type { Answer, Exchange } from './exchange.ts'
 import { hasBody, header } from './request-headers.ts'
 import { assertUnanswered, respond, respondError } from './respond.ts'
 
+/** The most that a body may have to be taken as a whole, in bytes: what Node reads of a socket at a time. */
+const MAX_WHOLE_BYTES = 64 * 1024
+
 /** How long a client may continue to send after the 503 of a shutdown, in milliseconds. */
 const SHUTDOWN_LINGER_MS = 250
 
@@ -90,6 +93,7 @@ export function incomingBody(exchange: Exchange, details: BodyDetails): Incoming
     source: req,
     length: length ?? (hasBody(req) ? undefined : 0),
     ...others,
+    whole: () => wholeBody(exchange, length),
     accept: () => {
       assertUnanswered(exchange)
       watchdog.stop()
@@ -103,4 +107,19 @@ export function incomingBody(exchange: Exchange, details: BodyDetails): Incoming
       return respondError(exchange, new UploadError('SHUTTING_DOWN'), linger)
     },
   }
+}
+
+/**
+ * Takes the body of a request of HTTP/1, if it is small and all of it has arrived.
+ *
+ * Node emits a request while it still parses the packet that brought it, so this waits for a turn
+ * if need be. A client that waits for `100 Continue` is asked for its body in the ordinary way:
+ * without that, Node would close its connection after the answer.
+ */
+async function wholeBody({ req, awaitsContinue }: Exchange, length = 0): Promise<Uint8Array | undefined> {
+  if (awaitsContinue || 'stream' in req || length === 0 || length > MAX_WHOLE_BYTES) return undefined
+  if (!req.complete) await new Promise((resolve) => setImmediate(resolve))
+  // One that was aborted, was read in part, or has an encoding is left as it is.
+  const isWhole = req.complete && !req.destroyed && req.readableLength === length && !req.readableEncoding
+  return isWhole && !req.readableObjectMode ? (req.read() as Buffer) : undefined
 }

@@ -14,6 +14,7 @@ import { planAppend, remainingBytes } from './offset.ts'
 import type { Received } from './receive.ts'
 import { overrun, take } from './take.ts'
 import type { Upload } from './types.ts'
+import { readWhole, replay } from './whole.ts'
 import { withLock } from './with-lock.ts'
 
 /** A body, and what its client says about it. */
@@ -61,7 +62,10 @@ export function appendToUpload(context: UploadContext, id: string, asked: Append
     const length = lengthOf(found, asked.length, maxSize)
     const plan = planAppend({ offset, length, claimedOffset: offset, bodyLength: body.length, maxSize, maxAppendSize })
     if (plan.kind === 'refused') throw new UploadError(plan.code, { upload: found })
-    return take(context, found, { body, end, length, maxBytes: plan.maxBytes, stop, signal })
+    const { maxBytes } = plan
+    // Bytes that match already need no mark in the store, behind which they would wait for a verdict.
+    const whole = body.checksum && (await readWhole(body))
+    return take(context, found, { body: whole ? replay(body, whole) : body, end, length, maxBytes, stop, signal })
   })
 }
 

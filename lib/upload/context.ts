@@ -59,6 +59,11 @@ export interface IncomingBody {
   readonly source: Readable
   /** As announced, in bytes; `undefined` if it was not. */
   readonly length: number | undefined
+  /**
+   * Takes all of the body if it is small and has arrived; the source has nothing left then.
+   * Otherwise resolves with `undefined`, and the source is as it was. Default: it has not arrived.
+   */
+  readonly whole?: (() => Promise<Uint8Array | undefined>) | undefined
   /** What the body has to match to count. */
   readonly checksum: ExpectedChecksum | undefined
   /** Tells a client that waits for it that its body is wanted. May throw to refuse it. */

@@ -18,6 +18,7 @@ import { planAppend } from './offset.ts'
 import type { Received } from './receive.ts'
 import { take } from './take.ts'
 import { UPLOAD_ID, type NewUpload, type Upload } from './types.ts'
+import { assertSaved, createWhole, readWhole, replay } from './whole.ts'
 import { withLock } from './with-lock.ts'
 
 /** What a header can carry (tus section "Upload-Metadata"). */
@@ -54,15 +55,21 @@ export interface CreationRequest extends Asked {
  * answered meanwhile). After that, what {@link take}, {@link finishUpload} or the store throws.
  */
 export async function createUpload(context: UploadContext, asked: CreationRequest): Promise<Received> {
-  const { body, end, requester } = asked
-  const { slots, limits: { maxAppendSize, maxConcurrent } } = context
-  const wanted = await decide(context, asked)
+  const { end, requester, announce } = asked
+  const { store, slots, limits: { maxAppendSize, maxConcurrent } } = context
+  const { wanted, isNew } = await decide(context, asked)
   const { id, length, parts, maxSize = context.limits.maxSize } = wanted
   if (length !== undefined && length > maxSize) throw new UploadError('MAX_SIZE_EXCEEDED', { maxSize })
-  const plan = planAppend({ offset: 0, length, claimedOffset: 0, bodyLength: body?.length, maxSize, maxAppendSize })
+  const plan = planAppend({ offset: 0, length, claimedOffset: 0, bodyLength: asked.body?.length, maxSize, maxAppendSize })
   if (plan.kind === 'refused') throw new UploadError(plan.code, { maxSize })
-  if (body) slots.assertFree(maxConcurrent)
+  if (asked.body) slots.assertFree(maxConcurrent)
   if (requester.answered) throw new UploadError('OVERDUE')
+  let { body } = asked
+  if (body && isNew && end !== 'later' && length === body.length && store.createWhole) {
+    const whole = await readWhole(body, wanted.digest)
+    if (whole?.matches) return createWhole(context, { wanted, body, bytes: whole.bytes, end, announce, requester })
+    if (whole) body = replay(body, whole)
+  }
   if (!body && !parts && (length !== 0 || end === 'later')) { // nobody knows of it yet, so no lock is needed
     return { kind: 'received', upload: await create(context, wanted) }
   }
@@ -78,7 +85,7 @@ export async function createUpload(context: UploadContext, asked: CreationReques
       },
     }
     try {
-      announced = asked.announce?.(created) ?? false
+      announced = announce?.(created) ?? false
       const received: Received = announcing
         ? await take(context, created, { body: announcing, end, length, maxBytes: plan.maxBytes, stop, signal })
         : { kind: 'received', upload: await finishUpload(context, created, { end, requester: { signal } }) }
@@ -96,17 +103,25 @@ export async function createUpload(context: UploadContext, asked: CreationReques
 
 async function create(context: UploadContext, upload: NewUpload): Promise<Upload> {
   const created = await context.store.create(upload)
-  if (created.completion !== upload.completion || created.digest?.value !== upload.digest?.value) {
+  try {
+    assertSaved(upload, created)
+  } catch (error) {
     await context.store.terminate(created)
-    const cause = new TypeError('Cannot create an upload as the store must save its completion and digest')
-    throw new UploadError('INTERNAL', { cause })
+    throw error
   }
   publish('create', created)
   return created
 }
 
+/** What is to be created. */
+interface Decision {
+  readonly wanted: NewUpload
+  /** Whether nobody else knows the id. */
+  readonly isNew: boolean
+}
+
 /** Asks the hooks, and combines what they and the client say. */
-async function decide(context: UploadContext, { description, request }: CreationRequest): Promise<NewUpload> {
+async function decide(context: UploadContext, { description, request }: CreationRequest): Promise<Decision> {
   const { store, hooks: { authorize, onCreate }, limits: { maxSize } } = context
   const named = description.parts
   if (named) assertParts(named)
@@ -125,12 +140,13 @@ async function decide(context: UploadContext, { description, request }: Creation
   assertChoices(choices)
   // The store would refuse it too, but only after the request that holds that upload released it.
   if (choices.id !== undefined && (await store.find(choices.id))) throw new UploadError('UPLOAD_EXISTS')
-  return {
+  const wanted: NewUpload = {
     ...described,
     ...(choices.metadata && { metadata: choices.metadata, encodedMetadata: undefined }),
     ...(choices.maxSize !== undefined && { maxSize: Math.min(choices.maxSize, maxSize) }),
     id: choices.id ?? randomBytes(16).toString('hex'),
   }
+  return { wanted, isNew: choices.id === undefined }
 }
 
 function assertParts(parts: readonly string[]): void {

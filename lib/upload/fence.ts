@@ -28,7 +28,7 @@ export function fence(store: UploadStore, lock: Lock): UploadStore {
 
 /** What a store need not be able to do, and a store behind a fence cannot do either. */
 const OPTIONAL = [
-  'setLength', 'appendVerified', 'flush', 'read', 'setDigest', 'list', 'removeLeftovers', 'trust',
+  'setLength', 'appendVerified', 'flush', 'read', 'setDigest', 'list', 'removeLeftovers', 'trust', 'createWhole',
 ] as const satisfies readonly (keyof UploadStore)[]
 
 /** There is one for each request, so its methods are written down and not made for each. */
@@ -49,6 +49,11 @@ class FencedStore implements Required<UploadStore> {
   async create(upload: NewUpload): Promise<Upload> {
     await this.#assertHeld()
     return this.#store.create(upload)
+  }
+
+  async createWhole(upload: NewUpload, body: Uint8Array, state: 'finishing' | 'finished'): Promise<Upload> {
+    await this.#assertHeld()
+    return this.#store.createWhole(upload, body, state)
   }
 
   async append(upload: Upload, body: Readable, options: AppendOptions): Promise<number> {

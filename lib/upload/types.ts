@@ -141,6 +141,14 @@ export interface UploadStore {
   terminate(upload: Upload): Promise<void>
 
   /**
+   * Makes an upload that has all its bytes, in place of `create`, `append` and `setState`. Until
+   * this has resolved it may not exist, but it never exists with fewer bytes or in another state,
+   * also after a crash. The length of `upload` is that of `body`. Without `onFinish` the caller
+   * holds no lock, as nobody else knows the id. For small bodies.
+   */
+  createWhole?(upload: NewUpload, body: Uint8Array, state: 'finishing' | 'finished'): Promise<Upload>
+
+  /**
    * Called by whoever takes the lock of an upload, before any other call under that lock: until the
    * tenure has ended, nobody but this process has changed the upload. So what the store knows of it
    * from calls since the tenure began is still true. For stores that other processes use too.
