@@ -102,7 +102,10 @@ const HARMLESS: Readonly<Record<string, readonly string[]>> = {
   'node:crypto': ['createHash', 'randomBytes', 'randomUUID'],
   'node:diagnostics_channel': ['channel'],
   'node:events': ['once', 'setMaxListeners'],
-  'node:fs': ['constants', 'createReadStream', 'lstatSync', 'mkdirSync', 'readFileSync', 'readdirSync', 'rmSync', 'writeFileSync'],
+  'node:fs': [
+    'close', 'constants', 'createReadStream', 'fdatasync', 'fstat', 'fsync', 'ftruncate', 'lstat', 'lstatSync', 'mkdirSync', 'open', 'read',
+    'readFileSync', 'readdirSync', 'rename', 'rmSync', 'writeFile', 'writeFileSync', 'writev',
+  ],
   'node:fs/promises': [
     'chmod', 'copyFile', 'lstat', 'lutimes', 'mkdir', 'open', 'opendir', 'readFile', 'readdir', 'readlink', 'rename', 'rm', 'stat',
     'symlink', 'unlink', 'utimes',

@@ -4,13 +4,13 @@
 
 import assert from 'node:assert/strict'
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
-import fileSystem, { type FileHandle } from 'node:fs/promises'
-import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { test, type TestContext } from 'node:test'
 import { FileStore, type StoredUpload } from '../lib/file-store/file-store.ts'
+import { OpenFile } from '../lib/file-store/open-file.ts'
 import { MountedFolder } from './fault/mounted-folder.ts'
+import { fileSystem } from './support/file-calls.ts'
 import { filesIn } from './support/files.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
@@ -35,11 +35,9 @@ function separate(t: TestContext, code = 'EXDEV'): void {
     if (from.endsWith('/a')) throw Object.assign(new Error(code), { code })
     return rename(from, to)
   })
-  syncBuiltinESMExports()
   t.after(() => {
     t.mock.restoreAll() // which would come later than this by itself
     fileSystem.rename = rename // mocks of a mock are not restored in order
-    syncBuiltinESMExports()
   })
 }
 
@@ -89,10 +87,8 @@ for (const where of ['on one file system', 'across two'] as const) {
           return real(...args)
         })
       }
-      syncBuiltinESMExports()
       isDone = await store.moveTo(upload, path).then(() => true, () => false)
       t.mock.restoreAll()
-      syncBuiltinESMExports()
       if (isDone) assert.ok(calls >= (where === 'across two' ? 9 : 6), `it made ${calls} calls`)
       const contents = [join(store.directory, 'a'), path].filter((each) => existsSync(each)).map((each) => readFileSync(each, 'utf8'))
       assert.ok(contents.length > 0 && contents.every((content) => content === 'hello'), `after call ${moment}: ${contents}`)
@@ -102,7 +98,6 @@ for (const where of ['on one file system', 'across two'] as const) {
       assert.deepEqual([found.state, found.offset], ['finishing', 5])
       await restarted.moveTo(found, path)
       t.mock.restoreAll()
-      syncBuiltinESMExports()
       assert.equal(readFileSync(path, 'utf8'), 'hello')
       assert.deepEqual(filesIn(store.directory).filter((name) => !name.endsWith('.tmp')), ['a.info'])
       assert.deepEqual(filesIn(folder), ['hello'])
@@ -132,13 +127,11 @@ test('two calls of moveTo at once across two file systems lose nothing: what one
     await ended
     throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' })
   })
-  syncBuiltinESMExports()
   await assert.rejects(store.moveTo(upload, path), /another call/)
   end()
   await second
   assert.deepEqual([readFileSync(join(store.directory, 'a'), 'utf8'), existsSync(path)], ['hello', false])
   t.mock.restoreAll()
-  syncBuiltinESMExports()
   await store.moveTo(upload, path)
   assert.deepEqual([filesIn(store.directory), readFileSync(path, 'utf8')], [['a.info'], 'hello'])
 })
@@ -172,9 +165,6 @@ test('an upload that is removed while its bytes are being moved does not come ba
 })
 
 test('moveTo flushes the record, a copy, and both directories; with sync none nothing', async (t) => {
-  const probe = await fileSystem.open('/dev/null')
-  const prototype = Object.getPrototypeOf(probe) as FileHandle
-  await probe.close()
   for (const [where, sync, flushes] of [
     ['one', 'none', 0],
     ['one', 'finish', 4],
@@ -185,13 +175,11 @@ test('moveTo flushes the record, a copy, and both directories; with sync none no
     const store = new FileStore(temporaryFolder(t), { sync })
     const upload = await finishing(store)
     fileSystem.rename = rename // whatever tests before have left
-    syncBuiltinESMExports()
     if (where === 'two') separate(t)
-    const { mock } = t.mock.method(prototype, 'sync')
+    const { mock } = t.mock.method(OpenFile.prototype, 'sync')
     await store.moveTo(upload, join(temporaryFolder(t), 'hello'))
     assert.equal(mock.callCount(), flushes, `${where}, ${sync}`)
     t.mock.restoreAll()
-    syncBuiltinESMExports()
   }
 })
 
@@ -206,7 +194,6 @@ test('moveTo does not write through a link that is planted in the place of its c
     symlinkSync('precious', to)
     return copyFile(from, to, mode)
   })
-  syncBuiltinESMExports()
   await assert.rejects(store.moveTo(upload, join(folder, 'target')), { code: 'EEXIST' })
   assert.deepEqual(
     [readFileSync(join(folder, 'precious'), 'utf8'), readFileSync(join(store.directory, 'a'), 'utf8')],

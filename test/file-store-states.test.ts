@@ -5,15 +5,15 @@ import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { appendFileSync, existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
-import fileSystem, { open, type FileHandle } from 'node:fs/promises'
-import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { describe, test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { FileStore, type StoredUpload } from '../lib/file-store/file-store.ts'
+import { OpenFile } from '../lib/file-store/open-file.ts'
 import { stopClock } from './support/clock.ts'
+import { fileSystem } from './support/file-calls.ts'
 import { filesIn } from './support/files.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
@@ -261,9 +261,6 @@ test('if the flush for a message about progress fails, what earlier ones told st
   t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
   const store = new FileStore(temporaryFolder(t), { sync: 'append' })
   const upload = await store.create({ id: 'a', length: 30 })
-  const probe = await open('/dev/null')
-  const prototype = Object.getPrototypeOf(probe) as FileHandle
-  await probe.close()
   const failure = Object.assign(new Error('EIO'), { code: 'EIO' })
   const told: number[] = []
   async function* body(): AsyncGenerator<Buffer> {
@@ -276,7 +273,7 @@ test('if the flush for a message about progress fails, what earlier ones told st
   }
   const onProgress = (offset: number): void => {
     told.push(offset)
-    t.mock.method(prototype, 'sync', () => Promise.reject(failure), { times: 1 })
+    t.mock.method(OpenFile.prototype, 'sync', () => Promise.reject(failure), { times: 1 })
   }
   await assert.rejects(store.append(upload, Readable.from(body(), { objectMode: false }), { onProgress }), failure)
   assert.deepEqual(told, [10])
@@ -354,9 +351,7 @@ describe('the mark behind which bytes do not count', () => {
     appendFileSync(join(directory, 'a'), 'xyz') // of a process that died before its verdict
     const store = new FileStore(directory, { sync: 'append' })
     const upload = await found(store, 'a')
-    const probe = await open('/dev/null')
-    const sync = t.mock.method(Object.getPrototypeOf(probe) as FileHandle, 'sync')
-    await probe.close()
+    const sync = t.mock.method(OpenFile.prototype, 'sync')
     await store.flush(upload)
     assert.equal(sync.mock.callCount(), 3) // the data, the sidecar, the directory
     assert.deepEqual(readMark(store, 'a'), { offset: 3, flushed: true }, 'what had no verdict does not count in this boot either')
@@ -383,7 +378,6 @@ describe('the mark behind which bytes do not count', () => {
   })
 
   test('that was read just before a cut is read again: what was cut off meanwhile is not taken for lost', async (t) => {
-    t.after(() => syncBuiltinESMExports())
     const directory = temporaryFolder(t)
     const options = { sync: 'append', shared: true } as const
     const [here, there] = [new FileStore(directory, options), new FileStore(directory, options)]
@@ -392,11 +386,9 @@ describe('the mark behind which bytes do not count', () => {
     const { lstat } = fileSystem
     const mocked = t.mock.method(fileSystem, 'lstat', async (path: string) => {
       mocked.mock.restore()
-      syncBuiltinESMExports()
       await there.truncate(upload, 2) // by whoever holds the lock, between the two looks of whoever does not
       return lstat(path)
     })
-    syncBuiltinESMExports()
     const { offset, state } = await found(here, 'a')
     assert.deepEqual([offset, state], [2, 'receiving'])
   })
@@ -404,12 +396,10 @@ describe('the mark behind which bytes do not count', () => {
   test('is enough where the boot is not known: only flushed bytes count, in the next process too', async (t) => {
     t.after(() => {
       t.mock.restoreAll() // which would come later than this by itself
-      syncBuiltinESMExports()
     })
     const { open: realOpen } = fileSystem
     t.mock.method(fileSystem, 'open', (path: string, ...more: [number, number?]) =>
       path.startsWith('/proc/') ? Promise.reject(Object.assign(new Error('EACCES'), { code: 'EACCES' })) : realOpen(path, ...more))
-    syncBuiltinESMExports()
     const directory = temporaryFolder(t)
     const store = new FileStore(directory, { sync: 'append' })
     await store.append(await store.create({ id: 'a', length: 9 }), bytes('abc'))
@@ -429,9 +419,7 @@ describe('the mark behind which bytes do not count', () => {
     const store = new FileStore(directory, { sync: 'append' })
     const upload = await store.create({ id: 'b', length: 3 })
     const offset = await store.append(upload, bytes('abc'))
-    const probe = await open('/dev/null')
-    const sync = t.mock.method(Object.getPrototypeOf(probe) as FileHandle, 'sync')
-    await probe.close()
+    const sync = t.mock.method(OpenFile.prototype, 'sync')
     await store.setState({ ...upload, offset }, 'finishing') // with the record from before the append
     assert.equal(sync.mock.callCount(), 2, 'the sidecar and the directory; the data were flushed')
     sync.mock.resetCalls()
@@ -475,9 +463,7 @@ describe('the mark behind which bytes do not count', () => {
 
   test('changes with the kind of append without a needless flush; bytes of a killed process are flushed first', async (t) => {
     const store = new FileStore(temporaryFolder(t), { sync: 'append' })
-    const probe = await open('/dev/null')
-    const sync = t.mock.method(Object.getPrototypeOf(probe) as FileHandle, 'sync')
-    await probe.close()
+    const sync = t.mock.method(OpenFile.prototype, 'sync')
     const { id } = await store.create({ length: undefined })
     const flushesOf = async (act: () => Promise<unknown>): Promise<number> => {
       sync.mock.resetCalls()
@@ -580,7 +566,6 @@ describe('what crashes left behind', () => {
   })
 
   test('are found under the names that are really made: wherever create, a change or a removal was cut short, nothing stays', async (t) => {
-    t.after(() => syncBuiltinESMExports())
     const acts: Readonly<Record<string, (store: FileStore) => Promise<unknown>>> = {
       create: (store) => store.create({ id: 'new', length: 5 }),
       change: async (store) => store.setState(await found(store, 'old'), 'finished'),
@@ -600,10 +585,8 @@ describe('what crashes left behind', () => {
             return real(...args)
           })
         }
-        syncBuiltinESMExports()
         isDone = await act(store).then(() => true, () => false)
         t.mock.restoreAll()
-        syncBuiltinESMExports()
         const restarted = new FileStore(store.directory)
         const left = filesIn(store.directory)
         assert.notEqual((await restarted.find('old'))?.foreign, true, 'the record of another server came back')
@@ -624,7 +607,6 @@ describe('what crashes left behind', () => {
   test('goes in the order in which no process that wakes up can complete what was taken: temporary sidecars first', async (t) => {
     t.after(() => {
       t.mock.restoreAll() // which would come later than this by itself
-      syncBuiltinESMExports()
     })
     const store = new FileStore(temporaryFolder(t))
     for (let index = 0; index < 20; index++) {
@@ -636,7 +618,6 @@ describe('what crashes left behind', () => {
       removed.push(path.endsWith('.tmp'))
       return rm(path, options)
     })
-    syncBuiltinESMExports()
     assert.equal(await later(t, () => store.removeLeftovers()), 40)
     assert.deepEqual(removed, [...Array<boolean>(20).fill(true), ...Array<boolean>(20).fill(false)])
   })
@@ -661,7 +642,6 @@ describe('what crashes left behind', () => {
         return real(...args)
       })
     }
-    syncBuiltinESMExports()
     const done = act().then(() => true, () => false)
     await Promise.race([stopped, done])
     calls = Infinity
@@ -675,7 +655,6 @@ describe('what crashes left behind', () => {
 
   for (const sync of ['finish', 'append'] as const) {
     test(`are not the files of a create that was stopped for hours: it completes or fails, with nothing damaged, wherever it was; sync ${sync}`, async (t) => {
-      t.after(() => syncBuiltinESMExports())
       const completed = new Set<boolean>()
       for (let call = 1; call <= 7; call++) {
         for (const again of [false, true]) {
@@ -689,7 +668,6 @@ describe('what crashes left behind', () => {
           const isCreated = await done
           completed.add(isCreated)
           t.mock.restoreAll()
-          syncBuiltinESMExports()
           const where = `stopped at call ${call}, ${again ? 'created again' : 'alone'}, ${isCreated ? 'completed' : 'failed'}`
           const upload = await new FileStore(store.directory, { sync }).find('mine')
           assert.ok(!(isCreated && second), where)
@@ -730,9 +708,7 @@ test('what would make a sidecar that cannot be read again is refused before it i
 })
 
 test('what completes without its append being told is flushed before it is called finished', async (t) => {
-  const probe = await open('/dev/null')
-  const sync = t.mock.method(Object.getPrototypeOf(probe) as FileHandle, 'sync')
-  await probe.close()
+  const sync = t.mock.method(OpenFile.prototype, 'sync')
   for (const [mode, flushes] of [['finish', 3], ['none', 0]] as const) { // the data, the sidecar, the directory
     const store = new FileStore(temporaryFolder(t), { sync: mode })
     const upload = await store.create({ length: 5 })

@@ -9,8 +9,6 @@
 
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
-import fileSystem from 'node:fs/promises'
-import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
@@ -23,6 +21,7 @@ import {
   type StoredUpload,
   type StoredUploadState,
 } from '../lib/file-store/file-store.ts'
+import { fileSystem } from './support/file-calls.ts'
 import { filesIn } from './support/files.ts'
 import { temporaryFolder } from './support/temporary.ts'
 import { exchange, request } from './support/wire.ts'
@@ -166,10 +165,8 @@ function dieAt(t: TestContext, moment: number): { calls(): number; revive(): voi
       return real(...args)
     })
   }
-  syncBuiltinESMExports()
   const revive = (): void => {
     t.mock.restoreAll()
-    syncBuiltinESMExports()
   }
   return { calls: () => calls, revive }
 }

@@ -16,8 +16,6 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs'
-import fileSystem, { open, type FileHandle } from 'node:fs/promises'
-import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { test } from 'node:test'
@@ -25,6 +23,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
 import { FileStore, type StoredUpload } from '../lib/file-store/file-store.ts'
+import { OpenFile } from '../lib/file-store/open-file.ts'
+import { fileSystem } from './support/file-calls.ts'
 import { filesIn } from './support/files.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
@@ -161,9 +161,7 @@ test('when an append has settled, however it did, no file of the upload is open 
 })
 
 test('sync decides what is flushed to the device, and when', async (t) => {
-  const probe = await open('/dev/null')
-  const sync = t.mock.method(Object.getPrototypeOf(probe) as FileHandle, 'sync')
-  await probe.close()
+  const sync = t.mock.method(OpenFile.prototype, 'sync')
   const flushes = async (mode: 'none' | 'finish' | 'append'): Promise<number[]> => {
     const store = new FileStore(temporaryFolder(t), { sync: mode })
     const counts: number[] = []
@@ -192,9 +190,7 @@ test('bytes whose flush fails are taken back, as the next flush would succeed wi
   const store = new FileStore(temporaryFolder(t), { sync: 'append' })
   const upload = await store.create({ length: 9 })
   await store.append(upload, bytes('abc'))
-  const probe = await open('/dev/null')
-  const sync = t.mock.method(Object.getPrototypeOf(probe) as FileHandle, 'sync')
-  await probe.close()
+  const sync = t.mock.method(OpenFile.prototype, 'sync')
   const failure = Object.assign(new Error('EIO'), { code: 'EIO' })
   sync.mock.mockImplementationOnce(() => Promise.reject(failure), sync.mock.callCount())
   await assert.rejects(store.append((await store.find(upload.id))!, bytes('def')), failure)
@@ -217,12 +213,9 @@ for (const [refusal, calls, restarted] of [
   let store = new FileStore(directory, { sync: 'append' })
   const upload = await store.create({ id: 'a', length: 9 })
   await store.append(upload, bytes('abc'))
-  const probe = await open('/dev/null')
-  const prototype = Object.getPrototypeOf(probe) as FileHandle
-  await probe.close()
   const failure = Object.assign(new Error('EIO'), { code: 'EIO' })
   const mocks = calls.map((call) =>
-    t.mock.method(prototype, call, () => Promise.reject(failure), { times: call === 'sync' && restarted ? 1 : 100 }),
+    t.mock.method(OpenFile.prototype, call, () => Promise.reject(failure), { times: call === 'sync' && restarted ? 1 : 100 }),
   )
   await assert.rejects(store.append((await store.find('a'))!, bytes('def')), failure)
   for (const mock of mocks) mock.mock.restore()
@@ -241,19 +234,16 @@ test('bytes whose flush failed do not come back if nothing can be read either, a
   const store = new FileStore(directory, { sync: 'append', shared: true }) // so that the sidecar is read each time
   await store.append(await store.create({ id: 'a', length: 9 }), bytes('abc'))
   const upload = (await store.find('a'))!
-  const probe = await open('/dev/null')
-  const prototype = Object.getPrototypeOf(probe) as FileHandle
-  await probe.close()
   const failure = Object.assign(new Error('EIO'), { code: 'EIO' })
   const calls = ['sync', 'truncate', 'writeFile', 'read'] as const
-  let mocks = calls.map((call) => t.mock.method(prototype, call, () => Promise.reject(failure)))
+  let mocks = calls.map((call) => t.mock.method(OpenFile.prototype, call, () => Promise.reject(failure)))
   await assert.rejects(store.append(upload, bytes('def')), failure)
   for (const mock of mocks) mock.mock.restore()
   assert.equal((await store.find('a'))!.offset, 3)
 
   truncateSync(join(directory, 'a'), 2)
   const lost = (await store.find('a'))!
-  mocks = [t.mock.method(prototype, 'sync', () => Promise.reject(failure))]
+  mocks = [t.mock.method(OpenFile.prototype, 'sync', () => Promise.reject(failure))]
   await assert.rejects(store.flush(lost), failure)
   for (const mock of mocks) mock.mock.restore()
   assert.equal(readFileSync(join(directory, 'a'), 'utf8'), 'ab')
@@ -302,12 +292,9 @@ test('what the system leaves over of a write goes where it belongs, and a write 
   const store = new FileStore(directory)
   const content = randomBytes(300_000)
   const upload = await store.create({ id: 'a', length: content.length })
-  const handle = await open(join(directory, 'a'), 'r')
-  await handle.close()
-  const prototype = Object.getPrototypeOf(handle) as FileHandle
-  const { writev } = prototype
+  const { writev } = OpenFile.prototype
   let left = Infinity
-  t.mock.method(prototype, 'writev', function (this: FileHandle, buffers: Buffer[], position: number) {
+  t.mock.method(OpenFile.prototype, 'writev', function (this: OpenFile, buffers: Buffer[], position: number) {
     const some = Buffer.concat(buffers).subarray(0, Math.min(left, 1 + position % 50_000))
     left -= some.length
     return some.length === 0 ? Promise.resolve({ bytesWritten: 0, buffers }) : writev.call(this, [some], position)
@@ -326,13 +313,10 @@ test('an append whose write fails lets go of its body and of its memory: others 
   const MIB = 1024 ** 2
   const store = new FileStore(temporaryFolder(t), { maxBufferedBytes: MIB })
   const [first, second] = [await store.create({ id: 'a', length: undefined }), await store.create({ id: 'b', length: 5 * MIB })]
-  const probe = await open('/dev/null')
-  const prototype = Object.getPrototypeOf(probe) as FileHandle
-  await probe.close()
   const failure = Object.assign(new Error('EIO'), { code: 'EIO' })
   let fail!: () => void
   const written = new Promise<void>((resolve) => {
-    t.mock.method(prototype, 'writev', () => {
+    t.mock.method(OpenFile.prototype, 'writev', () => {
       resolve()
       return new Promise((_, reject) => (fail = () => reject(failure)))
     }, { times: 1 })
@@ -356,13 +340,11 @@ test('what was written here is remembered: to find it takes one look at the data
   const { open: realOpen, lstat } = fileSystem
   t.after(() => {
     Object.assign(fileSystem, { open: realOpen, lstat })
-    syncBuiltinESMExports()
   })
   Object.assign(fileSystem, {
     open: (...args: Parameters<typeof realOpen>) => (calls.open++, realOpen(...args)),
     lstat: (path: string) => (calls.lstat++, lstat(path)),
   })
-  syncBuiltinESMExports()
   for (const [shared, opens] of [[false, 0], [true, 1]] as const) {
     const store = new FileStore(temporaryFolder(t), { shared })
     await store.append(await store.create({ id: 'a', length: 9 }), bytes('abc'))
@@ -375,30 +357,24 @@ test('what was written here is remembered: to find it takes one look at the data
 test('a sidecar that cannot be written, renamed or flushed leaves no file behind and none open; then all goes on', async (t) => {
   t.after(() => {
     t.mock.restoreAll() // which would come later than this by itself
-    syncBuiltinESMExports()
   })
   const store = new FileStore(temporaryFolder(t), { sync: 'append' })
-  const probe = await open('/dev/null')
-  const prototype = Object.getPrototypeOf(probe) as FileHandle
-  await probe.close()
   const failure = Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' })
   const upload = await store.create({ id: 'old', length: 5 })
   const attempts = [() => store.create({ id: 'new', length: 5 }), () => store.setLength(upload, 7)]
   for (const attempt of attempts) {
-    t.mock.method(prototype, 'writeFile', () => Promise.reject(failure))
+    t.mock.method(OpenFile.prototype, 'writeFile', () => Promise.reject(failure))
     await assert.rejects(attempt(), { code: 'STORE_FULL' })
     t.mock.restoreAll()
     t.mock.method(fileSystem, 'rename', () => Promise.reject(failure))
-    syncBuiltinESMExports()
     await assert.rejects(attempt(), { code: 'STORE_FULL' })
     t.mock.restoreAll()
-    syncBuiltinESMExports()
     assert.deepEqual([filesIn(store.directory), openFiles('old'), openFiles('new')], [['old', 'old.info'], [], []])
   }
-  const { sync } = prototype
+  const { sync } = OpenFile.prototype
   let calls = 0
-  t.mock.method(prototype, 'sync', function (this: FileHandle) {
-    return ++calls === 2 ? Promise.reject(failure) : sync.call(this) // that of the directory
+  t.mock.method(OpenFile.prototype, 'sync', function (this: OpenFile, what: 'data' | 'names') {
+    return ++calls === 2 ? Promise.reject(failure) : sync.call(this, what) // that of the directory
   })
   await assert.rejects(attempts[0]!(), failure)
   t.mock.restoreAll()

@@ -6,7 +6,6 @@ import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { open, type FileHandle } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -15,6 +14,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { FileStore } from '../lib/file-store/file-store.ts'
+import { OpenFile } from '../lib/file-store/open-file.ts'
 import { HappyReader } from '../lib/happy-reader.ts'
 import { HashingReader } from '../lib/upload/verify.ts'
 import { temporaryFolder } from './support/temporary.ts'
@@ -35,14 +35,11 @@ const oneByteEach = (chunks: number): ReturnType<typeof bodyOf> => bodyOf(chunks
 
 /** The disk, as slow as a test wants it: what it was given, and how to let calls through. */
 async function slowDisk(t: TestContext): Promise<{ readonly calls: (readonly Uint8Array[])[]; pass(calls?: number): void }> {
-  const handle = await open('/dev/null', 'w')
-  const prototype = Object.getPrototypeOf(handle) as FileHandle
-  await handle.close()
-  const real = prototype.writev
+  const real = OpenFile.prototype.writev
   const calls: (readonly Uint8Array[])[] = []
   const held: (() => void)[] = []
   let passes = 0
-  t.mock.method(prototype, 'writev', async function (this: FileHandle, ...args: Parameters<FileHandle['writev']>) {
+  t.mock.method(OpenFile.prototype, 'writev', async function (this: OpenFile, ...args: Parameters<OpenFile['writev']>) {
     calls.push(args[0] as readonly Uint8Array[])
     if (passes-- <= 0) await new Promise<void>((resolve) => held.push(resolve))
     return real.apply(this, args)

@@ -15,10 +15,11 @@
  * @module
  */
 
-import { open, rename, rm, type FileHandle } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { asStoreFull, codeOf, FileStoreError } from './errors.ts'
-import { MARK, statOf, WRITE_NEW } from './files.ts'
+import { MARK, renameFile, statOf, WRITE_NEW } from './files.ts'
 import type { Marks } from './marks.ts'
+import { openFile, type OpenFile } from './open-file.ts'
 import { isRandomId, newSidecar, toUpload, type Sidecar } from './sidecar.ts'
 import type { Sidecars } from './sidecars.ts'
 import type { NewStoredUpload, StoredUpload } from './stored-upload.ts'
@@ -55,9 +56,9 @@ export async function createWhole(
   const { Longhaul, ...others } = newSidecar({ ...upload, length: body.length }, createdAt, await marks.plain(body.length))
   const sidecar: Sidecar = { ...others, Longhaul: Longhaul && { ...Longhaul, state } }
   const temporary = await sidecars.prepare(sidecar)
-  let file: FileHandle
+  let file: OpenFile
   try {
-    file = await open(dataPath, WRITE_NEW, fileMode)
+    file = await openFile(dataPath, WRITE_NEW, fileMode)
   } catch (error) {
     await rm(temporary.path, { force: true })
     throw codeOf(error) === 'EEXIST' ? isTaken(error) : asStoreFull(error)
@@ -65,7 +66,7 @@ export async function createWhole(
   let sidecarPath = temporary.path
   try {
     await fill(file, body, flushes)
-    await rename(temporary.path, path)
+    await renameFile(temporary.path, path)
     sidecarPath = path
     await sidecars.complete(temporary)
   } catch (error) {
@@ -75,10 +76,10 @@ export async function createWhole(
   return toUpload(sidecar, { size: body.length, createdAt, updatedAt: createdAt })
 }
 
-async function fill(file: FileHandle, body: Uint8Array, flushes: boolean): Promise<void> {
+async function fill(file: OpenFile, body: Uint8Array, flushes: boolean): Promise<void> {
   try {
     await writeAll(file, [body], 0)
-    if (flushes) await file.sync()
+    if (flushes) await file.sync('data')
   } finally {
     await file.close()
   }
@@ -88,13 +89,13 @@ async function fill(file: FileHandle, body: Uint8Array, flushes: boolean): Promi
 async function discard(sidecarPath: string, dataPath: string): Promise<void> {
   const marker = `${dataPath}.info.gone`
   try {
-    await rename(sidecarPath, marker)
+    await renameFile(sidecarPath, marker)
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw error
     // We were stopped for so long that our sidecar was removed as left over. Then the data may have
     // been as well, and those that are here be another upload's. The marker harms no upload that
     // has a sidecar.
-    return (await open(marker, MARK)).close()
+    return (await openFile(marker, MARK)).close()
   }
   await rm(dataPath, { force: true })
   await rm(marker, { force: true })

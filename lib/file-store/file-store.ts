@@ -47,21 +47,25 @@
 
 import { randomBytes } from 'node:crypto'
 import { createReadStream, mkdirSync } from 'node:fs'
-import { open, opendir, rename, rm } from 'node:fs/promises'
+import { opendir, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { createWhole } from './create-whole.ts'
 import { asStoreFull, codeOf, FileStoreError } from './errors.ts'
-import { flushDirectory, flushFile, isSameDirectory, READ, renameOrCopy, statOf, WRITE, WRITE_NEW } from './files.ts'
+import {
+  flushDirectory, flushFile, isSameDirectory, READ, renameFile, renameOrCopy, statOf, WRITE, WRITE_NEW,
+} from './files.ts'
 import { claimDirectory } from './in-use.ts'
 import { Marks } from './marks.ts'
+import { openFile } from './open-file.ts'
 import { isRandomId, newSidecar, toMovedUpload, toUpload, type Sidecar } from './sidecar.ts'
-import { Sidecars } from './sidecars.ts'
+import { Sidecars, type Tenure } from './sidecars.ts'
 import type { NewStoredUpload, StoredDigest, StoredOutcome, StoredUpload, StoredUploadState } from './stored-upload.ts'
 import { batchesOf, writeAll, WriteBudget } from './write-body.ts'
 
 export { FileStoreError, type FileStoreErrorCode } from './errors.ts'
 export type { NewStoredUpload, StoredUpload, StoredUploadState } from './stored-upload.ts'
+export type { Tenure } from './sidecars.ts'
 export type { StoredCompletion, StoredDigest, StoredMark, StoredOutcome } from './stored-upload.ts'
 
 export interface FileStoreOptions {
@@ -79,8 +83,9 @@ export interface FileStoreOptions {
   readonly sync?: 'none' | 'finish' | 'append' | undefined
   /**
    * Set it if other processes, or other stores of this one, use the directory too: locks must reach
-   * them, and what is known of an upload is read again each time. Unless all processes set it, the
-   * constructor throws `STORE_IN_USE` in the second one. It does not see a process on another host
+   * them, and what is known of an upload is read again each time, unless the locks let the store
+   * `trust` its memory. Unless all processes set it, the constructor throws `STORE_IN_USE` in the
+   * second one. It does not see a process on another host
    * or in another container, and does not tell apart stores of one process, worker threads
    * included. Default: false.
    */
@@ -193,6 +198,16 @@ export class FileStore {
     throw new FileStoreError('STORE_IN_USE', message)
   }
 
+  /**
+   * Lets the store remember what it reads and writes of an upload's sidecar from now on, until
+   * `tenure` has ended. For stores that are `shared`: without it they read it each time. Call it
+   * whenever the lock of the upload is taken, with the same object for as long as no other process
+   * can have had the lock in between. It must be `ended` before another can get the lock.
+   */
+  trust(id: string, tenure: Tenure): void {
+    this.#sidecars.trust(id, tenure)
+  }
+
   /** Makes an upload without bytes. */
   async create(upload: NewStoredUpload): Promise<StoredUpload> {
     const { id = randomBytes(16).toString('hex') } = upload
@@ -205,14 +220,14 @@ export class FileStore {
     if (!isRandomId(id) && (await statOf(path))) throw isTaken()
     const temporary = await this.#sidecars.prepare(sidecar)
     try {
-      await (await open(dataPath, WRITE_NEW, this.#fileMode)).close()
+      await (await openFile(dataPath, WRITE_NEW, this.#fileMode)).close()
     } catch (error) {
       await rm(temporary.path, { force: true })
       if (codeOf(error) === 'EEXIST') throw isTaken(error)
       throw asStoreFull(error)
     }
     try {
-      await rename(temporary.path, path)
+      await renameFile(temporary.path, path)
     } catch (error) {
       // If it was removed as left over, so is the data file, and the id may be taken again.
       await rm(temporary.path).then(() => rm(dataPath, { force: true }), () => {})
@@ -432,11 +447,12 @@ export class FileStore {
     for (const suffix of ['.json', '.info']) {
       try {
         // Should we crash now, this names the data as left over.
-        await rename(`${dataPath}${suffix}`, `${dataPath}.info.gone`)
+        await renameFile(`${dataPath}${suffix}`, `${dataPath}.info.gone`)
       } catch (error) {
         if (codeOf(error) !== 'ENOENT') throw error
       }
     }
+    this.#sidecars.forget(id) // again: it may have been read before it was renamed
     // Or a power failure could bring it back without its data.
     if (this.#sync === 'append') await flushDirectory(this.directory)
     await rm(dataPath, { force: true })
@@ -478,7 +494,7 @@ export class FileStore {
     if (!namesData || (await statOf(`${dataPath}.info`)) || (await statOf(`${dataPath}.json`))) {
       return rm(path, { force: true })
     }
-    await rename(path, `${dataPath}.info.gone`).catch((error: unknown) => {
+    await renameFile(path, `${dataPath}.info.gone`).catch((error: unknown) => {
       if (codeOf(error) !== 'ENOENT') throw error // its process was only slow, and has completed the upload
     })
   }
@@ -498,7 +514,7 @@ export class FileStore {
 
   async #write(upload: StoredUpload, body: Readable, options: FileStoreAppendOptions): Promise<number> {
     const { signal, onProgress } = options
-    const file = await open(this.#sidecars.dataPath(upload.id), WRITE)
+    const file = await openFile(this.#sidecars.dataPath(upload.id), WRITE)
     let offset = upload.offset
     const assertEndsHere = async (): Promise<void> => {
       const { size } = await file.stat()

@@ -8,10 +8,10 @@
  * @module
  */
 
-import { constants } from 'node:fs'
-import type { Stats } from 'node:fs'
-import { copyFile, lstat, open, rename, rm, stat } from 'node:fs/promises'
+import { constants, lstat, rename, type Stats } from 'node:fs'
+import { copyFile, rm, stat } from 'node:fs/promises'
 import { asStoreFull, codeOf } from './errors.ts'
+import { called, openFile } from './open-file.ts'
 
 const NO_FOLLOW = constants.O_NOFOLLOW ?? 0
 export const READ: number = constants.O_RDONLY | NO_FOLLOW | (constants.O_NONBLOCK ?? 0)
@@ -22,11 +22,16 @@ export const MARK: number = constants.O_WRONLY | constants.O_CREAT | NO_FOLLOW
 /** The status of a file; `undefined` if there is no file. */
 export async function statOf(path: string): Promise<Stats | undefined> {
   try {
-    return await lstat(path)
+    return await called<Stats>((done) => lstat(path, done))
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined
     throw error
   }
+}
+
+/** Gives a file another name, and removes the file that had it before. */
+export function renameFile(path: string, newPath: string): Promise<void> {
+  return called((done) => rename(path, newPath, done))
 }
 
 /**
@@ -40,10 +45,11 @@ export async function readText(
 ): Promise<string | undefined> {
   let file
   try {
-    file = await open(path, READ)
+    file = await openFile(path, READ)
     const pieces: Buffer[] = []
     for (let size = 0; size <= maxBytes; ) {
-      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(pieceBytes))
+      const buffer = Buffer.allocUnsafe(pieceBytes)
+      const bytesRead = await file.read(buffer)
       size += bytesRead
       pieces.push(buffer.subarray(0, bytesRead))
       if (bytesRead < pieceBytes) return Buffer.concat(pieces).toString('utf8')
@@ -65,21 +71,22 @@ export async function isSameDirectory(path: string, other: string): Promise<bool
 
 /** Flushes what a file holds. */
 export async function flushFile(path: string): Promise<void> {
-  await flush(path, READ)
+  const file = await openFile(path, READ)
+  try {
+    await file.sync('data')
+  } finally {
+    await file.close()
+  }
 }
 
 /** Flushes which names a directory has. The path to the directory may well be a link. */
 export async function flushDirectory(path: string): Promise<void> {
   if (process.platform === 'win32') return // there, a directory cannot be opened
-  await flush(path, constants.O_RDONLY)
-}
-
-async function flush(path: string, flags: number): Promise<void> {
-  const file = await open(path, flags)
+  const directory = await openFile(path, constants.O_RDONLY)
   try {
-    await file.sync()
+    await directory.sync('names')
   } finally {
-    await file.close()
+    await directory.close()
   }
 }
 
@@ -95,7 +102,7 @@ export async function renameOrCopy(
   { temporary, flushes }: { readonly temporary: string; readonly flushes: boolean },
 ): Promise<void> {
   try {
-    return await rename(from, to)
+    return await renameFile(from, to)
   } catch (error) {
     if (codeOf(error) !== 'EXDEV') throw asStoreFull(error)
   }
@@ -104,10 +111,10 @@ export async function renameOrCopy(
     await copyFile(from, temporary, constants.COPYFILE_EXCL)
     if (flushes) await flushFile(temporary)
     // A second call, of a hook that nobody awaits or of another process, replaces this file.
-    if ((await lstat(temporary)).size !== (await lstat(from)).size) {
+    if ((await statOf(temporary))?.size !== (await statOf(from))?.size) {
       throw new Error(`Cannot move ${from} as another call is copying it`)
     }
-    await rename(temporary, to)
+    await renameFile(temporary, to)
   } catch (error) {
     await rm(temporary, { force: true })
     throw asStoreFull(error)

@@ -14,9 +14,9 @@
  * @module
  */
 
-import { open } from 'node:fs/promises'
 import { flushFile, readText, statOf, WRITE } from './files.ts'
 import { BOOT_ID_PATH } from './in-use.ts'
+import { openFile } from './open-file.ts'
 import type { Sidecars } from './sidecars.ts'
 import type { StoredMark, StoredUpload } from './stored-upload.ts'
 
@@ -112,7 +112,7 @@ export class Marks {
 
   /** Cuts off what is behind `offset`. */
   async cut(id: string, offset: number): Promise<void> {
-    const file = await open(this.#sidecars.dataPath(id), WRITE)
+    const file = await openFile(this.#sidecars.dataPath(id), WRITE)
     try {
       await file.truncate(offset)
       this.#unflushed.delete(id)

@@ -7,17 +7,25 @@
  * the new one, and at worst a temporary file that `removeLeftovers` knows.
  *
  * In a directory that no other process uses, a sidecar that was written here is remembered, and
- * need not be read again. What was only read is not remembered: somebody may be writing it. What
- * an application may move or remove is not remembered either.
+ * need not be read again. What was only read is not remembered: somebody may be writing it.
+ *
+ * In a directory that others use too, a sidecar is remembered for a {@link Tenure} of its upload's
+ * lock, and what was read counts as well: nobody else writes, and whoever writes here makes the
+ * reads that overlap worthless. For this, what is known of an upload is a {@link Memory}, an object
+ * of its own. A reader takes it before it reads, and fills that one. A writer puts another in its
+ * place when it begins, and again when it is done: what a reader then fills, nobody looks at.
+ *
+ * What an application may move or remove is not remembered.
  *
  * @module
  */
 
 import { randomUUID } from 'node:crypto'
-import { open, rename, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { asStoreFull, codeOf, FileStoreError } from './errors.ts'
-import { flushDirectory, readText, WRITE_NEW } from './files.ts'
+import { flushDirectory, readText, renameFile, WRITE_NEW } from './files.ts'
+import { openFile } from './open-file.ts'
 import { assertId, parseNodeSidecar, parseSidecar, VERSION, type LonghaulSidecar, type Sidecar } from './sidecar.ts'
 import type { StoredUpload } from './stored-upload.ts'
 
@@ -29,6 +37,20 @@ const MAX_CHARACTERS = MAX_BYTES / 3
 /** How many sidecars are remembered, each of at most `PIECE_BYTES` characters. */
 const REMEMBERED = 1000
 
+/**
+ * The time for which this process has the lock of an upload, without a break in which another could
+ * have had it. It has ended before another can get the lock.
+ */
+export interface Tenure {
+  readonly ended: boolean
+}
+
+/** What is known of an upload, while its tenure lasts; without one, for as long as it is here. */
+interface Memory {
+  readonly tenure: Tenure | undefined
+  sidecar: Sidecar | undefined
+}
+
 /** Changes of our keys, perhaps made of what they were before. */
 export type Changes = Partial<LonghaulSidecar> | ((before: LonghaulSidecar) => Partial<LonghaulSidecar>)
 
@@ -38,6 +60,8 @@ export interface TemporarySidecar {
   readonly sidecar: Sidecar
   /** In characters. */
   readonly size: number
+  /** In which it was written, if there is one. */
+  readonly tenure: Tenure | undefined
 }
 
 interface SidecarsOptions {
@@ -50,8 +74,8 @@ interface SidecarsOptions {
 export class Sidecars {
   readonly #directory: string
   readonly #options: SidecarsOptions
-  /** As they were last written here, the oldest first. */
-  readonly #written = new Map<string, Sidecar>()
+  /** By id, the oldest first. */
+  readonly #memories = new Map<string, Memory>()
   /** The last of the changes that a sidecar waits for, by id. */
   readonly #turns = new Map<string, Promise<void>>()
 
@@ -70,12 +94,27 @@ export class Sidecars {
     return `${this.dataPath(id)}.info`
   }
 
-  /** From memory, where nobody else writes. */
-  async find(id: string): Promise<Sidecar | undefined> {
-    return this.#written.get(id) ?? (await this.read(id))
+  /** Remembers the sidecar of an upload for as long as a tenure lasts, from now on. */
+  trust(id: string, tenure: Tenure): void {
+    if (!this.#options.shared || this.#memories.get(id)?.tenure === tenure) return
+    this.#memories.delete(id)
+    this.#keep(id, { tenure, sidecar: undefined })
   }
 
-  async read(id: string): Promise<Sidecar | undefined> {
+  /** From memory, where nobody else writes. */
+  async find(id: string): Promise<Sidecar | undefined> {
+    const memory = this.#memories.get(id)
+    const isValid = memory !== undefined && !memory.tenure?.ended
+    if (isValid && memory.sidecar) return memory.sidecar
+    return this.#read(id, isValid ? memory : undefined)
+  }
+
+  /** From the disk. */
+  read(id: string): Promise<Sidecar | undefined> {
+    return this.#read(id, undefined)
+  }
+
+  async #read(id: string, memory: Memory | undefined): Promise<Sidecar | undefined> {
     const text = await this.#textOf(id, this.path(id))
     const foreignText = text === undefined ? await this.#textOf(id, `${this.dataPath(id)}.json`) : undefined
     if (text === undefined && foreignText === undefined) return undefined
@@ -86,6 +125,8 @@ export class Sidecars {
       throw new FileStoreError('UPLOAD_TOO_NEW', `The sidecar of the upload ${id} ${actual}; ${advice}`)
     }
     if (sidecar?.ID !== id) throw new FileStoreError('UPLOAD_CORRUPT', `The sidecar of the upload ${id} cannot be read`)
+    // Another server, which knows nothing of our locks, may still write its own.
+    if (memory && sidecar.Longhaul) fill(memory, sidecar, text?.length ?? 0)
     return sidecar
   }
 
@@ -98,8 +139,11 @@ export class Sidecars {
     }
   }
 
+  /** Also what somebody reads at this moment. */
   forget(id: string): void {
-    this.#written.delete(id)
+    const memory = this.#memories.get(id)
+    this.#memories.delete(id)
+    if (memory?.tenure) this.#keep(id, { ...memory, sidecar: undefined })
   }
 
   /** Changes what our keys say, and tusd's as `others` say. What somebody else wrote stays. */
@@ -131,7 +175,7 @@ export class Sidecars {
   async #write(sidecar: Sidecar): Promise<void> {
     const temporary = await this.#writeTemporary(sidecar, MAX_CHARACTERS)
     try {
-      await rename(temporary.path, this.path(sidecar.ID))
+      await renameFile(temporary.path, this.path(sidecar.ID))
     } catch (error) {
       await rm(temporary.path, { force: true })
       throw asStoreFull(error)
@@ -154,32 +198,38 @@ export class Sidecars {
       throw new RangeError(`Cannot describe the upload ${id} as ${expectation}: it has ${size}`)
     }
     this.forget(id) // until it is written for sure
+    const tenure = this.#memories.get(id)?.tenure
     let file
     try {
-      file = await open(path, WRITE_NEW, this.#options.fileMode)
+      file = await openFile(path, WRITE_NEW, this.#options.fileMode)
       await file.writeFile(text)
-      if (this.#options.flushes(sidecar)) await file.sync()
+      if (this.#options.flushes(sidecar)) await file.sync('data')
       await file.close()
     } catch (error) {
       await file?.close().catch(() => {})
       await rm(path, { force: true })
       throw asStoreFull(error)
     }
-    return { path, sidecar, size }
+    return { path, sidecar, size, tenure }
   }
 
   /** Makes sure of a sidecar that was renamed. */
-  async complete({ sidecar, size }: TemporarySidecar): Promise<void> {
-    if (this.#options.flushes(sidecar)) await flushDirectory(this.#directory)
-    // The application may now move or remove the files.
-    const isHandedOver = sidecar.Longhaul?.state === 'finishing'
-    if (!this.#options.shared && !isHandedOver && size <= PIECE_BYTES) this.#remember(sidecar)
+  async complete({ sidecar, size, tenure }: TemporarySidecar): Promise<void> {
+    const id = sidecar.ID
+    try {
+      if (this.#options.flushes(sidecar)) await flushDirectory(this.#directory)
+    } finally {
+      this.forget(id) // what was read meanwhile may be the one before
+    }
+    if (!this.#options.shared) this.#keep(id, { tenure: undefined, sidecar: undefined })
+    const memory = this.#memories.get(id)
+    if (memory && memory.tenure === tenure) fill(memory, sidecar, size)
   }
 
-  #remember(sidecar: Sidecar): void {
-    this.#written.set(sidecar.ID, sidecar)
-    const [oldest] = this.#written.keys()
-    if (oldest !== undefined && this.#written.size > REMEMBERED) this.#written.delete(oldest)
+  #keep(id: string, memory: Memory): void {
+    this.#memories.set(id, memory)
+    const [oldest] = this.#memories.keys()
+    if (oldest !== undefined && this.#memories.size > REMEMBERED) this.#memories.delete(oldest)
   }
 
   async #textOf(id: string, path: string): Promise<string | undefined> {
@@ -191,4 +241,9 @@ export class Sidecars {
       throw new FileStoreError('UPLOAD_CORRUPT', message, { cause: error })
     }
   }
+}
+
+/** The application may move or remove the files of what is `finishing`: that is always read. */
+function fill(memory: Memory, sidecar: Sidecar, size: number): void {
+  if (sidecar.Longhaul?.state !== 'finishing' && size <= PIECE_BYTES) memory.sidecar = sidecar
 }

@@ -13,8 +13,8 @@
  * @module
  */
 
-import type { FileHandle } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
+import type { OpenFile } from './open-file.ts'
 
 /** What waits goes to the disk in one call, up to this size. */
 const WRITE_BUFFER_BYTES = 1024 * 1024
@@ -32,7 +32,7 @@ const SOCKET_READ_BYTES = 64 * 1024
  * Writes all buffers at `offset`, and resolves with the offset behind them. A system that writes
  * only a part is asked again for the rest.
  */
-export async function writeAll(file: FileHandle, buffers: readonly Uint8Array[], offset: number): Promise<number> {
+export async function writeAll(file: OpenFile, buffers: readonly Uint8Array[], offset: number): Promise<number> {
   let end = offset
   for (let left = buffers; left.length > 0; ) {
     const { bytesWritten } = await file.writev(left, end)

@@ -149,21 +149,52 @@ function forget(path) {
   }
 }
 
-// What streams that open a path use.
+// The functions that take a callback. The library uses them, and so do streams that open a path.
 const paths = new Map()
-const callbacks = { open: fs.open, read: fs.read, close: fs.close }
-for (const [operation, real] of Object.entries(callbacks)) {
-  fs[operation] = (...args) => {
-    const done = args.at(-1)
+const OPERATIONS = {
+  open: 'open', close: 'close', lstat: 'lstat', rename: 'rename', read: 'read', write: 'write', writev: 'writev', writeFile: 'writeFile',
+  fstat: 'stat', ftruncate: 'truncate', fdatasync: 'sync', fsync: 'sync',
+}
+/** What else is done in place of a call, or after it. */
+const callbacks = {
+  open: { after: ([path], descriptor) => paths.set(descriptor, path) },
+  // Before, as another file may have its number before we hear of it.
+  close: { before: ([descriptor]) => paths.delete(descriptor), fail: (real, [descriptor], _, answer) => real(descriptor, answer) },
+  write: { short: ([descriptor, buffer, offset, length, position]) => [descriptor, buffer, offset, Math.ceil(length / 2), position] },
+  writev: { short: ([descriptor, [first], position]) => [descriptor, [first.subarray(0, Math.ceil(first.length / 2))], position] },
+  writeFile: { fail: (real, [descriptor, text], _, answer) => real(descriptor, text.slice(0, text.length / 2), answer) },
+  ftruncate: { after: ([, length], _, path) => flushed.set(path, Math.min(flushed.get(path) ?? 0, length)) },
+}
+for (const name of ['fdatasync', 'fsync']) {
+  callbacks[name] = {
+    fail: (real, args, path, answer) => {
+      if (FAULT_FORGETS && path !== FAULT_DIRECTORY && !NOTHING_TO_FLUSH.test(path)) forget(path)
+      process.nextTick(answer)
+    },
+    before: ([descriptor]) => fstatSync(descriptor).size,
+    after: (args, result, path, size) => flushed.set(path, size),
+  }
+}
+
+for (const [name, operation] of Object.entries(OPERATIONS)) {
+  const real = fs[name]
+  const { fail, short, before, after } = callbacks[name] ?? {}
+  fs[name] = (...args) => {
+    const done = args.pop()
     const path = typeof args[0] === 'number' ? paths.get(args[0]) : args[0]
-    const answer = (error, result, ...others) => {
-      if (operation === 'open' && !error) paths.set(result, path)
-      if (operation === 'close') paths.delete(args[0])
-      done(error, result, ...others)
-    }
     meet(operation, path).then(
-      () => real(...args.slice(0, -1), answer),
-      (error) => (operation === 'close' ? real(args[0], () => answer(error)) : process.nextTick(answer, error)),
+      (kind) => {
+        const known = before?.(args)
+        real(...(kind === 'short' ? short(args) : args), (error, result, ...others) => {
+          if (!error) after?.(args, result, path, known)
+          done(error, result, ...others)
+        })
+      },
+      (error) => {
+        if (name === 'close') paths.delete(args[0])
+        if (fail) fail(real, args, path, () => done(error))
+        else process.nextTick(done, error)
+      },
     )
   }
 }

@@ -3,20 +3,22 @@
 /**
  * What a power failure leaves, without a power failure.
  *
- * A layer over `node:fs/promises` writes down every operation that changes the disk, and every flush.
+ * A layer over `node:fs` and `node:fs/promises` writes down every operation that changes the disk, and every flush.
  * From that log {@link crashState} makes a directory as the device may hold it at any moment: what was
  * flushed is there; of what was not, each write, truncation and change of a name happened or did not,
  * in any combination, and a write may be there in part, with zeros where the rest would be.
  *
  * That is more than file systems do in practice, which keep some order; what survives this survives them.
  *
- * The layer is Node's own module with its functions replaced (`syncBuiltinESMExports`), so what it
- * watches needs no seam for it and cannot go past it.
+ * The layer is Node's own modules with their functions replaced (`syncBuiltinESMExports`), so what it watches
+ * needs no seam for it. What would go past it, as it changes the disk by a function that is not replaced, throws.
  *
  * @module
  */
 
-import fsPromises, { type FileHandle } from 'node:fs/promises'
+import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import fsPromises from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { basename } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -34,7 +36,17 @@ export type Operation =
   | { readonly kind: 'promise'; readonly promise: object }
 
 const BOOT_ID = '/proc/sys/kernel/random/boot_id'
-const { open, rename, rm } = fsPromises
+const { open, close, write, writev, ftruncate, fsync, fdatasync, rename } = fs
+const { rm } = fsPromises
+
+/** What a call of `node:fs` tells. */
+type Done<T> = (error: NodeJS.ErrnoException | null, result: T) => void
+
+/** What a descriptor is open for: a file, or the directory itself. */
+type Open = { readonly kind: 'file'; readonly inode: number } | { readonly kind: 'directory' }
+
+/** What changes the disk, and is not watched. */
+const UNWATCHED = ['open', 'rename', 'copyFile', 'link', 'symlink', 'truncate', 'unlink', 'writeFile', 'appendFile', 'mkdir'] as const
 
 /** Watches one directory; everything elsewhere goes through. */
 export class RecordingLayer {
@@ -43,22 +55,30 @@ export class RecordingLayer {
   bootIdPath = BOOT_ID
   readonly #directory: string
   readonly #inodes = new Map<string, number>()
+  readonly #open = new Map<number, Open>()
   #lastInode = 0
 
   constructor(t: TestContext, directory: string) {
     this.#directory = directory
-    Object.assign(fsPromises, { open: this.#open.bind(this), rename: this.#rename.bind(this), rm: this.#rm.bind(this) })
+    replace(t, fs, this.#calls())
+    replace(t, fsPromises, { rm: this.#rm.bind(this) })
+    for (const name of UNWATCHED) {
+      const unwatched = fsPromises[name] as (...args: unknown[]) => unknown
+      replace(t, fsPromises, {
+        [name]: (...args: unknown[]) => {
+          assert.ok(!args.some((path) => typeof path === 'string' && this.#isWatched(path)), `${name} of ${args[0]} is not watched`)
+          return unwatched(...args)
+        },
+      })
+    }
     syncBuiltinESMExports()
-    t.after(() => {
-      Object.assign(fsPromises, { open, rename, rm })
-      syncBuiltinESMExports()
-    })
   }
 
   /** Begins anew, with an empty directory. */
   clear(): void {
     this.log.length = 0
     this.#inodes.clear()
+    this.#open.clear()
   }
 
   /** Writes down that something was told to somebody, who relies on it from now on. */
@@ -66,64 +86,79 @@ export class RecordingLayer {
     this.log.push({ kind: 'promise', promise })
   }
 
-  async #open(path: string, flags?: string | number, mode?: number): Promise<FileHandle> {
-    if (path === BOOT_ID) return open(this.bootIdPath, flags)
-    const file = await open(path, flags, mode)
-    if (path === this.#directory) this.#watchFlush(file, (covers) => ({ kind: 'flush-directory', covers }))
-    if (!this.#isWatched(path)) return file
+  #isWatched(path: string): boolean {
+    return path.startsWith(`${this.#directory}/`)
+  }
+
+  /** The functions of `node:fs` that do the same and write it down when it is done. */
+  #calls(): Record<string, unknown> {
+    const file = (descriptor: number): number | undefined => {
+      const opened = this.#open.get(descriptor)
+      return opened?.kind === 'file' ? opened.inode : undefined
+    }
+    const flush = (real: typeof fsync) => (descriptor: number, done: Done<void>): void => {
+      const covers = this.log.length
+      real(descriptor, (error) => {
+        const opened = this.#open.get(descriptor)
+        if (!error && opened?.kind === 'file') this.log.push({ kind: 'flush', inode: opened.inode, covers })
+        if (!error && opened?.kind === 'directory' && real === fsync) this.log.push({ kind: 'flush-directory', covers })
+        done(error)
+      })
+    }
+    return {
+      open: (path: string, flags: number, mode: number | undefined, done: Done<number>) =>
+        open(path === BOOT_ID ? this.bootIdPath : path, flags, mode, (error, descriptor) => {
+          if (!error) this.#opened(path, descriptor)
+          done(error, descriptor)
+        }),
+      close: (descriptor: number, done: Done<void>) => {
+        this.#open.delete(descriptor)
+        close(descriptor, done)
+      },
+      // As `fs.writeFile` calls it, with no position: it is used for new files only.
+      write: (descriptor: number, buffer: Buffer, offset: number, length: number, position: number | null, done: Done<number>) =>
+        write(descriptor, buffer, offset, length, position, (error, count) => {
+          const inode = file(descriptor)
+          const bytes = Buffer.from(buffer.subarray(offset, offset + count))
+          if (!error && inode !== undefined) this.log.push({ kind: 'write', inode, position: position ?? offset, bytes })
+          done(error, count)
+        }),
+      writev: (descriptor: number, buffers: Buffer[], position: number, done: Done<number>) =>
+        writev(descriptor, buffers, position, (error, count) => {
+          const inode = file(descriptor)
+          const bytes = Buffer.concat(buffers).subarray(0, count)
+          if (!error && inode !== undefined) this.log.push({ kind: 'write', inode, position, bytes })
+          done(error, count)
+        }),
+      ftruncate: (descriptor: number, length: number, done: Done<void>) =>
+        ftruncate(descriptor, length, (error) => {
+          const inode = file(descriptor)
+          if (!error && inode !== undefined) this.log.push({ kind: 'truncate', inode, length })
+          done(error)
+        }),
+      fsync: flush(fsync),
+      fdatasync: flush(fdatasync),
+      rename: (from: string, to: string, done: Done<void>) =>
+        rename(from, to, (error) => {
+          if (!error) this.#renamed(from, to)
+          done(error)
+        }),
+    }
+  }
+
+  #opened(path: string, descriptor: number): void {
+    if (path === this.#directory) this.#open.set(descriptor, { kind: 'directory' })
+    if (!this.#isWatched(path)) return
     const name = basename(path)
     let inode = this.#inodes.get(name)
     if (inode === undefined) {
       this.#inodes.set(name, (inode = ++this.#lastInode))
       this.log.push({ kind: 'link', name, inode })
     }
-    this.#watch(file, inode)
-    return file
+    this.#open.set(descriptor, { kind: 'file', inode })
   }
 
-  #isWatched(path: string): boolean {
-    return path.startsWith(`${this.#directory}/`)
-  }
-
-  #watch(file: FileHandle, inode: number): void {
-    const { writev, writeFile, truncate } = file
-    const write: (buffer: Buffer, offset: number, length: number, position: number) => Promise<{ bytesWritten: number }> =
-      file.write.bind(file)
-    const log = (position: number, bytes: Buffer): number => this.log.push({ kind: 'write', inode, position, bytes })
-    Object.assign(file, {
-      async write(buffer: Buffer, offset: number, length: number, position: number): Promise<{ bytesWritten: number }> {
-        const result = await write(buffer, offset, length, position)
-        log(position, Buffer.from(buffer.subarray(offset, offset + result.bytesWritten)))
-        return result
-      },
-      async writev(buffers: Buffer[], position: number) {
-        const result = await writev.call(file, buffers, position)
-        log(position, Buffer.concat(buffers).subarray(0, result.bytesWritten))
-        return result
-      },
-      async writeFile(text: string) {
-        await writeFile.call(file, text)
-        log(0, Buffer.from(text))
-      },
-      truncate: async (length: number) => {
-        await truncate.call(file, length)
-        this.log.push({ kind: 'truncate', inode, length })
-      },
-    })
-    this.#watchFlush(file, (covers) => ({ kind: 'flush', inode, covers }))
-  }
-
-  #watchFlush(file: FileHandle, entry: (covers: number) => Operation): void {
-    const { sync } = file
-    file.sync = async () => {
-      const covers = this.log.length
-      await sync.call(file)
-      this.log.push(entry(covers))
-    }
-  }
-
-  async #rename(from: string, to: string): Promise<void> {
-    await rename(from, to)
+  #renamed(from: string, to: string): void {
     if (!this.#isWatched(from)) return
     const inode = this.#inodes.get(basename(from))!
     this.#inodes.delete(basename(from))
@@ -136,6 +171,16 @@ export class RecordingLayer {
     const name = basename(path)
     if (this.#isWatched(path) && this.#inodes.delete(name)) this.log.push({ kind: 'unlink', name })
   }
+}
+
+/** Until the end of the test. */
+function replace(t: TestContext, module: object, calls: Record<string, unknown>): void {
+  const real = Object.fromEntries(Object.keys(calls).map((name) => [name, (module as Record<string, unknown>)[name]]))
+  Object.assign(module, calls)
+  t.after(() => {
+    Object.assign(module, real)
+    syncBuiltinESMExports()
+  })
 }
 
 /** How much of what was not flushed is there after the failure. */
@@ -161,7 +206,7 @@ export function crashState(log: readonly Operation[], luck: Luck): ReadonlyMap<s
         entry.inode,
         entry.kind === 'truncate'
           ? resize(before, entry.length)
-          : write(before, entry, isSafe || typeof luck === 'string' ? undefined : luck),
+          : overwrite(before, entry, isSafe || typeof luck === 'string' ? undefined : luck),
       )
     } else if (entry.kind === 'link' || entry.kind === 'rename' || entry.kind === 'unlink') {
       if (index >= directoryFlushed && !happened()) continue
@@ -174,7 +219,7 @@ export function crashState(log: readonly Operation[], luck: Luck): ReadonlyMap<s
 }
 
 /** The file with the bytes in it, or, if there is chance in it, with a stretch of them missing. */
-function write(
+function overwrite(
   before: Buffer,
   { position, bytes }: { readonly position: number; readonly bytes: Buffer },
   chance: Random | undefined,

@@ -6,12 +6,11 @@
  */
 
 import { readFileSync } from 'node:fs'
-import { open, type FileHandle } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { FileStore } from '../../lib/file-store/file-store.ts'
+import { OpenFile } from '../../lib/file-store/open-file.ts'
 import { tusHandler } from '../../lib/tus/handler.ts'
 
 /** The client may stop then, and fills all that it can fill long before. */
@@ -20,12 +19,9 @@ const WRITES = 2
 const [, , directory = ''] = process.argv
 const store = new FileStore(directory)
 await store.create({ id: 'a', length: 2 ** 40 })
-const handle = await open(join(directory, 'any'), 'w')
-const prototype = Object.getPrototypeOf(handle) as FileHandle
-await handle.close()
-const { writev } = prototype
+const { writev } = OpenFile.prototype
 let writes = 0
-async function writeSlowly(this: FileHandle, ...args: Parameters<FileHandle['writev']>): ReturnType<FileHandle['writev']> {
+async function writeSlowly(this: OpenFile, ...args: Parameters<OpenFile['writev']>): ReturnType<OpenFile['writev']> {
   await delay(2000)
   if (++writes === WRITES) process.send?.(peakMiB())
   return writev.apply(this, args)
@@ -36,6 +32,6 @@ function peakMiB(): number {
   const [, peakKiB] = /VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8')) ?? []
   return Math.round(Number(peakKiB) / 1024)
 }
-prototype.writev = writeSlowly as FileHandle['writev']
+OpenFile.prototype.writev = writeSlowly as OpenFile['writev']
 const server = createServer(tusHandler({ store, path: '/files/', maxSize: 2 ** 40 }))
 server.listen(0, '127.0.0.1', () => process.send?.((server.address() as AddressInfo).port))
