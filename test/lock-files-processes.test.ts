@@ -16,8 +16,8 @@ test('the newcomer reaches a holder in another process, and has the lock when th
   assert.equal(await locks.tryAcquire('a'), undefined)
   holder.tell('release')
   await (await waiting).release()
-  assert.deepEqual(filesIn(folder), [])
   await locks.close()
+  assert.deepEqual(filesIn(folder), [])
 })
 
 test('a killed holder is replaced: by who waited for it, and by who comes later', async (t) => {
