@@ -40,7 +40,7 @@ export interface LocalClaim {
 }
 
 /** What the lines of a process share, and whom to tell. */
-export interface LineOptions {
+interface LineOptions {
   readonly presence: Presence
   readonly lingering: Lingering
   readonly onOver: () => void
@@ -194,8 +194,8 @@ export class Line {
     this.#grants = 0
     this.#fetching = new AbortController()
     try {
-      if (claim.patience === 'waits') await this.#file.fetch(this.#fetching.signal)
-      else if (!(await this.#file.take())) throw new LockFilesError('LOCK_TIMEOUT', 'The lock is held')
+      if (claim.patience === 'waits') await this.#file.takeInTurn(this.#fetching.signal)
+      else if (!(await this.#file.takeAtOnce())) throw new LockFilesError('LOCK_TIMEOUT', 'The lock is held')
     } catch (error) {
       claim.refuse(error)
     }

@@ -71,12 +71,12 @@ export class LockFile {
   }
 
   /** Gets the file if it is free, or lingers elsewhere, or its holder is dead. Waits for no holder. */
-  take(): Promise<boolean> {
+  takeAtOnce(): Promise<boolean> {
     return this.#obtain((token) => this.#take(token))
   }
 
   /** Gets the file, however long it takes. False if the signal aborts. */
-  fetch(signal: AbortSignal): Promise<boolean> {
+  takeInTurn(signal: AbortSignal): Promise<boolean> {
     return this.#obtain((token) => this.#fetch(token, signal))
   }
 

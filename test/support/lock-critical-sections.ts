@@ -2,14 +2,14 @@
 
 /**
  * Enters critical sections, in an order that the seed decides, until a message stops it. Sends "section" for
- * each, and "met <pid>" if the mark of another process was in it.
+ * each, "met <pid> …" if the mark of another process was in it, and "fault …" for what cannot be in any case. At its
+ * end it sends "continued <n>": how many sections were in the tenure of the one before.
  *
  * @module
  */
 
-import { readlinkSync, symlinkSync, unlinkSync } from 'node:fs'
-import { join } from 'node:path'
 import { LockFiles } from '../../lib/lock-files/lock-files.ts'
+import { LockLedger } from './lock-ledger.ts'
 
 const [, , directory = '', marks = '', seed = '', keys = ''] = process.argv
 
@@ -24,6 +24,11 @@ let stopped = false
 process.on('message', () => (stopped = true))
 
 const locks = await LockFiles.open(directory)
+const onFault = (fault: string): void => {
+  const met = / met (.*)$/.exec(fault)?.[1]
+  process.send?.(met ? `met ${met}` : `fault ${fault}`)
+}
+const ledger = new LockLedger({ directory, marks, name: String(process.pid), onFault })
 
 async function enter(key: string): Promise<void> {
   const manner = random(4)
@@ -34,16 +39,7 @@ async function enter(key: string): Promise<void> {
           if (error.code !== 'LOCK_TIMEOUT') throw error
         })
   if (!hold) return
-  const mark = join(marks, key)
-  try {
-    symlinkSync(String(process.pid), mark) // exclusive, and never without its content
-  } catch {
-    process.send?.(`met ${readlinkSync(mark)}`)
-    unlinkSync(mark)
-    symlinkSync(String(process.pid), mark)
-  }
-  await new Promise((resolve) => setTimeout(resolve, random(4)))
-  unlinkSync(mark)
+  await ledger.section(key, hold, () => new Promise((resolve) => setTimeout(resolve, random(4))))
   process.send?.('section')
   if (random(2) === 0) await hold.release()
   else void hold.release()
@@ -51,11 +47,16 @@ async function enter(key: string): Promise<void> {
 
 async function work(): Promise<void> {
   while (!stopped) {
-    await enter(String(random(Number(keys))))
+    // In phases it stays with one key, as clients do.
+    const key = String(random(Number(keys)))
+    for (let times = 1 + random(5); times > 0 && !stopped; times--) await enter(key)
+    ledger.audit()
     await new Promise((resolve) => setTimeout(resolve, random(3)))
   }
 }
 
 await Promise.all([work(), work()])
 await locks.close()
+ledger.audit()
+process.send?.(`continued ${ledger.continued}`)
 process.disconnect?.()

@@ -11,6 +11,7 @@ import { KeyedLock } from '../../lib/keyed-lock.ts'
 import { LockFiles, type LockFilesHold } from '../../lib/lock-files/lock-files.ts'
 import type { CreationChoices, UploadDescription } from '../../lib/upload/hooks.ts'
 import type { AppendOptions, Locker, Upload } from '../../lib/upload/types.ts'
+import { stopClock } from '../support/clock.ts'
 import { addressOf } from '../support/address-of.ts'
 import { Gate } from '../support/gate.ts'
 import { published } from '../support/published.ts'
@@ -191,10 +192,12 @@ test('a locker that only calls onLost has the request end in the same way', asyn
 /** Two processes' locks over one folder: the server's, and one that takes what the server holds. */
 async function lockers(t: TestContext) {
   const folder = temporaryFolder(t)
+  const pass = stopClock(t)
   const [locker, other] = [await LockFiles.open(folder, { leaseMs: 40_000 }), await LockFiles.open(folder, { leaseMs: 40_000 })]
   t.after(() => Promise.all([locker.close(), other.close()]))
   const rob = (id: string): Promise<LockFilesHold> => {
     rmSync(join(folder, `${id}.lock`))
+    pass(51) // so long `isHeld()` may say what it has seen before
     return other.acquire(id)
   }
   return { locker, rob, beat: () => t.mock.timers.tick(10_000) }
