@@ -344,6 +344,77 @@ describe('respondEarly to a client that has sent everything', () => {
   })
 })
 
+describe('respondEarly beside others that look after headers', () => {
+  /** What a middleware does to a response, and what the client then gets besides. */
+  const others: readonly (readonly [what: string, prepare: (res: ServerResponse) => void, expected: Readonly<Record<string, string>>])[] = [
+    ['sets headers before', (res) => res.setHeader('X-Frame', 'deny').setHeader('x-limit', 'another'), { 'x-frame': 'deny' }],
+    ['replaces setHeader', (res) => {
+      const { setHeader } = res
+      const heard: string[] = []
+      res.setHeader = (name, value) => {
+        heard.push(name)
+        return setHeader.call(setHeader.call(res, name, value), 'X-Heard', heard.join())
+      }
+    }, { 'x-heard': 'X-Limit,Content-Length' }],
+    ['replaces writeHead, and looks at the headers then', (res) => {
+      const { writeHead } = res
+      res.writeHead = (...details: [number]) => {
+        res.setHeader('X-Heard', res.getHeaderNames().join())
+        return writeHead.apply(res, details)
+      }
+    }, { 'x-heard': 'x-limit,content-length' }],
+    ['has a class of its own', (res) => {
+      const { writeHead } = res
+      const methods = {
+        writeHead: (...details: [number]) => {
+          res.setHeader('X-Heard', res.getHeaderNames().join())
+          return writeHead.apply(res, details)
+        },
+      }
+      Object.setPrototypeOf(res, Object.setPrototypeOf(methods, Object.getPrototypeOf(res) as object) as object)
+    }, { 'x-heard': 'x-limit,content-length' }],
+  ]
+  for (const [what, prepare, expected] of others) {
+    test(`where a middleware ${what}, it has its way, and each header goes out once`, LIMIT, async (t) => {
+      const server = createServer((req, res) => {
+        prepare(res)
+        void respondEarly(req, res, TOO_LARGE)
+      })
+      const client = await connect(t, await listen(t, server))
+      await client.send(request('GET /'))
+      const { status, headers, body } = await client.response()
+      const names = [...Object.keys(expected), 'x-limit', 'content-length']
+      const values = [...Object.values(expected), '10', '17']
+      assert.deepEqual([status, body, names.map((name) => headers.get(name))], [413, TOO_LARGE.body, values])
+    })
+  }
+
+  test('of two spellings of a name the last one counts, and Content-Length is always its own', LIMIT, async (t) => {
+    const headers = { 'content-type': 'text/html', 'Content-Type': 'text/plain', 'content-length': 5 }
+    const { port } = await serve(t, { response: { ...TOO_LARGE, headers } })
+    const client = await connect(t, port)
+    await client.send(request('GET /'))
+    const answer = await client.response()
+    assert.deepEqual(['content-type', 'content-length'].map((name) => answer.headers.get(name)), ['text/plain', '17'])
+    assert.equal(answer.body, TOO_LARGE.body)
+  })
+
+  test('a header that cannot be sent rejects before anything is sent, and another answer can be given', LIMIT, async (t) => {
+    const codes: unknown[] = []
+    const server = createServer(async (req, res) => {
+      for (const headers of [{ 'X-Job': 'a\r\nb' }, { 'X Job': 'a' }, { 'X-Job': '\u540d' }]) {
+        await respondEarly(req, res, { status: 200, headers }).catch(({ code }) => codes.push(code))
+      }
+      await respondEarly(req, res, TOO_LARGE)
+    })
+    const client = await connect(t, await listen(t, server))
+    await client.send(request('GET /'))
+    const answer = await client.response()
+    assert.deepEqual([answer.status, answer.headers.has('x-job')], [413, false])
+    assert.deepEqual(codes, ['ERR_INVALID_CHAR', 'ERR_INVALID_HTTP_TOKEN', 'ERR_INVALID_CHAR'])
+  })
+})
+
 describe('respondEarly with drain', () => {
   test('drain reads the rest in place of discarding it, after the answer was sent', LIMIT, async (t) => {
     const received: Buffer[] = []

@@ -110,7 +110,7 @@ async function serve(site: Site, arrival: Arrival, turn: Turn): Promise<void> {
   const exchange = new ServedExchange(site, arrival, target)
   try {
     if (turn === 'refused') throw new UploadError('BUSY', { message: '' }) // no text: it might never be read
-    exchange.watchdog.start()
+    if (cors || exchange.method !== 'OPTIONS') exchange.watchdog.start() // else nothing is waited for
     assertFraming(req)
     if (cors) exchange.headers = await corsHeaders(cors, header(req, 'origin'))
     await route(site, exchange, target)

@@ -52,9 +52,9 @@ const inProgress = new WeakMap<Http2Session, number>()
  * are dropped.
  */
 export function inTurn(req: UploadRequest, res: UploadResponse, work: Serve): Promise<void> {
+  if (!('stream' in res) && (res.socket !== null || res.writableEnded)) return work('answerable')
   const serve: Serve = (turn) => (turn === 'gone' && !holdsBody(req) ? Promise.resolve() : work(turn))
   if ('stream' in res) return inSession(req, res.stream, serve)
-  if (res.socket !== null || res.writableEnded) return serve('answerable')
   const { socket } = req as IncomingMessage
   const line = lines.get(socket) ?? new Line(socket)
   lines.set(socket, line)

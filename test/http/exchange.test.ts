@@ -146,6 +146,15 @@ overBoth('what describes the connection is ours: a hook that sets it changes not
   }
 })
 
+overBoth('a hook may spell a header as it likes: it is sent once, as the hook wants it', async (t, version) => {
+  const headers = { 'content-type': 'application/json', 'CACHE-CONTROL': 'private', 'tus-resumable': '1.0.0', 'upload-expires': 'never' }
+  const site = await serve(t, version, { onFinish: () => ({ headers, body: '{}' }) })
+  for (let turn = 0; turn < 2; turn++) {
+    const answer = await site.ask('POST', '/files/', { ...TUS, 'upload-length': '0' })
+    for (const [name, value] of Object.entries(headers)) assert.equal(answer.headers.get(name.toLowerCase()), value)
+  }
+})
+
 overBoth('an answer of a hook that can have no body has none, whatever its text', async (t, version) => {
   let status = 200
   const site = await serve(t, version, { onFinish: () => ({ status, headers: { 'Content-Length': '5' }, body: 'done' }) })
