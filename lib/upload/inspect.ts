@@ -55,8 +55,8 @@ export async function peekUpload(context: UploadContext, id: string, { requester
 async function look(context: UploadContext, id: string, asked: InspectRequest): Promise<Upload> {
   const lookIfFree = (): Promise<Upload | undefined> =>
     whileFree(context, id, (context) => lookHeld(context, id, asked))
-  // With the lock one look is enough, but a lock that reaches other processes costs more than two.
-  const held = context.store.shared ? undefined : await lookIfFree()
+  // With the lock one look is enough, and mostly the lock is free.
+  const held = await lookIfFree()
   if (held) return held
 
   const found = await findUpload(context, id)

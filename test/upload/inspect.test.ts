@@ -27,6 +27,16 @@ for (const shared of [false, true]) {
   })
 }
 
+test('if the lock is free an upload is looked up once, also if other processes use the store', async (t) => {
+  const finds: string[] = []
+  const context = surroundings(t, {
+    overrides: (files) => ({ shared: true, find: (id) => (finds.push(id), files.find(id)) }),
+  })
+  await context.store.create({ id: 'a', length: 9 })
+  assert.equal((await inspectUpload(context, 'a', asked)).state, 'receiving')
+  assert.deepEqual(finds, ['a'])
+})
+
 test('a request for the state asks the holder to release the upload; one that peeks gets what was acknowledged', async (t) => {
   const context = await withUpload(t)
   let asks = 0
