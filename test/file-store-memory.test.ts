@@ -81,24 +81,37 @@ describe('while a tenure lasts, a shared store', () => {
     for (let look = 0; look < 2; look++) assert.deepEqual(await callsOf(t, () => here.find('node')), { opens: 2, looks: 1 })
   })
 
-  test('does not remember a sidecar that was removed while somebody read it', async (t) => {
-    const { here, there } = await shared(t)
-    here.trust('a', { ended: false })
-    const reading = new Gate()
-    const { read } = OpenFile.prototype
-    t.mock.method(OpenFile.prototype, 'read', async function (this: OpenFile, buffer: Buffer) {
-      const count = await read.call(this, buffer)
-      await reading.pass()
-      return count
-    }, { times: 1 })
-    const slow = here.find('a')
-    await reading.arrived
-    await here.terminate({ ...(await found(there)) })
-    reading.open()
-    await slow
-    await there.create({ id: 'a', length: 1 })
-    assert.equal((await found(here)).length, 1)
-  })
+  for (const moment of ['before', 'during'] as const) {
+    test(`does not remember a sidecar that was removed after a read that began ${moment} the removal`, async (t) => {
+      const { here, there } = await shared(t)
+      const upload = await found(there)
+      here.trust('a', { ended: false })
+      if (moment === 'during') await here.find('a') // or the removal would read it
+      const [reading, renaming] = [new Gate(), new Gate()]
+      const { rename } = fileSystem
+      t.mock.method(fileSystem, 'rename', async (from: string, to: string) => {
+        await renaming.pass()
+        return rename(from, to)
+      })
+      let terminated = moment === 'during' ? here.terminate(upload) : undefined
+      if (terminated) await renaming.arrived
+      const { read } = OpenFile.prototype
+      t.mock.method(OpenFile.prototype, 'read', async function (this: OpenFile, buffer: Buffer) {
+        const count = await read.call(this, buffer)
+        await reading.pass()
+        return count
+      }, { times: 1 })
+      const slow = here.find('a')
+      await reading.arrived
+      terminated ??= here.terminate(upload)
+      reading.open()
+      await slow
+      renaming.open()
+      await terminated
+      await there.create({ id: 'a', length: 1 })
+      assert.equal((await found(here)).length, 1)
+    })
+  }
 })
 
 test('another tenure, or one that has ended, has a shared store read what others may have written', async (t) => {
@@ -214,9 +227,7 @@ describe('the data file of an upload that is being received', () => {
     return { store, path: join(store.directory, 'a') }
   }
 
-  test('stays open for a second at most, the next append needs not open it, and no timer keeps the process alive', async (t) => {
-    const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
-    const before = timers()
+  test('stays open for a second at most, and the next append needs not open it', async (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const { store } = await one(t)
     assert.deepEqual(openIn(store.directory), ['a'])
@@ -226,13 +237,26 @@ describe('the data file of an upload that is being received', () => {
     t.mock.timers.tick(500)
     while (openIn(store.directory).length > 0) await turn()
     assert.equal(await store.append(await found(store), bytes('ghi')), 9)
-    t.mock.timers.reset()
+  })
+
+  test('is kept by a timer that keeps no process alive', async (t) => {
+    const timers: NodeJS.Timeout[] = []
+    const { setTimeout } = globalThis
+    t.mock.method(globalThis, 'setTimeout', (...args: Parameters<typeof setTimeout>) => {
+      timers.push(setTimeout(...args))
+      return timers.at(-1)
+    })
     await one(t)
-    assert.equal(timers(), before)
+    assert.deepEqual(timers.map((timer) => timer.hasRef()), [false])
   })
 
   test('is open once, however many appends there were, and 64 of them are at most', async (t) => {
     const store = new FileStore(temporaryFolder(t))
+    const upload = await store.create({ id: 'twice', length: 9 })
+    await Promise.all([store.append(upload, bytes('')), store.append(upload, bytes(''))])
+    while (openIn(store.directory).length > 1) await turn()
+    await store.terminate(upload)
+    assert.deepEqual(openIn(store.directory), [])
     for (let index = 0; index < 70; index++) {
       await store.append(await store.create({ id: `${index}`, length: 9 }), bytes('abc'))
       if (index % 7 === 0) await store.append(await found(store, `${index}`), bytes('def'))
