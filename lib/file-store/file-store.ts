@@ -36,9 +36,11 @@
  * serialise writers. Locks in memory do not reach another process, so a second process on the
  * directory is refused unless both set `shared: true`.
  *
- * The folder: `create-whole.ts` makes small uploads; `marks.ts` knows which bytes count; `sidecar.ts` what a sidecar says; `sidecars.ts`
- * writes and remembers them; `write-body.ts` writes a body; `in-use.ts` finds other processes;
- * `files.ts` follows no link; `stored-upload.ts` and `errors.ts` are what callers get.
+ * The folder: `marks.ts` knows which bytes count; `sidecar.ts` what a sidecar says; `sidecars.ts`
+ * writes and remembers them; `write-body.ts` writes a body; `create-whole.ts` makes small uploads; `in-use.ts` finds other processes;
+ * `files.ts` follows no link; `open-file.ts` calls the system; `kept-files.ts` keeps data files
+ * open for a moment; `directory-flush.ts` flushes for several at once; `stored-upload.ts` and
+ * `errors.ts` are what callers get.
  *
  * Self-contained: this folder imports `node:` builtins only.
  *
@@ -46,16 +48,16 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { createReadStream, mkdirSync } from 'node:fs'
+import { createReadStream, mkdirSync, type Stats } from 'node:fs'
 import { opendir, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { createWhole } from './create-whole.ts'
+import { DirectoryFlush } from './directory-flush.ts'
 import { asStoreFull, codeOf, FileStoreError } from './errors.ts'
-import {
-  flushDirectory, flushFile, isSameDirectory, READ, renameFile, renameOrCopy, statOf, WRITE, WRITE_NEW,
-} from './files.ts'
+import { isSameDirectory, READ, renameFile, renameOrCopy, statOf, WRITE_NEW } from './files.ts'
 import { claimDirectory } from './in-use.ts'
+import { isSameFile, KeptFiles } from './kept-files.ts'
 import { Marks } from './marks.ts'
 import { openFile } from './open-file.ts'
 import { isRandomId, newSidecar, toMovedUpload, toUpload, type Sidecar } from './sidecar.ts'
@@ -85,9 +87,8 @@ export interface FileStoreOptions {
    * Set it if other processes, or other stores of this one, use the directory too: locks must reach
    * them, and what is known of an upload is read again each time, unless the locks let the store
    * `trust` its memory. Unless all processes set it, the constructor throws `STORE_IN_USE` in the
-   * second one. It does not see a process on another host
-   * or in another container, and does not tell apart stores of one process, worker threads
-   * included. Default: false.
+   * second one. It does not see a process on another host or in another container, and does not
+   * tell apart stores of one process, worker threads included. Default: false.
    */
   readonly shared?: boolean | undefined
   /**
@@ -173,6 +174,8 @@ export class FileStore {
   readonly #fileMode: number
   readonly #budget: WriteBudget
   readonly #sidecars: Sidecars
+  readonly #files = new KeptFiles()
+  readonly #names: DirectoryFlush
   readonly #marks: Marks
 
   constructor(directory: string, options: FileStoreOptions = {}) {
@@ -187,8 +190,9 @@ export class FileStore {
     const mode = permissions('directoryMode', options.directoryMode ?? 0o700, 0o700)
     const flushes = ({ Longhaul }: Sidecar): boolean =>
       this.#sync === 'append' || (this.#sync === 'finish' && Longhaul?.state !== 'receiving')
-    this.#sidecars = new Sidecars(this.directory, { shared: this.shared, fileMode: this.#fileMode, flushes })
-    this.#marks = new Marks(this.#sidecars, { flushes: this.#sync === 'append' })
+    const names = (this.#names = new DirectoryFlush(this.directory))
+    this.#sidecars = new Sidecars(this.directory, { shared: this.shared, fileMode: this.#fileMode, names, flushes })
+    this.#marks = new Marks(this.#sidecars, this.#files, { flushes: this.#sync === 'append' })
     mkdirSync(this.directory, { recursive: true, mode })
     const other = claimDirectory(this.directory, { shared: this.shared, mode })
     if (other === undefined) return
@@ -259,7 +263,9 @@ export class FileStore {
     const sidecar = await this.#sidecars.find(id)
     if (!sidecar) return undefined
     // The data comes second: what the sidecar says of them was true before, and offsets only grow.
-    const file = await statOf(this.#sidecars.dataPath(id))
+    const path = this.#sidecars.dataPath(id)
+    const file = await statOf(path)
+    this.#files.see(path, file)
     if (!file) {
       this.#sidecars.forget(id)
       const left = await this.#sidecars.read(id)
@@ -342,8 +348,10 @@ export class FileStore {
   async setState(upload: StoredUpload, state: StoredUploadState, outcome?: StoredOutcome): Promise<void> {
     if (state === 'receiving') return this.#sidecars.change(upload, { state, outcome })
     const { id, movedAt } = upload
+    const dataPath = this.#sidecars.dataPath(id)
     const mark = await this.#marks.final(upload)
-    if (this.#sync === 'finish' && upload.state === 'receiving') await flushFile(this.#sidecars.dataPath(id))
+    if (this.#sync === 'finish' && upload.state === 'receiving') await this.#files.flush(dataPath)
+    await this.#files.drop(dataPath)
     const moved = movedAt && { movedAt: movedAt.toISOString() }
     await this.#sidecars.change(upload, { state, outcome, mark, ...moved })
   }
@@ -420,10 +428,10 @@ export class FileStore {
     const flushes = this.#sync !== 'none'
     await this.#sidecars.change(upload, { movedAt: new Date().toISOString() })
     await renameOrCopy(dataPath, target, { temporary: join(folder, `.${id}.tmp`), flushes })
-    if (flushes) await flushDirectory(folder)
+    if (flushes) await new DirectoryFlush(folder).flush()
     // It is still here after a copy, and after a rename to a hard link to it, which does nothing.
     await rm(dataPath, { force: true })
-    if (flushes) await flushDirectory(this.directory)
+    if (flushes) await this.#names.flush()
   }
 
   /** The ids of all uploads, in no order, while the directory is read; an id may come twice. */
@@ -454,7 +462,8 @@ export class FileStore {
     }
     this.#sidecars.forget(id) // again: it may have been read before it was renamed
     // Or a power failure could bring it back without its data.
-    if (this.#sync === 'append') await flushDirectory(this.directory)
+    if (this.#sync === 'append') await this.#names.flush()
+    await this.#files.drop(dataPath)
     await rm(dataPath, { force: true })
     await rm(`${dataPath}.info.gone`, { force: true })
     this.#marks.forget(id)
@@ -514,15 +523,16 @@ export class FileStore {
 
   async #write(upload: StoredUpload, body: Readable, options: FileStoreAppendOptions): Promise<number> {
     const { signal, onProgress } = options
-    const file = await openFile(this.#sidecars.dataPath(upload.id), WRITE)
+    const path = this.#sidecars.dataPath(upload.id)
+    const file = await this.#files.take(path)
     let offset = upload.offset
-    const assertEndsHere = async (): Promise<void> => {
-      const { size } = await file.stat()
-      if (size === offset) return
-      throw new FileStoreError('UPLOAD_MOVED_ON', `The upload ${upload.id} is at ${size}: ${offset} was expected`)
+    const assertEndsHere = async (): Promise<Stats> => {
+      const status = await file.stat()
+      if (status.size === offset) return status
+      throw new FileStoreError('UPLOAD_MOVED_ON', `The upload ${upload.id} is at ${status.size}: ${offset} was expected`)
     }
     try {
-      await assertEndsHere() // before the body is touched
+      const written = await assertEndsHere() // before the body is touched
       let flushedAtMs = performance.now()
       for await (const buffers of batchesOf(body, this.#budget, signal)) {
         signal?.throwIfAborted() // what was read, and is not written yet, must not be any more
@@ -535,16 +545,17 @@ export class FileStore {
         }
         onProgress?.(offset)
       }
+      // A file that somebody removed meanwhile took our bytes with it.
+      const found = await statOf(path)
+      if (found?.size !== offset || !isSameFile(found, written)) {
+        throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${upload.id} was removed or changed while bytes came`)
+      }
+      this.#files.keep(path, file, found)
+      return offset
     } catch (error) {
-      throw signal?.aborted ? signal.reason : asStoreFull(error)
-    } finally {
       await file.close()
+      throw signal?.aborted ? signal.reason : asStoreFull(error)
     }
-    // A file that somebody removed meanwhile took our bytes with it.
-    if ((await statOf(this.#sidecars.dataPath(upload.id)))?.size !== offset) {
-      throw new FileStoreError('UPLOAD_CORRUPT', `The upload ${upload.id} was removed or changed while bytes came`)
-    }
-    return offset
   }
 }
 

@@ -79,17 +79,6 @@ export async function flushFile(path: string): Promise<void> {
   }
 }
 
-/** Flushes which names a directory has. The path to the directory may well be a link. */
-export async function flushDirectory(path: string): Promise<void> {
-  if (process.platform === 'win32') return // there, a directory cannot be opened
-  const directory = await openFile(path, constants.O_RDONLY)
-  try {
-    await directory.sync('names')
-  } finally {
-    await directory.close()
-  }
-}
-
 /**
  * Renames a file, or copies it where another file system is in between. Then it is at `to` as a
  * whole or not at all, and may still be at `from` as well.

@@ -14,22 +14,25 @@
  * @module
  */
 
-import { flushFile, readText, statOf, WRITE } from './files.ts'
+import { readText, statOf, WRITE } from './files.ts'
 import { BOOT_ID_PATH } from './in-use.ts'
+import type { KeptFiles } from './kept-files.ts'
 import { openFile } from './open-file.ts'
 import type { Sidecars } from './sidecars.ts'
 import type { StoredMark, StoredUpload } from './stored-upload.ts'
 
 export class Marks {
   readonly #sidecars: Sidecars
+  readonly #files: KeptFiles
   /** Whether each append is flushed. */
   readonly #flushes: boolean
   /** Uploads whose flush failed, and up to where they are safe, until the rest was taken back. */
   readonly #unflushed = new Map<string, number>()
   #boot: Promise<string | undefined> | undefined
 
-  constructor(sidecars: Sidecars, options: { readonly flushes: boolean }) {
+  constructor(sidecars: Sidecars, files: KeptFiles, options: { readonly flushes: boolean }) {
     this.#sidecars = sidecars
+    this.#files = files
     this.#flushes = options.flushes
   }
 
@@ -130,7 +133,7 @@ export class Marks {
     if (!this.#flushes) return
     const { id } = upload
     try {
-      await flushFile(this.#sidecars.dataPath(id))
+      await this.#files.flush(this.#sidecars.dataPath(id))
     } catch (error) {
       const mark = await this.#markOf(id).catch(() => upload.mark)
       if (mark?.flushed) await this.#takeBack(upload, Math.min(offset, mark.offset))

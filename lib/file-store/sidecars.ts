@@ -23,8 +23,9 @@
 import { randomUUID } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { DirectoryFlush } from './directory-flush.ts'
 import { asStoreFull, codeOf, FileStoreError } from './errors.ts'
-import { flushDirectory, readText, renameFile, WRITE_NEW } from './files.ts'
+import { readText, renameFile, WRITE_NEW } from './files.ts'
 import { openFile } from './open-file.ts'
 import { assertId, parseNodeSidecar, parseSidecar, VERSION, type LonghaulSidecar, type Sidecar } from './sidecar.ts'
 import type { StoredUpload } from './stored-upload.ts'
@@ -67,6 +68,7 @@ export interface TemporarySidecar {
 interface SidecarsOptions {
   readonly shared: boolean
   readonly fileMode: number
+  readonly names: DirectoryFlush
   /** Whether a power failure must not take a sidecar that says this. */
   readonly flushes: (sidecar: Sidecar) => boolean
 }
@@ -217,7 +219,7 @@ export class Sidecars {
   async complete({ sidecar, size, tenure }: TemporarySidecar): Promise<void> {
     const id = sidecar.ID
     try {
-      if (this.#options.flushes(sidecar)) await flushDirectory(this.#directory)
+      if (this.#options.flushes(sidecar)) await this.#options.names.flush()
     } finally {
       this.forget(id) // what was read meanwhile may be the one before
     }

@@ -21,12 +21,14 @@ export interface Holdings {
 /** How long a process may take to let go of what it does not need any more, in milliseconds. */
 const SETTLING_MS = 20_000
 const POLL_MS = 50
+/** Longer than anything is kept that may be used again soon, such as an open file. */
+const REST_MS = 1500
 
-/** What the process holds that has nothing to do: looked at until two looks agree. */
+/** What the process holds that has nothing to do: looked at until two looks agree that are far enough apart. */
 export async function holdingsAtRest(subject: Subject): Promise<Holdings> {
   let before = toHoldings(await subject.inspect())
   for (;;) {
-    await delay(POLL_MS)
+    await delay(REST_MS)
     const now = toHoldings(await subject.inspect())
     if (isSame(before, now)) return now
     before = now
