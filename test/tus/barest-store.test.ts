@@ -11,7 +11,7 @@ import { request } from '../support/wire.ts'
 import { ask, head, make, serve, V } from './support.ts'
 
 const OPTIONAL = [
-  'setLength', 'appendVerified', 'flush', 'setDigest', 'read', 'list', 'removeLeftovers',
+  'createWhole', 'setLength', 'appendVerified', 'flush', 'setDigest', 'read', 'list', 'removeLeftovers',
 ] as const satisfies readonly (keyof UploadStore)[]
 
 const barest = (files: FileStore): UploadStore =>

@@ -41,6 +41,7 @@ test('once the lock is lost every change is refused before it begins, and readin
   const store = fence(watched, lockThat(async () => false))
   const refused = [
     store.create({ id: 'b', length: 1 }),
+    store.createWhole!({ id: 'b', length: 1 }, Buffer.from('x'), 'finished'),
     store.append(upload, bytes('x'), {}),
     store.appendVerified!(upload, bytes('x'), { verify: () => true }),
     store.truncate(upload, 0),

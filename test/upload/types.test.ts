@@ -31,6 +31,8 @@ test('a FileStore is an UploadStore that can do all that is optional', async (t)
   await store.removeLeftovers()
   await store.terminate(upload)
   assert.equal(await store.find('a'), undefined)
+  await store.createWhole({ id: 'b', length: 2 }, Buffer.from('hi'), 'finished')
+  assert.deepEqual([(await store.find('b'))?.offset, (await store.find('b'))?.state], [2, 'finished'])
 })
 
 const lockers: Readonly<Record<string, (t: TestContext) => Promise<Locker>>> = {
