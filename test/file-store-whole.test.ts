@@ -3,8 +3,8 @@
 /** Uploads that are made with all of their bytes at once. */
 
 import assert from 'node:assert/strict'
-import { readFileSync, utimesSync, writeFileSync } from 'node:fs'
-import fileSystem, { type FileHandle } from 'node:fs/promises'
+import fs, { readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import fsPromises from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -43,27 +43,23 @@ async function later<T>(t: TestContext, look: () => Promise<T>): Promise<T> {
 
 /** Lets each call of the file system that changes something pass `step` first, which may wait or throw. */
 function watchCalls(t: TestContext, step: (name: string, path: string) => Promise<void> | void): void {
-  for (const name of ['rename', 'rm'] as const) {
-    const real = fileSystem[name] as (...args: unknown[]) => Promise<unknown>
-    t.mock.method(fileSystem, name, async (...args: unknown[]) => {
-      await step(name, String(args[0]))
-      return real(...args)
+  const paths = new Map<unknown, string>()
+  for (const name of ['open', 'rename', 'writev', 'writeFile', 'fdatasync', 'fsync'] as const) {
+    const real = fs[name] as (...args: unknown[]) => void
+    t.mock.method(fs, name, (subject: unknown, ...others: unknown[]) => {
+      const done = others.pop() as (error: unknown, result?: unknown) => void
+      const path = paths.get(subject) ?? String(subject)
+      const call = async (): Promise<void> => step(name.endsWith('sync') ? 'sync' : name, path)
+      call().then(() => real(subject, ...others, (error: unknown, result: unknown) => {
+        if (name === 'open') paths.set(result, path)
+        done(error, result)
+      }), done)
     })
   }
-  const open = fileSystem.open as (...args: unknown[]) => Promise<FileHandle>
-  t.mock.method(fileSystem, 'open', async (path: string, ...others: unknown[]) => {
-    await step('open', path)
-    const file = await open(path, ...others)
-    for (const name of ['writev', 'writeFile', 'sync'] as const) {
-      const real = file[name].bind(file) as (...args: unknown[]) => Promise<unknown>
-      Object.assign(file, {
-        [name]: async (...args: unknown[]) => {
-          await step(name, path)
-          return real(...args)
-        },
-      })
-    }
-    return file
+  const rm = fsPromises.rm
+  t.mock.method(fsPromises, 'rm', async (path: string, options: object) => {
+    await step('rm', path)
+    return rm(path, options)
   })
   syncBuiltinESMExports()
 }
