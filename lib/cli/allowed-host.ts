@@ -64,7 +64,7 @@ export function hostCheck(options: AllowedHostOptions): (request: HostRequest) =
   if (allowedHosts.includes('*')) return () => undefined
   const names = new Set([host, authorityOf(publicUrl) ?? host, ...allowedHosts].map(parseHost))
   return ({ url = '', rawHeaders }) => {
-    const hosts = rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === 'host')
+    const hosts = hostsIn(rawHeaders)
     const authority = authorityOf(url) ?? hosts[0] // the target wins (RFC 9112 section 3.2.2)
     if (authority === undefined) return undefined
     const name = parseHost(authority)
@@ -72,6 +72,16 @@ export function hostCheck(options: AllowedHostOptions): (request: HostRequest) =
     const isSafe = isIP(name) !== 0 || name === 'localhost' || name.endsWith('.localhost') || names.has(name)
     return isSafe ? undefined : MISDIRECTED
   }
+}
+
+/** All values of the header, of which Node keeps only the first in `headers`. */
+function hostsIn(rawHeaders: readonly string[]): string[] {
+  const hosts: string[] = []
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts.push(rawHeaders[i + 1]!)
+  }
+  return hosts
 }
 
 /**
