@@ -142,7 +142,7 @@ test('an abort rejects with its reason once nothing is written any more', async 
   assert.equal((await store.find(upload.id))?.offset, offset)
 })
 
-test('when an append has settled, however it did, no file of the upload is open any more', async (t) => {
+test('when an append has failed, however it did, no file of the upload is open any more', async (t) => {
   const directory = temporaryFolder(t)
   const store = new FileStore(directory)
 

@@ -292,7 +292,7 @@ export class FileStore {
    * Writes the body behind the bytes that are there, and resolves with the new offset.
    *
    * `upload` must be as `find` or `create` last returned it: another offset than the file's is
-   * refused (`UPLOAD_MOVED_ON`), at first and, if the directory is shared, before each write. So a
+   * refused (`UPLOAD_MOVED_ON`), at first or, if the directory is shared, before each write. So a
    * process that lost the lock stops at the next one. Limit the body before it comes here. If the
    * body fails, or `signal` aborts, `append` rejects with that reason when no write is in progress.
    */
@@ -531,12 +531,14 @@ export class FileStore {
       if (status.size === offset) return status
       throw new FileStoreError('UPLOAD_MOVED_ON', `The upload ${upload.id} is at ${status.size}: ${offset} was expected`)
     }
+    let written: Stats | undefined
     try {
-      const written = await assertEndsHere() // before the body is touched
+      if (!this.shared) written = await assertEndsHere() // before the body is touched
       let flushedAtMs = performance.now()
       for await (const buffers of batchesOf(body, this.#budget, signal)) {
         signal?.throwIfAborted() // what was read, and is not written yet, must not be any more
-        if (this.shared) await assertEndsHere() // a lock may be lost for some time before its holder knows it
+        // A lock may be lost for some time before its holder knows it.
+        if (this.shared) written = await assertEndsHere()
         offset = await writeAll(file, buffers, offset)
         if (onProgress && this.#sync === 'append') {
           if (performance.now() - flushedAtMs < PROGRESS_FLUSH_MS) continue
@@ -545,6 +547,7 @@ export class FileStore {
         }
         onProgress?.(offset)
       }
+      written ??= await assertEndsHere()
       // A file that somebody removed meanwhile took our bytes with it.
       const found = await statOf(path)
       if (found?.size !== offset || !isSameFile(found, written)) {

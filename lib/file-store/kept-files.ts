@@ -74,15 +74,21 @@ export class KeptFiles {
 
   /** Closes what is kept of `path`. */
   async drop(path: string): Promise<void> {
-    const kept = this.#files.get(path)
-    this.#files.delete(path)
-    await kept?.file.close().catch(() => {})
+    await this.#remove(path)?.file.close().catch(() => {})
   }
 
   async #taken(path: string, flags: number): Promise<OpenFile> {
+    return this.#remove(path)?.file ?? (await openFile(path, flags))
+  }
+
+  #remove(path: string): KeptFile | undefined {
     const kept = this.#files.get(path)
     this.#files.delete(path)
-    return kept?.file ?? (await openFile(path, flags))
+    if (this.#files.size === 0) {
+      clearTimeout(this.#timer)
+      this.#timer = undefined
+    }
+    return kept
   }
 
   #closeOld(): void {
