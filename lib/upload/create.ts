@@ -60,7 +60,8 @@ export async function createUpload(context: UploadContext, asked: CreationReques
   const { wanted, isNew } = await decide(context, asked)
   const { id, length, parts, maxSize = context.limits.maxSize } = wanted
   if (length !== undefined && length > maxSize) throw new UploadError('MAX_SIZE_EXCEEDED', { maxSize })
-  const plan = planAppend({ offset: 0, length, claimedOffset: 0, bodyLength: asked.body?.length, maxSize, maxAppendSize })
+  const bodyLength = asked.body?.length
+  const plan = planAppend({ offset: 0, length, claimedOffset: 0, bodyLength, maxSize, maxAppendSize })
   if (plan.kind === 'refused') throw new UploadError(plan.code, { maxSize })
   if (asked.body) slots.assertFree(maxConcurrent)
   if (requester.answered) throw new UploadError('OVERDUE')

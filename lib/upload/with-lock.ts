@@ -34,7 +34,8 @@ export interface LockRequest {
 
 /** What changes an upload. */
 const CHANGES: ReadonlySet<PropertyKey> = new Set<keyof UploadStore>([
-  'create', 'createWhole', 'append', 'appendVerified', 'truncate', 'setState', 'setLength', 'setDigest', 'flush', 'terminate',
+  'create', 'createWhole', 'append', 'appendVerified', 'truncate', 'setState', 'setLength', 'setDigest', 'flush',
+  'terminate',
 ])
 
 /** Runs `work` under the lock. First asks the holder to save and release, and waits for that. */
