@@ -38,7 +38,8 @@
  *
  * The folder: `create-whole.ts` makes small uploads; `marks.ts` knows which bytes count;
  * `sidecar.ts` what a sidecar says; `sidecars.ts` writes and remembers them; `write-body.ts` writes
- * a body; `in-use.ts` finds other processes; `files.ts` follows no link; `stored-upload.ts` and `errors.ts` are what callers get.
+ * a body; `in-use.ts` finds other processes; `files.ts` follows no link; `stored-upload.ts` and
+ * `errors.ts` are what callers get.
  *
  * Self-contained: this folder imports `node:` builtins only.
  *

@@ -46,6 +46,9 @@ export interface CreationRequest extends Asked {
  * and finishes the upload if that completes it: at once if its length is zero, and a concatenation
  * when its parts are complete.
  *
+ * A small body that has arrived and completes the upload is stored as a whole, unless a hook chose
+ * the id: others may know that, and wait for its lock.
+ *
  * An upload whose address was not announced is removed, unless the answer announces it or
  * `onFinish` may know of it. So a refused request leaves nothing behind; an interrupted one leaves
  * the bytes that came.

@@ -46,7 +46,7 @@ campaign('an upload that was finished survives a power failure', { short: 20, lo
   failAnywhere(campaign, 'finish', "power failure (`sync: 'finish'`, finished uploads)"))
 
 for (const sync of ['append', 'finish'] as const) {
-  campaign(`a small body that is stored as a whole is there as a whole or not at all; sync ${sync}`, { short: 40, long: 2000 }, (campaign) =>
+  campaign(`a small body that is stored as a whole is there as a whole or not at all; sync ${sync}`, { short: 8, long: 800 }, (campaign) =>
     failAnywhere(campaign, sync, `power failure (\`sync: '${sync}'\`, small bodies as a whole)`, 'whole'))
 }
 
