@@ -53,7 +53,8 @@ export async function createWhole(
   // An upload whose bytes were moved has no data file, and nobody's data must get our marker.
   if (!isRandomId(id) && ((await statOf(path)) || (await statOf(dataPath)))) throw isTaken()
   const createdAt = new Date()
-  const { Longhaul, ...others } = newSidecar({ ...upload, length: body.length }, createdAt, await marks.plain(body.length))
+  const mark = await marks.plain(body.length)
+  const { Longhaul, ...others } = newSidecar({ ...upload, length: body.length }, createdAt, mark)
   const sidecar: Sidecar = { ...others, Longhaul: Longhaul && { ...Longhaul, state } }
   const temporary = await sidecars.prepare(sidecar)
   let file: OpenFile

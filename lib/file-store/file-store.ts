@@ -37,10 +37,10 @@
  * directory is refused unless both set `shared: true`.
  *
  * The folder: `marks.ts` knows which bytes count; `sidecar.ts` what a sidecar says; `sidecars.ts`
- * writes and remembers them; `write-body.ts` writes a body; `create-whole.ts` makes small uploads; `in-use.ts` finds other processes;
- * `files.ts` follows no link; `open-file.ts` calls the system; `kept-files.ts` keeps data files
- * open for a moment; `directory-flush.ts` flushes for several at once; `stored-upload.ts` and
- * `errors.ts` are what callers get.
+ * writes and remembers them; `write-body.ts` writes a body; `create-whole.ts` makes small uploads;
+ * `in-use.ts` finds other processes; `files.ts` follows no link; `open-file.ts` calls the system;
+ * `kept-files.ts` keeps data files open for a moment; `directory-flush.ts` flushes for several at
+ * once; `stored-upload.ts` and `errors.ts` are what callers get.
  *
  * Self-contained: this folder imports `node:` builtins only.
  *

@@ -7,7 +7,8 @@
  * Who calls whom while a body comes. The core does not know HTTP, so the body carries callbacks.
  *
  *  1. The protocol describes the body (`incomingBody`) and calls a use case of `../upload`.
- *  2. The use case takes the lock. A creation calls `announce`, which may send a 104.
+ *  2. A small body that has arrived (`body.whole`) is stored as a whole, by `../upload/whole.ts`.
+ *     Otherwise the use case takes the lock. A creation calls `announce`, which may send a 104.
  *  3. `take` calls `receive`, which occupies a slot or throws `BUSY`.
  *  4. `body.accept()` stops the watchdog, and sends `100 Continue` to a client that waits for it.
  *  5. A `HappyReader` reads the request, and the store reads from it. Each failure is a clean end.

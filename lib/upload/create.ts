@@ -46,6 +46,9 @@ export interface CreationRequest extends Asked {
  * and finishes the upload if that completes it: at once if its length is zero, and a concatenation
  * when its parts are complete.
  *
+ * A small body that has arrived and completes the upload is stored as a whole, unless a hook chose
+ * the id: others may know that, and wait for its lock.
+ *
  * An upload whose address was not announced is removed, unless the answer announces it or
  * `onFinish` may know of it. So a refused request leaves nothing behind; an interrupted one leaves
  * the bytes that came.
@@ -60,7 +63,8 @@ export async function createUpload(context: UploadContext, asked: CreationReques
   const { wanted, isNew } = await decide(context, asked)
   const { id, length, parts, maxSize = context.limits.maxSize } = wanted
   if (length !== undefined && length > maxSize) throw new UploadError('MAX_SIZE_EXCEEDED', { maxSize })
-  const plan = planAppend({ offset: 0, length, claimedOffset: 0, bodyLength: asked.body?.length, maxSize, maxAppendSize })
+  const bodyLength = asked.body?.length
+  const plan = planAppend({ offset: 0, length, claimedOffset: 0, bodyLength, maxSize, maxAppendSize })
   if (plan.kind === 'refused') throw new UploadError(plan.code, { maxSize })
   if (asked.body) slots.assertFree(maxConcurrent)
   if (requester.answered) throw new UploadError('OVERDUE')

@@ -41,17 +41,17 @@ const rows: readonly {
   { what: 'one with a wrong checksum', headers: [...TUS, CHECKSUM.wrong], status: 460, ordinary: true },
   { what: 'one whose length is put off', headers: [tus.V, tus.OCT, 'Upload-Defer-Length: 1'], status: 201, ordinary: true },
   { what: 'one of more bytes', headers: [tus.V, tus.OCT, 'Upload-Length: 6'], status: 201, ordinary: true },
-  { what: 'one with a hook', headers: TUS, hooks: { onFinish: () => ({ status: 202, headers: { 'X-Job': '7' }, body: 'ok' }) }, status: 202 },
+  { what: 'one with a hook', headers: TUS, hooks: { onFinish: () => ({ status: 202, headers: { X: '7' }, body: 'ok' }) }, status: 202 },
   { what: 'one that the hook rejects', headers: TUS, hooks: { onFinish: refuse(403) }, status: 403 },
   { what: 'one whose hook fails', headers: TUS, hooks: { onFinish: refuse(500) }, status: 500 },
-  { what: 'one whose metadata the server chooses', headers: TUS, hooks: { onCreate: () => ({ metadata: new Map([['a', 'b']]) }) }, status: 201 },
+  { what: 'one of other metadata', headers: TUS, hooks: { onCreate: () => ({ metadata: new Map([['a', 'b']]) }) }, status: 201 },
   { what: 'one that is too large', headers: TUS, hooks: { onCreate: () => ({ maxSize: 4 }) }, status: 413, ordinary: true },
-  { what: 'one whose id the server chooses', headers: TUS, hooks: { onCreate: () => ({ id: 'a'.repeat(32) }) }, status: 201, ordinary: true },
+  { what: 'one of a chosen id', headers: TUS, hooks: { onCreate: () => ({ id: 'a'.repeat(32) }) }, status: 201, ordinary: true },
   { what: 'a creation of the draft', headers: RUFH, status: 200 },
-  { what: 'one that is not complete', headers: [...RUFH.slice(0, 1), 'Upload-Complete: ?0', 'Upload-Length: 5'], status: 201, ordinary: true },
+  { what: 'one to be continued', headers: [...RUFH.slice(0, 1), 'Upload-Complete: ?0', 'Upload-Length: 5'], status: 201, ordinary: true },
   { what: 'one of another length', headers: [...RUFH, 'Upload-Length: 6'], status: 400, ordinary: true },
   { what: 'one with a digest of its content', headers: [...RUFH, `Content-Digest: ${DIGEST.right}`], status: 200 },
-  { what: 'one with a wrong digest of its content', headers: [...RUFH, `Content-Digest: ${DIGEST.wrong}`], status: 400, ordinary: true },
+  { what: 'one of wrong content', headers: [...RUFH, `Content-Digest: ${DIGEST.wrong}`], status: 400, ordinary: true },
   { what: 'one with a digest of the whole', headers: [...RUFH, `Repr-Digest: ${DIGEST.right}`], status: 200 },
   { what: 'one with a wrong digest of the whole', headers: [...RUFH, `Repr-Digest: ${DIGEST.wrong}`], status: 400, ordinary: true },
   { what: 'one that wants a digest', headers: [...RUFH, 'Want-Repr-Digest: sha-256=1'], status: 200 },
@@ -134,7 +134,8 @@ async function outcome(t: TestContext, way: (typeof WAYS)[number], { headers, ho
   events.stop()
   const files = [...snapshot(site.folder)]
   const text = JSON.stringify({ answers, events: events.seen, files })
-  const same = text.replaceAll(/[0-9a-f]{32}/g, 'ID').replaceAll(/createdAt\\":\\"[^"\\]*/g, 'createdAt').replaceAll(String(site.port), 'PORT')
+  const dateless = text.replaceAll(/createdAt\\":\\"[^"\\]*/g, 'createdAt')
+  const same = dateless.replaceAll(/[0-9a-f]{32}/g, 'ID').replaceAll(String(site.port), 'PORT')
   return { made, answers, same: JSON.parse(same) as unknown }
 }
 
