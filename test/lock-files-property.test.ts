@@ -90,8 +90,8 @@ test('in and between processes: never two holders, nobody forgotten, and no tenu
     }),
     { numRuns: RUNS, endOnFailure: true },
   )
-  t.diagnostic(`${RUNS} runs, ${stays} claims; here ${ledgers.map(({ sections, continued }) => `${continued} of ${sections}`).join(' and ')} \
-sections were in the tenure of the one before`)
+  const continued = ledgers.map(({ sections, continued }) => `${continued} of ${sections}`).join(' and ')
+  t.diagnostic(`${RUNS} runs, ${stays} claims; here ${continued} sections were in the tenure of the one before`)
   const all = KEYS.flatMap((key) => members.map(({ stay }) => stay('acquire', key)))
   for (const { entered, leave } of all) void entered.then(leave)
   await Promise.all(all.map(({ left }) => left))
