@@ -23,8 +23,8 @@ export interface Capacity {
   readonly maxConnections: number | undefined
 }
 
-/** For Node, the log, the locks and the sweep, with room to spare. */
-const RESERVED = 64
+/** For Node, the log, the locks, the sweep and the files that the store keeps open, with room to spare. */
+const RESERVED = 128
 
 /** More bodies than one process can receive at a useful speed. */
 const MAX_BODIES = 10_000

@@ -7,6 +7,9 @@
  * 2. The data file is created exclusively, which reserves the id, and filled.
  * 3. The sidecar is renamed. The upload exists from here on, complete.
  *
+ * An upload that is `finishing` may be without data, as a hook may take them. So the name of its
+ * data is flushed before the sidecar gets its own: a power failure must not look like a hook.
+ *
  * The order is that of `create`, so a crash leaves nothing or all of it. But where `create` may
  * leave an empty data file, this may leave one with bytes, and those of a stranger must stay. What
  * tells them apart is the temporary sidecar, which is older than the bytes: `removeLeftovers` makes
@@ -16,6 +19,7 @@
  */
 
 import { rm } from 'node:fs/promises'
+import type { DirectoryFlush } from './directory-flush.ts'
 import { asStoreFull, codeOf, FileStoreError } from './errors.ts'
 import { MARK, renameFile, statOf, WRITE_NEW } from './files.ts'
 import type { Marks } from './marks.ts'
@@ -36,6 +40,7 @@ export interface WholeUpload {
 export interface WholeSurroundings {
   readonly sidecars: Sidecars
   readonly marks: Marks
+  readonly names: DirectoryFlush
   readonly fileMode: number
   /** Whether a power failure must not take it. */
   readonly flushes: boolean
@@ -43,7 +48,7 @@ export interface WholeSurroundings {
 
 /** @throws {FileStoreError} `UPLOAD_EXISTS`, `STORE_FULL`; errors of `node:fs` otherwise. */
 export async function createWhole(
-  { sidecars, marks, fileMode, flushes }: WholeSurroundings,
+  { sidecars, marks, names, fileMode, flushes }: WholeSurroundings,
   { upload, body, state }: WholeUpload,
 ): Promise<StoredUpload> {
   const { id } = upload
@@ -67,6 +72,7 @@ export async function createWhole(
   let sidecarPath = temporary.path
   try {
     await fill(file, body, flushes)
+    if (flushes && state === 'finishing') await names.flush()
     await renameFile(temporary.path, path)
     sidecarPath = path
     await sidecars.complete(temporary)

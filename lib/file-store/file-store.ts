@@ -254,7 +254,7 @@ export class FileStore {
    */
   createWhole(upload: NewStoredUpload, body: Uint8Array, state: 'finishing' | 'finished'): Promise<StoredUpload> {
     const { id = randomBytes(16).toString('hex') } = upload
-    const surroundings = { sidecars: this.#sidecars, marks: this.#marks, fileMode: this.#fileMode }
+    const surroundings = { sidecars: this.#sidecars, marks: this.#marks, names: this.#names, fileMode: this.#fileMode }
     return createWhole({ ...surroundings, flushes: this.#sync !== 'none' }, { upload: { ...upload, id }, body, state })
   }
 
@@ -350,7 +350,11 @@ export class FileStore {
     const { id, movedAt } = upload
     const dataPath = this.#sidecars.dataPath(id)
     const mark = await this.#marks.final(upload)
-    if (this.#sync === 'finish' && upload.state === 'receiving') await this.#files.flush(dataPath)
+    if (this.#sync === 'finish' && upload.state === 'receiving') {
+      await this.#files.flush(dataPath)
+      // A hook may take the data then. A power failure that takes their name must not look like that.
+      if (state === 'finishing') await this.#names.flush()
+    }
     await this.#files.drop(dataPath)
     const moved = movedAt && { movedAt: movedAt.toISOString() }
     await this.#sidecars.change(upload, { state, outcome, mark, ...moved })

@@ -14,7 +14,6 @@ import { planAppend, remainingBytes } from './offset.ts'
 import type { Received } from './receive.ts'
 import { overrun, take } from './take.ts'
 import type { Upload } from './types.ts'
-import { readWhole, replay } from './whole.ts'
 import { withLock } from './with-lock.ts'
 
 /** A body, and what its client says about it. */
@@ -62,10 +61,7 @@ export function appendToUpload(context: UploadContext, id: string, asked: Append
     const length = lengthOf(found, asked.length, maxSize)
     const plan = planAppend({ offset, length, claimedOffset: offset, bodyLength: body.length, maxSize, maxAppendSize })
     if (plan.kind === 'refused') throw new UploadError(plan.code, { upload: found })
-    const { maxBytes } = plan
-    // Bytes that match already need no mark in the store, behind which they would wait for a verdict.
-    const whole = body.checksum && (await readWhole(body))
-    return take(context, found, { body: whole ? replay(body, whole) : body, end, length, maxBytes, stop, signal })
+    return take(context, found, { body, end, length, maxBytes: plan.maxBytes, stop, signal })
   })
 }
 

@@ -72,7 +72,7 @@ export async function createUpload(context: UploadContext, asked: CreationReques
   if (body && isNew && end !== 'later' && length === body.length && store.createWhole) {
     const whole = await readWhole(body, wanted.digest)
     if (whole?.matches) return createWhole(context, { wanted, body, bytes: whole.bytes, end, announce, requester })
-    if (whole) body = replay(body, whole)
+    if (whole) body = replay(body, whole.bytes)
   }
   if (!body && !parts && (length !== 0 || end === 'later')) { // nobody knows of it yet, so no lock is needed
     return { kind: 'received', upload: await create(context, wanted) }

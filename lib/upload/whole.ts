@@ -48,12 +48,12 @@ export async function readWhole(body: IncomingBody, digest?: UploadDigest): Prom
   return bytes && { bytes, matches: matches(bytes, body.checksum) && hasDigest(bytes, digest) }
 }
 
-/** The body once more, for the ordinary way. If its bytes match, it has no checksum any more. */
-export function replay(body: IncomingBody, { bytes, matches }: WholeBody): IncomingBody {
+/** The body once more, for the ordinary way. */
+export function replay(body: IncomingBody, bytes: Uint8Array): IncomingBody {
   const source = new Readable({ read() {} })
   source.push(bytes)
   source.push(null)
-  return { ...body, source, checksum: matches ? undefined : body.checksum }
+  return { ...body, source }
 }
 
 /**

@@ -11,16 +11,16 @@ import { ROOT } from '../support/examples.ts'
 
 for (const [limit, capacity] of [
   [undefined, { maxConcurrent: 10_000, maxConnections: undefined }],
-  [1024, { maxConcurrent: 192, maxConnections: 384 }],
-  [4096, { maxConcurrent: 806, maxConnections: 1613 }],
-  [65_536, { maxConcurrent: 10_000, maxConnections: 27_736 }],
+  [1024, { maxConcurrent: 179, maxConnections: 358 }],
+  [4096, { maxConcurrent: 793, maxConnections: 1587 }],
+  [65_536, { maxConcurrent: 10_000, maxConnections: 27_704 }],
   [0, { maxConcurrent: 1, maxConnections: 2 }],
 ] as const) {
   test(`${limit ?? 'no'} descriptors are enough for ${JSON.stringify(capacity)}`, () => assert.deepEqual(capacityOf(limit), capacity))
 }
 
 test('connections with a file each, and another file for each body, fit below any limit, and there are more connections than bodies', () => {
-  fc.assert(fc.property(fc.integer({ min: 100, max: 2 ** 31 }), (limit) => {
+  fc.assert(fc.property(fc.integer({ min: 160, max: 2 ** 31 }), (limit) => {
     const { maxConcurrent, maxConnections = NaN } = capacityOf(limit)
     assert.ok(maxConcurrent >= 1 && maxConnections >= 2 * maxConcurrent)
     assert.ok(2 * maxConnections + maxConcurrent < limit)

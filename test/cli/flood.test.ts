@@ -17,14 +17,14 @@ const MAIN = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
 const TUS = 'Tus-Resumable: 1.0.0'
 const OCTETS = 'Content-Type: application/offset+octet-stream'
 const LIMIT = 256
-const BODIES = 38
+const BODIES = 25
 /** Far more than an answer takes, and less than what strangers may keep by doing nothing. */
 const SOON_MS = 10_000
 
 test('with few descriptors, the program says once what they are enough for, behind the line that it listens', async (t) => {
   const { line, stop } = await start(t)
   assert.match(line, /^longhaul listening on /)
-  assert.match(await stop(), /^longhaul: the open-file limit \(ulimit -n\) is 256: at most 38 bodies and 77 connections at once\n$/)
+  assert.match(await stop(), /^longhaul: the open-file limit \(ulimit -n\) is 256: at most 25 bodies and 51 connections at once\n$/)
   assert.equal(capacityOf(LIMIT).maxConcurrent, BODIES)
 })
 

@@ -254,9 +254,6 @@ async function recover(
   })
   if (promises.terminated) assert.equal(found, undefined)
   if (promises.terminating || (!promises.created && !found)) return 0
-  // The new name of its sidecar is there, and that of its data is not: as if the hook had taken them. No file system is known that
-  // does so after it has flushed the data.
-  if (!promises.created && found?.movedAt) return 0
   assert.ok(found, 'The upload is gone')
   const isRight = (end: number): boolean => readFileSync(join(directory, ID)).subarray(0, end).equals(contentOf('right', 0, end))
   assert.ok(isRight(found.offset), `There are wrong bytes before ${found.offset}`)

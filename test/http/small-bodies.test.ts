@@ -279,23 +279,3 @@ test('with a hook the lock is held while the upload is made and the hook runs; w
     assert.deepEqual(steps, expected)
   }
 })
-
-const patch = (path: string, text: string, headers: readonly string[]): string =>
-  request(`PATCH ${path}`, [tus.V, tus.OCT, 'Upload-Offset: 0', `Content-Length: ${text.length}`, ...headers], text)
-
-test('a PATCH whose body is here has its checksum compared in memory; a wrong one is refused as ever', async (t) => {
-  const verified: string[] = []
-  class Telling extends StoreBehind {
-    override appendVerified(...details: Parameters<StoreBehind['appendVerified']>): Promise<number> {
-      verified.push(details[0].id)
-      return super.appendVerified(...details)
-    }
-  }
-  const site = await tus.serve(t, { store: (files) => new Telling(files) })
-  const path = await tus.make(site, 10)
-  assert.equal((await tus.ask(site, patch(path, 'hello', [CHECKSUM.wrong]))).status, 460)
-  assert.deepEqual([await tus.offsetOf(site, path), verified.length], [0, 1])
-  assert.equal((await tus.ask(site, patch(path, 'hello', [CHECKSUM.right]))).status, 204)
-  assert.equal(await tus.offsetOf(site, path), 5)
-  assert.equal(verified.length, 1)
-})

@@ -654,7 +654,7 @@ for (const [thrown, status] of [
     for (const resume of [[], [checksum('world')]]) {
       const upload = await make(site, 10, 'hello')
       site.store.fails = true
-      const answer = await ask(site, codedPatch(upload, 5, 'world', [checksum('world')], []))
+      const answer = await ask(site, patch(upload, 5, 'world', [checksum('world')]))
       assert.equal(answer.status, status)
       assertPlainRefusal(answer, site)
       await site.settled()
