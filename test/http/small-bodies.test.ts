@@ -16,7 +16,7 @@ import { I8, serve } from '../rufh/support.ts'
 import { Gate } from '../support/gate.ts'
 import { snapshot } from '../support/snapshot.ts'
 import { StoreBehind } from '../support/store-behind.ts'
-import { request, WireClient } from '../support/wire.ts'
+import { WireClient } from '../support/wire.ts'
 import * as tus from '../tus/support.ts'
 
 const sum = (algorithm: string, text: string): string => createHash(algorithm).update(text).digest('base64')
