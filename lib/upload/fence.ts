@@ -12,7 +12,8 @@
 import type { Readable } from 'node:stream'
 import { UploadError } from './errors.ts'
 import type {
-  AppendOptions, Lock, NewUpload, Outcome, Tenure, Upload, UploadDigest, UploadState, UploadStore, VerifiedAppendOptions,
+  AppendOptions, Lock, NewUpload, Outcome, Tenure, Upload, UploadDigest, UploadState, UploadStore,
+  VerifiedAppendOptions,
 } from './types.ts'
 
 /**
