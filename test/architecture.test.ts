@@ -110,7 +110,7 @@ const HARMLESS: Readonly<Record<string, readonly string[]>> = {
     'chmod', 'copyFile', 'lstat', 'lutimes', 'mkdir', 'open', 'opendir', 'readFile', 'readdir', 'readlink', 'rename', 'rm', 'stat',
     'symlink', 'unlink', 'utimes',
   ],
-  'node:http': ['STATUS_CODES', 'validateHeaderName', 'validateHeaderValue'],
+  'node:http': ['STATUS_CODES', 'ServerResponse', 'validateHeaderName', 'validateHeaderValue'],
   'node:net': ['BlockList', 'Server', 'isIP'],
   'node:os': ['hostname', 'uptime'],
   'node:path': ['dirname', 'join', 'resolve'],

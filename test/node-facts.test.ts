@@ -323,6 +323,17 @@ test('res.write() of an answer to HEAD sends nothing, not even the head', LIMIT,
   assert.equal(client.bytesRead, 0)
 })
 
+test('headers that only writeHead is given are sent as they are spelled, and nobody else learns of them', LIMIT, async (t) => {
+  const { port, request: arrived } = await serve(t)
+  const client = await send(t, port, request('GET /'))
+  const { res } = await arrived()
+  res.setHeader = () => assert.fail('setHeader was called')
+  res.writeHead(204, { 'x-job': '1', 'X-Job': '2' }).end()
+  const [head] = (await once(client, 'data')) as [Buffer]
+  assert.deepEqual(head.toString().match(/x-job: ./gi), ['x-job: 1', 'X-Job: 2'])
+  assert.deepEqual(res.getHeaderNames(), [])
+})
+
 test('pause() of a stream that is destroyed does nothing on Node 26', () => {
   const source = new Readable({ read() {} })
   source.destroy()
