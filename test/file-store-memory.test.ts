@@ -251,6 +251,7 @@ describe('the data file of an upload that is being received', () => {
   })
 
   test('is open once, however many appends there were, and 64 of them are at most', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] }) // which would close them
     const store = new FileStore(temporaryFolder(t))
     const upload = await store.create({ id: 'twice', length: 9 })
     await Promise.all([store.append(upload, bytes('')), store.append(upload, bytes(''))])

@@ -9,7 +9,11 @@
  * @module
  */
 
-import { close, fdatasync, fstat, fsync, ftruncate, open, read, writeFile, writev, type Stats } from 'node:fs'
+import { close, constants, fdatasync, fstat, fsync, ftruncate, open, read, writeFile, writev, type Stats } from 'node:fs'
+import { open as openHandle } from 'node:fs/promises'
+
+/** Whether Node was started with its permission model. */
+const isConfined = 'permission' in process && process.permission !== undefined
 
 /** Calls a function that takes a callback, and resolves with what the callback gets. */
 export function called<T = void>(start: (done: (error: Error | null, result: T) => void) => void): Promise<T> {
@@ -20,14 +24,18 @@ export function called<T = void>(start: (done: (error: Error | null, result: T) 
 
 /** Opens a file, which the caller must close. */
 export async function openFile(path: string, flags: number, mode?: number): Promise<OpenFile> {
-  return new OpenFile(await called<number>((done) => open(path, flags, mode, done)))
+  return new OpenFile(path, flags, await called<number>((done) => open(path, flags, mode, done)))
 }
 
 /** A file that was opened. Unlike a `FileHandle`, it stays open until somebody closes it. */
 export class OpenFile {
+  readonly #path: string
+  readonly #flags: number
   #descriptor: number
 
-  constructor(descriptor: number) {
+  constructor(path: string, flags: number, descriptor: number) {
+    this.#path = path
+    this.#flags = flags
     this.#descriptor = descriptor
   }
 
@@ -56,7 +64,21 @@ export class OpenFile {
 
   /** Flushes the bytes of a file with the size that finds them, or the names in a directory. */
   sync(what: 'data' | 'names'): Promise<void> {
+    if (isConfined) return this.#syncConfined()
     return called((done) => (what === 'data' ? fdatasync : fsync)(this.#descriptor, done))
+  }
+
+  /**
+   * Node's permission model forbids to flush by a descriptor. Most of its releases allow it by
+   * a `FileHandle`, and any descriptor of a file flushes all that was written to that file.
+   */
+  async #syncConfined(): Promise<void> {
+    const handle = await openHandle(this.#path, constants.O_RDONLY | (this.#flags & (constants.O_NOFOLLOW ?? 0)))
+    try {
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
   }
 
   /** Does nothing the second time, as the number may belong to another file by then. */

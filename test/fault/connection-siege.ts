@@ -11,7 +11,7 @@ import type { Attack, Scene } from './attack.ts'
 import type { Campaign } from './campaign.ts'
 import { assertSettles, holdingsAtRest } from './process-holdings.ts'
 import type { Random } from './random.ts'
-import { locksIn, type Subject } from './subject.ts'
+import { locksAtRest, locksIn, type Subject } from './subject.ts'
 
 /** Does one thing wrong, and sees that the server does nothing wrong. */
 export type Fault<A extends Attack> = readonly [name: string, run: (attack: A) => Promise<void>]
@@ -50,13 +50,13 @@ async function attackAndJudge<A extends Attack>({ t, random, rounds, report }: C
   const { fault, server, scene } = siege
   const { directory, uploads } = scene
   const before = await holdingsAtRest(server)
-  const locksBefore = locksIn(directory)
+  const locksBefore = await locksAtRest(directory)
 
   t.diagnostic(tell(await attackAll(siege, random, rounds)))
   t.diagnostic(tell(scene.statuses))
 
   await assertSettles(server, before)
-  assert.deepEqual(locksIn(directory), locksBefore, 'locks are left')
+  assert.deepEqual(await locksAtRest(directory), locksBefore, 'locks are left')
   const strangers = uploads.adopt(directory)
   t.diagnostic(`${uploads.ledger.entries.length} uploads, ${strangers} of them unknown to their clients, ${uploads.removed.size} removed`)
   await uploads.finishAll()

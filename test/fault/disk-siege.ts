@@ -16,7 +16,7 @@ import { Ledger, PATH } from './ledger.ts'
 import { finish } from './process-client.ts'
 import { assertSettles, holdingsAtRest } from './process-holdings.ts'
 import type { Random } from './random.ts'
-import { locksIn, Subject } from './subject.ts'
+import { locksAtRest, Subject } from './subject.ts'
 
 /** A disk, a program on it, and what is done to the disk. */
 export interface DiskSiege {
@@ -84,7 +84,7 @@ export async function besiegeDisk(t: TestContext, siege: DiskSiege): Promise<Out
   assertOnlyUploads(directory, ledger)
 
   await program.start() // which sweeps what a failed release has left
-  assert.deepEqual(lock === 'memory' ? [] : locksIn(directory).filter((name) => !name.endsWith('.sock')), [])
+  assert.deepEqual(lock === 'memory' ? [] : (await locksAtRest(directory)).filter((name) => !name.endsWith('.sock')), [])
   assert.deepEqual(await program.stop(), { code: 0, signal: null })
   rmSync(directory, { recursive: true }) // or all sieges together would fill a disk
   return { ...audit, statuses: sumOf(clients.map(({ statuses }) => statuses)) }

@@ -52,7 +52,9 @@ function toHoldings({ descriptors, resources, signalListeners }: Inspection): Ho
     const kind = target.replace(/\[\d+\]$/, '')
     byKind[kind] = (byKind[kind] ?? 0) + 1
   }
-  return { descriptors: byKind, resources, signalListeners }
+  // A call of the file system that the permission model refuses is counted until it is collected.
+  const { FSReqCallback: _, ...others } = resources
+  return { descriptors: byKind, resources: others, signalListeners }
 }
 
 function isSame(one: Holdings, other: Holdings): boolean {

@@ -15,6 +15,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -107,6 +108,13 @@ export const CONFINED_ARGS: readonly string[] = ['--lock', 'memory', ...(FLUSHES
 export function locksIn(directory: string): string[] {
   const folder = join(directory, '.locks')
   return existsSync(folder) ? readdirSync(folder) : []
+}
+
+/** The same, once none lingers any more that nobody holds; what is left after ten seconds stays. */
+export async function locksAtRest(directory: string): Promise<string[]> {
+  const deadlineMs = performance.now() + 10_000
+  while (locksIn(directory).some((name) => name.endsWith('.lock')) && performance.now() < deadlineMs) await delay(50)
+  return locksIn(directory)
 }
 
 /** How many programs may share a directory: those that are confined cannot. */
