@@ -247,7 +247,8 @@ describe('the data file of an upload that is being received', () => {
       return timers.at(-1)
     })
     await one(t)
-    assert.deepEqual(timers.map((timer) => timer.hasRef()), [false])
+    assert.ok(timers.length > 0)
+    assert.ok(timers.every((timer) => !timer.hasRef()))
   })
 
   test('is open once, however many appends there were, and 64 of them are at most', async (t) => {

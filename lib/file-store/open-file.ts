@@ -9,7 +9,9 @@
  * @module
  */
 
-import { close, constants, fdatasync, fstat, fsync, ftruncate, open, read, writeFile, writev, type Stats } from 'node:fs'
+import {
+  close, constants, fdatasync, fstat, fsync, ftruncate, open, read, writeFile, writev, type Stats,
+} from 'node:fs'
 import { open as openHandle } from 'node:fs/promises'
 
 /** Whether Node was started with its permission model. */
