@@ -79,7 +79,7 @@ test('the core knows no header of any protocol', () => {
 /** What is used of `process`, by source: the store marks its directory with its process, and asks whether others live. */
 const USED_OF_PROCESS: { readonly any: readonly string[]; readonly [name: string]: readonly string[] | undefined } = {
   any: ['platform', 'on', 'off'],
-  'file-store': ['platform', 'pid', 'kill'],
+  'file-store': ['platform', 'pid', 'kill', 'permission'],
 }
 
 test('nothing but the program writes to the console, ends the process or reads its environment', () => {
