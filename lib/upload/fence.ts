@@ -43,8 +43,8 @@ class FencedStore implements Required<UploadStore> {
     for (const name of OPTIONAL) if (!store[name]) Object.defineProperty(this, name, { value: undefined })
   }
 
-  get shared(): boolean | undefined {
-    return this.#store.shared
+  get shared(): boolean {
+    return this.#store.shared ?? false
   }
 
   async create(upload: NewUpload): Promise<Upload> {
