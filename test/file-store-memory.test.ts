@@ -56,6 +56,21 @@ describe('while a tenure lasts, a shared store', () => {
     assert.equal((await found(here)).length, 8)
   })
 
+  test('reads again what another store of the process has changed in the same tenure', async (t) => {
+    const { here, there } = await shared(t)
+    const tenure = { ended: false }
+    for (const [length, store] of [[8, there], [7, here], [6, there]] as const) {
+      const other = store === here ? there : here
+      other.trust('a', tenure)
+      await other.find('a')
+      store.trust('a', tenure)
+      await store.setLength(await found(store), length)
+      assert.equal((await found(other)).length, length)
+      other.trust('a', tenure)
+      assert.equal((await found(other)).length, length)
+    }
+  })
+
   test('notices that data were cut or removed behind its back', async (t) => {
     const { here } = await shared(t)
     here.trust('a', { ended: false })
@@ -251,6 +266,7 @@ describe('the data file of an upload that is being received', () => {
   })
 
   test('is open once, however many appends there were, and 64 of them are at most', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] }) // or the first would be closed again on a slow machine
     const store = new FileStore(temporaryFolder(t))
     const upload = await store.create({ id: 'twice', length: 9 })
     await Promise.all([store.append(upload, bytes('')), store.append(upload, bytes(''))])
