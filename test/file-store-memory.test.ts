@@ -336,6 +336,19 @@ describe('the data file of an upload that is being received', () => {
     assert.equal(readFileSync(join(here.directory, 'a'), 'utf8'), 'ABCdef')
   })
 
+  test('is the new one when another process has removed the upload and this one makes one of the same name', async (t) => {
+    for (const make of ['create', 'createWhole'] as const) {
+      const { here, there } = await shared(t)
+      await there.terminate(await found(there))
+      const made = make === 'create'
+        ? await here.create({ id: 'a', length: 9 })
+        : await here.createWhole({ id: 'a', length: 3 }, Buffer.from('ABC'), 'finishing')
+      assert.deepEqual(openIn(here.directory), [])
+      if (make === 'create') assert.equal(await here.append(made, bytes('ABC')), 3)
+      assert.equal(readFileSync(join(here.directory, 'a'), 'utf8'), 'ABC')
+    }
+  })
+
   test('is flushed by the descriptor that wrote it, and is not kept when that fails', async (t) => {
     const { store } = await one(t)
     await store.append(await found(store), bytes('defghi'))
