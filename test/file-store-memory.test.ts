@@ -71,6 +71,18 @@ describe('while a tenure lasts, a shared store', () => {
     }
   })
 
+  test('keeps a digest without forgetting that another process, without the lock, has moved the bytes', async (t) => {
+    const { here, there } = await shared(t)
+    await here.append(await found(here), bytes('defghi'))
+    here.trust('a', { ended: false })
+    await here.setState(await found(here), 'finished')
+    const finished = await found(here)
+    await there.moveTo(await found(there), join(temporaryFolder(t), 'moved'))
+    await here.setDigest(finished, { algorithm: 'sha256', value: 'of nine bytes' })
+    assert.ok((await found(here)).movedAt)
+    assert.equal((await found(here)).digest?.value, 'of nine bytes')
+  })
+
   test('notices that data were cut or removed behind its back', async (t) => {
     const { here } = await shared(t)
     here.trust('a', { ended: false })

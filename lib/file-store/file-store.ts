@@ -377,6 +377,7 @@ export class FileStore {
       const expectation = `the upload ${upload.id} must not be receiving`
       throw new TypeError(`Cannot keep a digest as ${expectation}: its bytes may still change`)
     }
+    this.#sidecars.forget(upload.id) // an application that moves the bytes meanwhile need not hold the lock
     await this.#sidecars.change(upload, { digest })
   }
 
