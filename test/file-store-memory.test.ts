@@ -56,6 +56,33 @@ describe('while a tenure lasts, a shared store', () => {
     assert.equal((await found(here)).length, 8)
   })
 
+  test('reads again what another store of the process has changed in the same tenure', async (t) => {
+    const { here, there } = await shared(t)
+    const tenure = { ended: false }
+    for (const [length, store] of [[8, there], [7, here], [6, there]] as const) {
+      const other = store === here ? there : here
+      other.trust('a', tenure)
+      await other.find('a')
+      store.trust('a', tenure)
+      await store.setLength(await found(store), length)
+      assert.equal((await found(other)).length, length)
+      other.trust('a', tenure)
+      assert.equal((await found(other)).length, length)
+    }
+  })
+
+  test('keeps a digest without forgetting that another process, without the lock, has moved the bytes', async (t) => {
+    const { here, there } = await shared(t)
+    await here.append(await found(here), bytes('defghi'))
+    here.trust('a', { ended: false })
+    await here.setState(await found(here), 'finished')
+    const finished = await found(here)
+    await there.moveTo(await found(there), join(temporaryFolder(t), 'moved'))
+    await here.setDigest(finished, { algorithm: 'sha256', value: 'of nine bytes' })
+    assert.ok((await found(here)).movedAt)
+    assert.equal((await found(here)).digest?.value, 'of nine bytes')
+  })
+
   test('notices that data were cut or removed behind its back', async (t) => {
     const { here } = await shared(t)
     here.trust('a', { ended: false })
@@ -247,12 +274,11 @@ describe('the data file of an upload that is being received', () => {
       return timers.at(-1)
     })
     await one(t)
-    assert.ok(timers.length > 0)
-    assert.ok(timers.every((timer) => !timer.hasRef()))
+    assert.deepEqual(timers.map((timer) => timer.hasRef()), [false])
   })
 
   test('is open once, however many appends there were, and 64 of them are at most', async (t) => {
-    t.mock.timers.enable({ apis: ['setTimeout'] }) // which would close them
+    t.mock.timers.enable({ apis: ['setTimeout'] }) // or the first would be closed again on a slow machine
     const store = new FileStore(temporaryFolder(t))
     const upload = await store.create({ id: 'twice', length: 9 })
     await Promise.all([store.append(upload, bytes('')), store.append(upload, bytes(''))])
@@ -320,6 +346,19 @@ describe('the data file of an upload that is being received', () => {
     await there.append(await there.create({ id: 'a', length: 9 }), bytes('ABC'))
     assert.equal(await here.append(await found(here), bytes('def')), 6)
     assert.equal(readFileSync(join(here.directory, 'a'), 'utf8'), 'ABCdef')
+  })
+
+  test('is the new one when another process has removed the upload and this one makes one of the same name', async (t) => {
+    for (const make of ['create', 'createWhole'] as const) {
+      const { here, there } = await shared(t)
+      await there.terminate(await found(there))
+      const made = make === 'create'
+        ? await here.create({ id: 'a', length: 9 })
+        : await here.createWhole({ id: 'a', length: 3 }, Buffer.from('ABC'), 'finishing')
+      assert.deepEqual(openIn(here.directory), [])
+      if (make === 'create') assert.equal(await here.append(made, bytes('ABC')), 3)
+      assert.equal(readFileSync(join(here.directory, 'a'), 'utf8'), 'ABC')
+    }
   })
 
   test('is flushed by the descriptor that wrote it, and is not kept when that fails', async (t) => {

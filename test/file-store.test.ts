@@ -182,7 +182,8 @@ test('sync decides what is flushed to the device, and when', async (t) => {
     return counts
   }
   assert.deepEqual(await flushes('none'), [0, 0, 0, 0, 0])
-  assert.deepEqual(await flushes('finish'), [0, 0, 0, 4, 2]) // data, their name, sidecar and directory; the data do not change any more
+  // Data, directory, sidecar, directory; the data do not change any more.
+  assert.deepEqual(await flushes('finish'), [0, 0, 0, 4, 2])
   assert.deepEqual(await flushes('append'), [2, 3, 3, 2, 2]) // sidecar and directory, and before them the data each time that they change
 })
 

@@ -223,6 +223,7 @@ export class FileStore {
     // An upload whose bytes were moved has no data file. An id of 128 random bits is new.
     if (!isRandomId(id) && (await statOf(path))) throw isTaken()
     const temporary = await this.#sidecars.prepare(sidecar)
+    await this.#files.drop(dataPath) // that of an upload of this id which another process has removed
     try {
       await (await openFile(dataPath, WRITE_NEW, this.#fileMode)).close()
     } catch (error) {
@@ -252,8 +253,13 @@ export class FileStore {
    * files are written once. It exists as a whole or not at all, also after a crash, and is as safe
    * as its state asks for. Its length is that of `body`. For small bodies.
    */
-  createWhole(upload: NewStoredUpload, body: Uint8Array, state: 'finishing' | 'finished'): Promise<StoredUpload> {
+  async createWhole(
+    upload: NewStoredUpload,
+    body: Uint8Array,
+    state: 'finishing' | 'finished',
+  ): Promise<StoredUpload> {
     const { id = randomBytes(16).toString('hex') } = upload
+    await this.#files.drop(this.#sidecars.dataPath(id)) // as in `create`
     const surroundings = { sidecars: this.#sidecars, marks: this.#marks, names: this.#names, fileMode: this.#fileMode }
     return createWhole({ ...surroundings, flushes: this.#sync !== 'none' }, { upload: { ...upload, id }, body, state })
   }
@@ -371,6 +377,7 @@ export class FileStore {
       const expectation = `the upload ${upload.id} must not be receiving`
       throw new TypeError(`Cannot keep a digest as ${expectation}: its bytes may still change`)
     }
+    this.#sidecars.forget(upload.id) // an application that moves the bytes meanwhile need not hold the lock
     await this.#sidecars.change(upload, { digest })
   }
 

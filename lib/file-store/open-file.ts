@@ -15,7 +15,7 @@ import {
 import { open as openHandle } from 'node:fs/promises'
 
 /** Whether Node was started with its permission model. */
-const isConfined = 'permission' in process && process.permission !== undefined
+const isConfined: boolean = process.permission !== undefined
 
 /** Calls a function that takes a callback, and resolves with what the callback gets. */
 export function called<T = void>(start: (done: (error: Error | null, result: T) => void) => void): Promise<T> {

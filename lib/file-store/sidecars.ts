@@ -13,7 +13,9 @@
  * lock, and what was read counts as well: nobody else writes, and whoever writes here makes the
  * reads that overlap worthless. For this, what is known of an upload is a {@link Memory}, an object
  * of its own. A reader takes it before it reads, and fills that one. A writer puts another in its
- * place when it begins, and again when it is done: what a reader then fills, nobody looks at.
+ * place when it begins, and again when it is done: what a reader then fills, nobody looks at. Other
+ * stores of this process may have the same tenure, one after the other: only that which trusted it
+ * last remembers.
  *
  * What an application may move or remove is not remembered.
  *
@@ -46,9 +48,18 @@ export interface Tenure {
   readonly ended: boolean
 }
 
-/** What is known of an upload, while its tenure lasts; without one, for as long as it is here. */
+/** A store's trust in a tenure. It ends as well when another store of this process trusts it. */
+interface Trust {
+  readonly tenure: Tenure
+  readonly by: Sidecars
+}
+
+/** The last one for each tenure. */
+const trusts = new WeakMap<Tenure, Trust>()
+
+/** What is known of an upload, for as long as the trust lasts; without one, as long as it is here. */
 interface Memory {
-  readonly tenure: Tenure | undefined
+  readonly trust: Trust | undefined
   sidecar: Sidecar | undefined
 }
 
@@ -62,7 +73,7 @@ export interface TemporarySidecar {
   /** In characters. */
   readonly size: number
   /** In which it was written, if there is one. */
-  readonly tenure: Tenure | undefined
+  readonly trust: Trust | undefined
 }
 
 interface SidecarsOptions {
@@ -98,17 +109,20 @@ export class Sidecars {
 
   /** Remembers the sidecar of an upload for as long as a tenure lasts, from now on. */
   trust(id: string, tenure: Tenure): void {
-    if (!this.#options.shared || this.#memories.get(id)?.tenure === tenure) return
+    if (!this.#options.shared) return
+    const last = trusts.get(tenure)
+    const trust = last?.by === this ? last : { tenure, by: this }
+    trusts.set(tenure, trust)
+    if (this.#memories.get(id)?.trust === trust) return
     this.#memories.delete(id)
-    this.#keep(id, { tenure, sidecar: undefined })
+    this.#keep(id, { trust, sidecar: undefined })
   }
 
   /** From memory, where nobody else writes. */
   async find(id: string): Promise<Sidecar | undefined> {
     const memory = this.#memories.get(id)
-    const isValid = memory !== undefined && !memory.tenure?.ended
-    if (isValid && memory.sidecar) return memory.sidecar
-    return this.#read(id, isValid ? memory : undefined)
+    const valid = memory && isValid(memory) ? memory : undefined
+    return valid?.sidecar ?? this.#read(id, valid)
   }
 
   /** From the disk. */
@@ -145,7 +159,7 @@ export class Sidecars {
   forget(id: string): void {
     const memory = this.#memories.get(id)
     this.#memories.delete(id)
-    if (memory?.tenure) this.#keep(id, { ...memory, sidecar: undefined })
+    if (memory?.trust) this.#keep(id, { ...memory, sidecar: undefined })
   }
 
   /** Changes what our keys say, and tusd's as `others` say. What somebody else wrote stays. */
@@ -200,7 +214,7 @@ export class Sidecars {
       throw new RangeError(`Cannot describe the upload ${id} as ${expectation}: it has ${size}`)
     }
     this.forget(id) // until it is written for sure
-    const tenure = this.#memories.get(id)?.tenure
+    const trust = this.#memories.get(id)?.trust
     let file
     try {
       file = await openFile(path, WRITE_NEW, this.#options.fileMode)
@@ -212,20 +226,20 @@ export class Sidecars {
       await rm(path, { force: true })
       throw asStoreFull(error)
     }
-    return { path, sidecar, size, tenure }
+    return { path, sidecar, size, trust }
   }
 
   /** Makes sure of a sidecar that was renamed. */
-  async complete({ sidecar, size, tenure }: TemporarySidecar): Promise<void> {
+  async complete({ sidecar, size, trust }: TemporarySidecar): Promise<void> {
     const id = sidecar.ID
     try {
       if (this.#options.flushes(sidecar)) await this.#options.names.flush()
     } finally {
       this.forget(id) // what was read meanwhile may be the one before
     }
-    if (!this.#options.shared) this.#keep(id, { tenure: undefined, sidecar: undefined })
+    if (!this.#options.shared) this.#keep(id, { trust: undefined, sidecar: undefined })
     const memory = this.#memories.get(id)
-    if (memory && memory.tenure === tenure) fill(memory, sidecar, size)
+    if (memory && memory.trust === trust) fill(memory, sidecar, size)
   }
 
   #keep(id: string, memory: Memory): void {
@@ -243,6 +257,10 @@ export class Sidecars {
       throw new FileStoreError('UPLOAD_CORRUPT', message, { cause: error })
     }
   }
+}
+
+function isValid({ trust }: Memory): boolean {
+  return !trust || (!trust.tenure.ended && trusts.get(trust.tenure) === trust)
 }
 
 /** The application may move or remove the files of what is `finishing`: that is always read. */

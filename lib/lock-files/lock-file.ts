@@ -27,7 +27,7 @@ import { lutimes } from 'node:fs/promises'
 import { hasCode } from './lock-files-error.ts'
 import { createLink, makeToken, readLink, removeFile, replaceLink, type Replacement } from './lock-link.ts'
 import type { Presence } from './presence.ts'
-import { ask, visit, type Visit } from './visit.ts'
+import { ask, visit, type SocketState, type Visit } from './visit.ts'
 
 /**
  * The time from the making of a lock's link to its end. No other process has the key in between,
@@ -105,10 +105,10 @@ export class LockFile {
   async giveUp(): Promise<void> {
     const isSeen = this.#isSeen(this.#presence.trustMs)
     if (this.#tenure) this.#tenure.ended = true
-    await this.#confirming // or it might make the file again when it is gone
+    const isOurs = await this.#confirming // or it might make the file again when it is gone
     const token = this.#token
     try {
-      if (token && (isSeen || (await readLink(this.#path)) === token)) await removeFile(this.#path)
+      if (token && isOurs !== false && (isSeen || (await readLink(this.#path)) === token)) await removeFile(this.#path)
     } catch {
       // Once we do not know its token any more, the next one replaces the link.
       this.#presence.keepFile()
@@ -136,16 +136,27 @@ export class LockFile {
   async #take(token: string): Promise<boolean> {
     const isAbandoned = (maker: string, guard: string): Promise<boolean> => this.#presence.isDead(maker, guard)
     await this.#presence.touchNowAndThen()
-    const holder = await this.#create(token)
-    if (!holder) return true
-    const { state, leave } = await ask(this.#presence.addressOf(holder), holder)
-    try {
-      if (state === 'free') return !(await this.#create(token))
-      const dead = await this.#presence.isDead(holder, this.#path, state)
-      return dead && (await this.#replace(holder, { token, isAbandoned }))
-    } finally {
-      leave()
+    let holder = await this.#create(token)
+    let asked: string | undefined
+    while (holder && holder !== asked) {
+      asked = holder
+      const { state, leave } = await ask(this.#presence.addressOf(holder), holder)
+      try {
+        if (state === 'alive') return false
+        const dead = state === 'free' ? false : await this.#isDeadWhenAsked(holder, state)
+        if (dead) return await this.#replace(holder, { token, isAbandoned })
+        holder = await this.#create(token) // it may have let go before it was asked
+        if (state === 'free') return !holder
+      } finally {
+        leave()
+      }
     }
+    return !holder
+  }
+
+  /** One that does not know its token, or the question, is not robbed. */
+  #isDeadWhenAsked(holder: string, state: SocketState): Promise<boolean> {
+    return state === 'forgetful' ? Promise.resolve(false) : this.#presence.isDead(holder, this.#path, state)
   }
 
   async #fetch(token: string, signal: AbortSignal): Promise<boolean> {

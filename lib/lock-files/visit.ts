@@ -12,7 +12,7 @@
  * A visitor that does not want to wait sends a `?` before the token. If the link only lingers, it
  * gets its turn like others. If the lock is held or wanted, the answer is `!`, and the visitor
  * leaves without having disturbed anybody. A process of a version that does not know this question
- * answers `?`, which here means no more than "no".
+ * answers `?`, as does one that has just let go. So here that means "no" if the link is still there.
  *
  * Part of the folder `lock-files`, which is self-contained.
  *
@@ -98,7 +98,8 @@ export function visit(path: string, token: string, { signal, onPlaced }: VisitOp
 
 /**
  * Asks a process to let go of a link that only lingers there. `alive` means that it does not: the
- * lock is held, or wanted, or the process does not answer, or it does not know the question.
+ * lock is held, or wanted, or the process does not answer. `forgetful` means that it knows neither
+ * the token, as it has let go a moment ago, nor perhaps the question.
  */
 export async function ask(path: string, token: string): Promise<Answer> {
   const controller = new AbortController()
@@ -110,7 +111,6 @@ export async function ask(path: string, token: string): Promise<Answer> {
   const timer = setTimeout(giveUp, ANSWER_MS)
   const visited = await visit(path, `?${token}`, { signal: controller.signal, onPlaced: giveUp })
   clearTimeout(timer)
-  if (visited.state === 'forgetful') return { ...visited, state: 'alive' }
   return visited.state === 'alive' ? { ...visited, state } : visited
 }
 
