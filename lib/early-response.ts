@@ -17,7 +17,7 @@
  * @module
  */
 
-import { ServerResponse, type IncomingMessage } from 'node:http'
+import { ServerResponse, validateHeaderName, validateHeaderValue, type IncomingMessage } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Stream } from 'node:http2'
 
 /**
@@ -140,8 +140,16 @@ function setHead(res: ServerResponse, response: EarlyResponse, connection: 'clos
   if (statusMessage !== undefined && !('stream' in res)) res.statusMessage = statusMessage
   const names = Object.keys(all)
   const areDistinct = new Set(names.map((name) => name.toLowerCase())).size === names.length
-  if (areDistinct && isUntouched(res)) res.writeHead(status, all)
-  else for (const name of names) res.setHeader(name, all[name]!)
+  if (!areDistinct || !isUntouched(res)) {
+    for (const name of names) res.setHeader(name, all[name]!)
+    return
+  }
+  // A `writeHead` that throws has decided already whether there is a body, also for the answer that comes instead.
+  for (const name of names) {
+    validateHeaderName(name)
+    validateHeaderValue(name, all[name] as string)
+  }
+  res.writeHead(status, all)
 }
 
 /** Whether a response is as `node:http` made it: with its own methods, and without a header. */

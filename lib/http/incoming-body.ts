@@ -101,7 +101,9 @@ export function incomingBody(exchange: Exchange, details: BodyDetails): Incoming
       if (exchange.awaitsContinue) res.writeContinue()
       exchange.awaitsContinue = false
     },
-    stored: () => watchdog.start(),
+    stored: () => {
+      if (!exchange.answered) watchdog.start()
+    },
     answerShutdown: (upload, drain) => {
       const linger = { lingerMs: SHUTDOWN_LINGER_MS, drain }
       if (onShutdown) return respond(exchange, onShutdown(upload), linger)
