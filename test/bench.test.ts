@@ -191,7 +191,7 @@ test('the chart has a section for the program as it ships and one for the librar
 })
 
 test('the program is run as npm start runs it', () => {
-  assert.deepEqual(startCommandOf(ROOT), ['--max-semi-space-size=1', 'dist/cli/main.js'])
+  assert.deepEqual(startCommandOf(ROOT), ['--max-semi-space-size=2', 'dist/cli/main.js'])
 })
 
 test('the uploads of a client take turns, and each is asked for over the next connection each time', () => {

@@ -139,7 +139,7 @@ function block(language: string): string {
 /** The words behind the script, as the program reads them. */
 function served(words: readonly string[]): ServeOptions {
   const script = words.findIndex((word) => word.endsWith('dist/cli/main.js'))
-  assert.deepEqual(words.slice(0, script), ['--max-semi-space-size=1'])
+  assert.deepEqual(words.slice(0, script), ['--max-semi-space-size=2'])
   const command = parseCommand(words.slice(script + 1))
   assert.equal(command.kind, 'serve', JSON.stringify(command))
   return (command as { options: ServeOptions }).options

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-const NODE = [process.execPath, '--max-semi-space-size=1']
+const NODE = [process.execPath, '--max-semi-space-size=2']
 
 /**
  * Starts the program, in Node or another `runtime`; killed after the test. `stop()` sends SIGTERM and resolves with how it ended.
