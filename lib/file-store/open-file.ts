@@ -14,9 +14,6 @@ import {
 } from 'node:fs'
 import { open as openHandle } from 'node:fs/promises'
 
-/** Whether Node was started with its permission model. */
-const isConfined: boolean = process.permission !== undefined
-
 /** Calls a function that takes a callback, and resolves with what the callback gets. */
 export function called<T = void>(start: (done: (error: Error | null, result: T) => void) => void): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -66,7 +63,7 @@ export class OpenFile {
 
   /** Flushes the bytes of a file with the size that finds them, or the names in a directory. */
   sync(what: 'data' | 'names'): Promise<void> {
-    if (isConfined) return this.#syncConfined()
+    if (process.permission) return this.#syncConfined()
     return called((done) => (what === 'data' ? fdatasync : fsync)(this.#descriptor, done))
   }
 
