@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs'
+import { readdirSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import promises from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { connect, createServer, type Socket } from 'node:net'
@@ -50,6 +50,33 @@ test('a tenure ends before its link is removed, and the next one is another', as
   assert.notEqual(third.tenure, first.tenure)
   assert.deepEqual([second.tenure.ended, third.tenure.ended], [true, false])
   await third.release()
+})
+
+test('a link that was to be removed while its directory was away, and that comes back with it, is free when its process has ended', async (t) => {
+  const home = temporaryFolder(t)
+  const [folder, elsewhere] = [join(home, 'locks'), join(home, 'elsewhere')]
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const here = await LockFiles.open(folder)
+  await (await here.acquire('a')).release()
+  let tried: Promise<unknown> | undefined
+  const { unlink } = promises
+  replaceBuiltin(t, 'unlink', (path) => {
+    const removed = unlink(path)
+    if (String(path) === join(folder, 'a.lock')) tried = removed.catch(() => {})
+    return removed
+  })
+  renameSync(folder, elsewhere)
+  for (let period = 0; period < 2; period++) t.mock.timers.tick(500)
+  while (!tried) await turn()
+  await tried
+  renameSync(elsewhere, folder)
+  await here.close()
+  assert.deepEqual(filesIn(folder), ['a.lock'])
+  const there = await LockFiles.open(folder)
+  t.after(() => there.close())
+  const hold = await there.tryAcquire('a')
+  assert.ok(hold, 'the lock is free')
+  await hold.release()
 })
 
 test('a released lock lingers for half a second at least and for a second at most', async (t) => {

@@ -23,9 +23,9 @@
  * @module
  */
 
-import { lutimes } from 'node:fs/promises'
+import { lutimes, unlink } from 'node:fs/promises'
 import { hasCode } from './lock-files-error.ts'
-import { createLink, makeToken, readLink, removeFile, replaceLink, type Replacement } from './lock-link.ts'
+import { createLink, makeToken, readLink, replaceLink, type Replacement } from './lock-link.ts'
 import type { Presence } from './presence.ts'
 import { ask, visit, type SocketState, type Visit } from './visit.ts'
 
@@ -106,14 +106,21 @@ export class LockFile {
     const isSeen = this.#isSeen(this.#presence.trustMs)
     if (this.#tenure) this.#tenure.ended = true
     const isOurs = await this.#confirming // or it might make the file again when it is gone
-    const token = this.#token
     try {
-      if (token && isOurs !== false && (isSeen || (await readLink(this.#path)) === token)) await removeFile(this.#path)
+      if (this.#token && isOurs !== false) await this.#remove(isSeen)
     } catch {
-      // Once we do not know its token any more, the next one replaces the link.
+      // It could not be removed, or its directory was moved away and may come back with it. Once we
+      // do not know its token any more, the next one replaces the link.
       this.#presence.keepFile()
     }
     this.forget()
+  }
+
+  /** Removes our link. Throws if there is none, and leaves that of another process. */
+  async #remove(isSeen: boolean): Promise<void> {
+    const found = isSeen ? this.#token : await readLink(this.#path)
+    if (found === undefined) throw new Error('The link is gone')
+    if (found === this.#token) await unlink(this.#path)
   }
 
   /** Leaves the file to others. Those that ask for our token are turned away from now on. */
