@@ -34,12 +34,14 @@ import {
   type StoredOutcome,
   type StoredUpload,
   type StoredUploadState,
+  type Tenure,
 } from 'longhaul/file-store'
 import { HappyReader, HappyReaderError, type HappyReaderErrorCode, type HappyReaderOptions } from 'longhaul/happy-reader'
 import { sendInterim, type InterimResponse } from 'longhaul/interim-response'
 import { KeyedLock, KeyedLockError, type KeyedLockAcquireOptions, type KeyedLockErrorCode, type KeyedLockHold } from 'longhaul/keyed-lock'
 import {
   LockFiles, LockFilesError, type LockFilesAcquireOptions, type LockFilesErrorCode, type LockFilesHold, type LockFilesOptions,
+  type LockFilesTenure,
 } from 'longhaul/lock-files'
 import { RequestAbortedError, requestSignal, type RequestAbortedErrorCode } from 'longhaul/request-signal'
 import { rufh, rufhHandler, type RufhHandlerOptions, type RufhOptions } from 'longhaul/rufh'
@@ -136,6 +138,7 @@ takes<Promise<LockFiles>>(known(LockFiles.open('locks', { leaseMs: 1 })))
 // @ts-expect-error Locks are opened, which takes a while.
 new LockFiles('locks')
 takes<Promise<void>>(known(({} as LockFilesHold).release()))
+takes<LockFilesTenure>(known(({} as LockFilesHold).tenure))
 // @ts-expect-error A hold is released.
 takes<LockFilesHold>({})
 takes<LockFilesErrorCode>(new LockFilesError('LOCKS_CLOSED', 'closed', { cause: 1 }).code)
@@ -149,6 +152,7 @@ takes<NewStoredUpload>({ length: undefined, metadata: new Map([['name', 'a']]) }
 // @ts-expect-error A length is a number, or not known.
 takes<NewStoredUpload>({ length: '11' })
 const store = new FileStore('uploads', { sync: 'finish' })
+takes<Tenure>({ ended: false })
 takes<Promise<StoredUpload | undefined>>(known(store.find('id')))
 // @ts-expect-error A directory is named.
 new FileStore()
