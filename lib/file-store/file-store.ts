@@ -540,7 +540,8 @@ export class FileStore {
     const assertEndsHere = async (): Promise<Stats> => {
       const status = await file.stat()
       if (status.size === offset) return status
-      throw new FileStoreError('UPLOAD_MOVED_ON', `The upload ${upload.id} is at ${status.size}: ${offset} was expected`)
+      const message = `The upload ${upload.id} is at ${status.size}: ${offset} was expected`
+      throw new FileStoreError('UPLOAD_MOVED_ON', message)
     }
     let written: Stats | undefined
     try {

@@ -3,16 +3,15 @@
 /**
  * Data files that stay open for a moment, as most clients send their next bytes at once.
  *
- * A file belongs to whoever has taken it, and here it belongs to nobody: so it is never closed
- * under a writer. It stays for half a second at least and a second at most, and the oldest goes
+ * A writer takes a file out and gives it back, so no file is closed while bytes are written to it.
+ * A file stays for half a second at least and a second at most, and the oldest goes
  * when there are too many. The timer does not keep the process alive.
  *
  * A descriptor leads to the file that was opened, whatever its path leads to now. So whoever looks
  * at the path says what is there ({@link KeptFiles.see}), and a descriptor of another file is
  * closed.
  *
- * Bytes are flushed by the descriptor that wrote them, where it is still here. That is no weaker
- * than a new one: Linux reports a write that failed once to each descriptor that was open at that
+ * If the descriptor that wrote the bytes is still here, it flushes them, as reliably as a new one: Linux reports a write that failed once to each descriptor that was open at that
  * time, and to one that was opened later only if nobody has heard of it. After a flush, failed or
  * not, the descriptor is closed, so that no report is met twice.
  *

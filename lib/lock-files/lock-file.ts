@@ -116,7 +116,7 @@ export class LockFile {
     this.forget()
   }
 
-  /** Removes our link. Throws if there is none, and leaves that of another process. */
+  /** Removes our link, and no link of another process. Throws if there is no link at all. */
   async #remove(isSeen: boolean): Promise<void> {
     const found = isSeen ? this.#token : await readLink(this.#path)
     if (found === undefined) throw new Error('The link is gone')
