@@ -11,9 +11,10 @@
  * at the path says what is there ({@link KeptFiles.see}), and a descriptor of another file is
  * closed.
  *
- * If the descriptor that wrote the bytes is still here, it flushes them, as reliably as a new one: Linux reports a write that failed once to each descriptor that was open at that
- * time, and to one that was opened later only if nobody has heard of it. After a flush, failed or
- * not, the descriptor is closed, so that no report is met twice.
+ * If the descriptor that wrote the bytes is still here, it flushes them, as reliably as a new one:
+ * Linux reports a write that failed once to each descriptor that was open at that time, and to one
+ * that was opened later only if nobody has heard of it. After a flush, failed or not, the
+ * descriptor is closed, so that no report is met twice.
  *
  * A close that fails here is heard by nobody. It could tell of bytes that a network file system
  * lost after it took them, as a local one may at any time without a word: a flush does tell.
