@@ -8,7 +8,7 @@
  */
 
 import assert from 'node:assert/strict'
-import { fork } from 'node:child_process'
+import { fork, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -159,15 +159,22 @@ async function sizeOf({ directory }: { readonly directory: string }, url: string
   return (await stat(join(directory, url.slice('/files/'.length)))).size
 }
 
-test('an upload of 10 GiB of which 1 GiB was sent leaves the server below 150 MiB of memory', async (t) => {
+test('an upload of 10 GiB of which 1 GiB was sent takes less than 100 MiB of memory', async (t) => {
   const { port, process: server } = await program(t)
   const url = await create(port, 10 * 1024 ** 3)
+  const beforeMiB = peakMiB(server)
   const client = await beginPatch(port, url, 0, 10 * 1024 ** 3)
   const chunk = bytes.subarray(0, 1024 * 1024)
   for (let sent = 0; sent < 1024; sent++) await client.send(chunk)
   client.socket.end()
   assert.equal(await offsetOf(port, url), 1024 ** 3)
-  const [, peakKiB] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8')) ?? []
-  t.diagnostic(`peak resident memory: ${Math.round(Number(peakKiB) / 1024)} MiB`)
-  assert.ok(Number(peakKiB) < 150 * 1024, `${peakKiB} KiB`)
+  const afterMiB = peakMiB(server)
+  t.diagnostic(`peak resident memory: ${beforeMiB} MiB before, ${afterMiB} MiB after`)
+  // Nearly all of it are buffers that are done with: V8 lets some 64 MiB of them be before it collects.
+  assert.ok(afterMiB - beforeMiB < 100, `${beforeMiB} MiB before, ${afterMiB} MiB after`)
 })
+
+function peakMiB({ pid }: ChildProcess): number {
+  const [, peakKiB] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+  return Math.round(Number(peakKiB) / 1024)
+}
